@@ -1,0 +1,1 @@
+//! What a model folder holds, read without loading it.

@@ -1,0 +1,55 @@
+//! One question of a dataset, as the file states it.
+
+use std::path::PathBuf;
+
+/// What sort of answer a question asks for; decides the prompt's suffix and how an answer is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum QuestionKind {
+    /// One of lettered options.
+    Option,
+    /// Yes or no.
+    YesNo,
+    /// A word, a number or a short phrase.
+    Short,
+    /// Free text that no rule scores (captions, descriptions).
+    Free,
+}
+
+/// Where an image of a question can be read when it is needed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ImageRef {
+    /// Encoded bytes (png, jpeg, ...) held in memory, already decoded from base64.
+    Bytes(std::sync::Arc<[u8]>),
+    /// A file inside the dataset's image folder.
+    File(PathBuf),
+}
+
+/// One question of a dataset.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Question {
+    /// Position in the dataset, from 0.
+    pub row: usize,
+    /// The dataset's own index, as text.
+    pub index: String,
+    /// The dataset's own id where it has one besides the index.
+    pub id: Option<String>,
+    /// The question's text as the file has it.
+    pub text: String,
+    /// A hint that stands before the question.
+    pub hint: Option<String>,
+    /// Options in letter order; empty where the question is open.
+    pub options: Vec<(char, String)>,
+    /// Gold answers: a letter, a text, or several accepted texts; empty where the dataset withholds them.
+    pub gold: Vec<String>,
+    /// What sort of answer is asked for.
+    pub kind: QuestionKind,
+    /// Group for the report.
+    pub category: Option<String>,
+    /// Coarser group for the report (`l2-category`).
+    pub super_category: Option<String>,
+    /// Split (`dev`, `validation`, `test`).
+    pub split: Option<String>,
+    /// Images in prompt order.
+    pub images: Vec<ImageRef>,
+}

@@ -1,0 +1,1 @@
+//! GPUs seen through NVML, simulated devices, memory sampling.

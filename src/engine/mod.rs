@@ -1,0 +1,1 @@
+//! The worker that answers questions: load, prepare, generate; commands in, events out.

@@ -1,0 +1,18 @@
+//! Shardscope: evaluate vision-language models on your own workstation.
+//!
+//! A **checkpoint**, a **dataset** and the **devices** give a **plan**; the **engine** runs the plan on a
+//! background thread and sends **events**; a **session** on disk keeps every answer. `ARCHITECTURE.md` is the map.
+
+pub mod checkpoint;
+pub mod dataset;
+pub mod devices;
+pub mod engine;
+pub mod model;
+pub mod picture;
+pub mod plan;
+pub mod problem;
+pub mod scoring;
+pub mod session;
+pub mod terminal;
+
+pub use problem::{Problem, Result};

@@ -1,0 +1,1 @@
+//! The networks in candle: vision tower, projector, decoder, cache, generation.

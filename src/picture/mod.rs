@@ -1,0 +1,1 @@
+//! Pictures: decoding within limits, Pillow-exact resizing, tiles as InternVL cuts them.

@@ -1,0 +1,5 @@
+//! Reading answers and judging them: versioned rules, accuracy with intervals.
+
+pub mod reading;
+
+pub use reading::{AnswerType, Reading, Row, Verdict};

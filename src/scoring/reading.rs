@@ -1,0 +1,87 @@
+//! What goes into a rule and what comes out.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// How an answer is judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AnswerType {
+    /// One letter among options.
+    Option,
+    /// An open question of MMMU.
+    MmmuOpen,
+    /// Yes or no.
+    YesNo,
+    /// VQA soft accuracy over several gold answers.
+    VqaScore,
+    /// Average normalised Levenshtein similarity.
+    Anls,
+    /// Numbers within 5 %, text exactly.
+    RelaxedAccuracy,
+    /// Best exact match over the gold answers (OCRVQA).
+    AccuracyMax,
+    /// Mean exact match over the gold answers (GQA).
+    AccuracyMean,
+    /// Gold contained in the answer (OCRBench).
+    Ocrbench,
+    /// The same text.
+    Exact,
+}
+
+/// A response with everything a rule needs to judge it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// Comes back unchanged with the reading.
+    #[serde(default)]
+    pub id: Value,
+    /// How the answer is judged.
+    #[serde(rename = "type")]
+    pub answer_type: AnswerType,
+    /// Options: letter to text, in order; empty for open questions.
+    #[serde(default)]
+    pub choices: serde_json::Map<String, Value>,
+    /// What the model said.
+    pub response: String,
+    /// The gold answer: a letter or text, or a list of accepted texts.
+    #[serde(default)]
+    pub answer: Value,
+    /// Name of the dataset where a rule depends on it.
+    #[serde(default)]
+    pub dataset: Option<String>,
+}
+
+/// Right, wrong, or nobody can tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// The answer read agrees with the gold answer.
+    Right,
+    /// It does not.
+    Wrong,
+    /// No answer could be read from the response; counts as wrong and is shown apart.
+    Unparsed,
+    /// The question could not be answered (an image that cannot be decoded, a server's refusal).
+    Failed,
+    /// The device ran out of memory at this question.
+    OutOfMemory,
+    /// The dataset has no gold answer.
+    Unscored,
+}
+
+/// What a rule read and how it judged.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Reading {
+    /// The row's id.
+    pub id: Value,
+    /// What was read: a letter, a text, several texts, or nothing.
+    pub read: Value,
+    /// The judgement.
+    pub verdict: Verdict,
+    /// Credit from 0 to 1.
+    pub score: f64,
+    /// The step of the rule that decided.
+    pub by: String,
+    /// The bytes of the response that were read, from and to.
+    pub span: Option<[usize; 2]>,
+}

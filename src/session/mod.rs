@@ -1,0 +1,1 @@
+//! A session on disk: manifest, append-only journal of answers, resume.
