@@ -1,0 +1,1 @@
+//! Prompt templates of every InternVL version.

@@ -1,0 +1,1 @@
+//! Tokenizers from `tokenizer.json`, from `vocab.json` and `merges.txt`, or from a sentencepiece model.
