@@ -1,7 +1,106 @@
 //! What a model folder holds, read without loading it.
 
+pub mod config;
+pub mod fields;
 pub mod folder;
+pub mod inventory;
+pub mod locate;
+pub mod names;
+pub mod rope;
 pub mod template;
 pub mod tokenizer;
+pub mod weights;
 
+use sha2::{Digest, Sha256};
+
+pub use config::{Backbone, Config, DecoderConfig, Layout, NormKind, PixelShuffle, VisionConfig};
 pub use folder::{Bytes, Folder};
+pub use inventory::Unit;
+pub use names::UnitKind;
+pub use weights::{StoredTensor, WeightFiles};
+
+use crate::{Problem, Result};
+
+/// A checkpoint, opened: configuration and inventory understood, no weight read yet.
+#[derive(Debug, Clone)]
+pub struct Checkpoint {
+    /// Where its files are.
+    pub folder: Folder,
+    /// Its configuration.
+    pub config: Config,
+    /// Its weight files, mapped.
+    pub weights: WeightFiles,
+    /// Its units in execution order.
+    pub units: Vec<Unit>,
+}
+
+impl Checkpoint {
+    /// Opens what a person named: a folder, a Hugging Face cache entry, or `org/name` found in that cache.
+    ///
+    /// # Errors
+    /// Everything that would make a run fail later: see [`Config::parse`], [`WeightFiles::open`] and
+    /// [`inventory::units`].
+    pub fn open(named: &str) -> Result<Self> {
+        Self::from_folder(Folder::Disk(locate::checkpoint_folder(named)?))
+    }
+
+    /// Opens a checkpoint's files.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::open`].
+    pub fn from_folder(folder: Folder) -> Result<Self> {
+        let place = folder.place("config.json");
+        let value = folder.json("config.json")?.ok_or_else(|| {
+            Problem::new("is missing").at(&place).fix("choose the folder of an InternVL checkpoint")
+        })?;
+        let config = Config::parse(&value, &place)?;
+        let weights = WeightFiles::open(&folder)?;
+        let units = inventory::units(&config, &weights, folder.place("").trim_end_matches('/'))?;
+        Ok(Self { folder, config, weights, units })
+    }
+
+    /// Name for people: the folder's, or `org/name` of a cache entry.
+    pub fn name(&self) -> String {
+        let Folder::Disk(path) = &self.folder else { return "built-in demonstration".to_owned() };
+        let path = path.canonicalize().unwrap_or_else(|_| path.clone());
+        let cached = path.ancestors().find_map(|p| p.file_name()?.to_str()?.strip_prefix("models--"));
+        match (cached, path.file_name()) {
+            (Some(entry), _) => entry.replacen("--", "/", 1),
+            (None, Some(name)) => name.to_string_lossy().into_owned(),
+            (None, None) => path.display().to_string(),
+        }
+    }
+
+    /// Bytes of all weights as stored.
+    pub fn bytes(&self) -> u64 {
+        self.units.iter().map(Unit::bytes).sum()
+    }
+
+    /// Number of parameters.
+    pub fn parameters(&self) -> u64 {
+        self.units.iter().map(Unit::parameters).sum()
+    }
+
+    /// SHA-256 over `config.json`, and over the index, or the headers of the weight files.
+    ///
+    /// # Errors
+    /// `config.json` can no longer be read.
+    pub fn hashes(&self) -> Result<(String, String)> {
+        let config = self.folder.read("config.json")?.unwrap_or_default();
+        let mut index = Sha256::new();
+        match &self.weights.index {
+            Some(text) => index.update(text),
+            None => {
+                for (_, bytes) in &self.weights.files {
+                    let length = bytes.first_chunk::<8>().map_or(0, |n| u64::from_le_bytes(*n)) as usize;
+                    index.update(bytes.get(..length.saturating_add(8)).unwrap_or_default());
+                }
+            }
+        }
+        Ok((hex(&Sha256::digest(config)), hex(&index.finalize())))
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}

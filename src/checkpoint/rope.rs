@@ -1,0 +1,229 @@
+//! Rotary position embeddings: which variant a configuration asks for, and its frequencies.
+//!
+//! Formulas as in transformers' `modeling_rope_utils.py`; dynamic NTK also as in InternLM2's own code, YaRN from
+//! arXiv 2309.00071, longrope from arXiv 2402.13753.
+
+use std::f64::consts::PI;
+
+use serde_json::Value;
+
+use super::config::Backbone;
+use super::fields::Fields;
+use crate::Result;
+
+/// Rotary embedding of one model.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct Rope {
+    /// Base of the geometric series of wavelengths.
+    pub theta: f64,
+    /// Width that is rotated (a head).
+    pub dim: usize,
+    /// How the series is stretched.
+    pub scaling: Scaling,
+}
+
+/// How frequencies are stretched for long texts.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub enum Scaling {
+    /// Not at all.
+    Plain,
+    /// Every frequency divided by `factor`.
+    Linear {
+        /// Divisor.
+        factor: f64,
+    },
+    /// A larger base once the text is longer than the model was made for.
+    DynamicNtk {
+        /// Stretch.
+        factor: f64,
+        /// Length up to which nothing changes.
+        max_positions: usize,
+    },
+    /// One factor a frequency, in two sets (Phi3).
+    LongRope {
+        /// Factors up to the original length.
+        short: Vec<f64>,
+        /// Factors beyond it.
+        long: Vec<f64>,
+        /// The original length.
+        original: usize,
+        /// What cosines and sines are multiplied by.
+        attention: f64,
+    },
+    /// Low frequencies interpolated, high ones kept (GPT-OSS).
+    Yarn {
+        /// Stretch.
+        factor: f64,
+        /// The original length.
+        original: usize,
+        /// Rotations above which a frequency is kept.
+        beta_fast: f64,
+        /// Rotations below which it is interpolated.
+        beta_slow: f64,
+        /// Whether the ramp's ends are rounded to whole frequencies.
+        truncate: bool,
+        /// What cosines and sines are multiplied by.
+        attention: f64,
+    },
+    /// Llama 3.1's ramp between kept and interpolated wavelengths.
+    Llama3 {
+        /// Stretch.
+        factor: f64,
+        /// Wavelength factor above which frequencies are interpolated.
+        low: f64,
+        /// Wavelength factor below which they are kept.
+        high: f64,
+        /// The original length.
+        original: usize,
+    },
+}
+
+impl Rope {
+    /// Reads `rope_theta` and `rope_scaling` (transformers 4), or `rope_parameters` (transformers 5).
+    ///
+    /// # Errors
+    /// An unknown kind, or numbers that do not fit the head's width.
+    pub fn parse(fields: &Fields<'_>, backbone: Backbone, dim: usize, max_positions: usize) -> Result<Self> {
+        let empty = Value::Null;
+        let parameters = Fields::new(fields.get("rope_parameters").unwrap_or(&empty), "config.json, rope_parameters");
+        let scaling_value = fields.get("rope_scaling").or_else(|| fields.get("rope_parameters")).unwrap_or(&empty);
+        let scaling = Fields::new(scaling_value, "config.json, rope_scaling");
+        let default_theta = if backbone == Backbone::GptOss { 150_000.0 } else { 10_000.0 };
+        let theta = parameters.number("rope_theta", fields.number("rope_theta", default_theta));
+        if theta <= 1.0 {
+            return Err(fields.wrong("rope_theta", &format!("is {theta}")));
+        }
+        let kind = scaling.text("rope_type").or_else(|| scaling.text("type"));
+        // GPT-OSS without any scaling means the class default, YaRN x32 from 4096 positions.
+        let kind = kind.unwrap_or(if backbone == Backbone::GptOss { "yarn" } else { "default" });
+        let original = scaling
+            .count_or("original_max_position_embeddings", None)
+            .or_else(|_| fields.count_or("original_max_position_embeddings", None));
+        let factor = scaling.number("factor", if backbone == Backbone::GptOss { 32.0 } else { 1.0 });
+        if factor <= 0.0 {
+            return Err(scaling.wrong("factor", &format!("is {factor}")));
+        }
+        let scaling = match kind {
+            "default" => Scaling::Plain,
+            "linear" => Scaling::Linear { factor },
+            "dynamic" => Scaling::DynamicNtk { factor, max_positions },
+            "su" | "longrope" => {
+                let original = original?;
+                let stretch = max_positions as f64 / original as f64;
+                let attention = if stretch > 1.0 {
+                    (1.0 + stretch.ln() / (original as f64).ln()).sqrt()
+                } else {
+                    1.0
+                };
+                let factors = |name: &str| -> Result<Vec<f64>> {
+                    let list = scaling.numbers(name)?;
+                    if list.len() != dim / 2 || list.iter().any(|f| *f <= 0.0) {
+                        return Err(scaling.wrong(name, &format!("does not hold {} factors above 0", dim / 2)));
+                    }
+                    Ok(list)
+                };
+                Scaling::LongRope {
+                    short: factors("short_factor")?,
+                    long: factors("long_factor")?,
+                    original,
+                    attention: scaling.number("attention_factor", attention),
+                }
+            }
+            "yarn" => Scaling::Yarn {
+                factor,
+                original: original.unwrap_or(if backbone == Backbone::GptOss { 4096 } else { max_positions }),
+                beta_fast: scaling.number("beta_fast", 32.0),
+                beta_slow: scaling.number("beta_slow", 1.0),
+                truncate: scaling.flag("truncate", backbone != Backbone::GptOss),
+                attention: scaling.number("attention_factor", yarn_attention(&scaling, factor)),
+            },
+            "llama3" => Scaling::Llama3 {
+                factor,
+                low: scaling.number("low_freq_factor", 1.0),
+                high: scaling.number("high_freq_factor", 4.0),
+                original: original.unwrap_or(8192),
+            },
+            other => {
+                return Err(scaling.wrong(
+                    "rope_type",
+                    &format!("is {other:?}; default, linear, dynamic, longrope, yarn and llama3 are known"),
+                ));
+            }
+        };
+        Ok(Self { theta, dim, scaling })
+    }
+
+    /// Angle per position of every pair of channels (`dim / 2` of them), and what cosines and sines are multiplied
+    /// by, for a text of `length` tokens in all.
+    pub fn frequencies(&self, length: usize) -> (Vec<f32>, f32) {
+        let powers = |theta: f64| (0..self.dim / 2).map(move |i| theta.powf(-2.0 * i as f64 / self.dim as f64));
+        let (series, attention): (Vec<f64>, f64) = match &self.scaling {
+            Scaling::Plain => (powers(self.theta).collect(), 1.0),
+            Scaling::Linear { factor } => (powers(self.theta).map(|f| f / factor).collect(), 1.0),
+            Scaling::DynamicNtk { factor, max_positions } => {
+                let stretch = (factor * length.max(*max_positions) as f64 / *max_positions as f64) - (factor - 1.0);
+                let dim = self.dim as f64;
+                let theta = if dim > 2.0 { self.theta * stretch.powf(dim / (dim - 2.0)) } else { self.theta };
+                (powers(theta).collect(), 1.0)
+            }
+            Scaling::LongRope { short, long, original, attention } => {
+                let factors = if length > *original { long } else { short };
+                (powers(self.theta).zip(factors).map(|(f, factor)| f / factor).collect(), *attention)
+            }
+            Scaling::Yarn { factor, original, beta_fast, beta_slow, truncate, attention } => {
+                let ramp = self.yarn_ramp(*original, *beta_fast, *beta_slow, *truncate);
+                let blend = |(f, ramp): (f64, f64)| f / factor * ramp + f * (1.0 - ramp);
+                (powers(self.theta).zip(ramp).map(blend).collect(), *attention)
+            }
+            Scaling::Llama3 { factor, low, high, original } => {
+                let original = *original as f64;
+                let blend = |f: f64| {
+                    let wavelength = 2.0 * PI / f;
+                    if wavelength > original / low {
+                        f / factor
+                    } else if wavelength < original / high {
+                        f
+                    } else {
+                        let smooth = (original / wavelength - low) / (high - low);
+                        (1.0 - smooth) * f / factor + smooth * f
+                    }
+                };
+                (powers(self.theta).map(blend).collect(), 1.0)
+            }
+        };
+        (series.into_iter().map(|f| f as f32).collect(), attention as f32)
+    }
+
+    /// Whether texts of these two total lengths have the same frequencies.
+    pub fn same_frequencies(&self, one: usize, other: usize) -> bool {
+        match &self.scaling {
+            Scaling::DynamicNtk { max_positions, .. } => one.max(*max_positions) == other.max(*max_positions),
+            Scaling::LongRope { original, .. } => (one > *original) == (other > *original),
+            _ => true,
+        }
+    }
+
+    /// How far each frequency is interpolated: 0 kept, 1 fully.
+    fn yarn_ramp(&self, original: usize, beta_fast: f64, beta_slow: f64, truncate: bool) -> Vec<f64> {
+        let dim = self.dim as f64;
+        let at = |rotations: f64| dim * (original as f64 / (rotations * 2.0 * PI)).ln() / (2.0 * self.theta.ln());
+        let (mut low, mut high) = (at(beta_fast), at(beta_slow));
+        if truncate {
+            (low, high) = (low.floor(), high.ceil());
+        }
+        (low, high) = (low.max(0.0), high.min(dim - 1.0));
+        if low == high {
+            high += 0.001;
+        }
+        (0..self.dim / 2).map(|i| ((i as f64 - low) / (high - low)).clamp(0.0, 1.0)).collect()
+    }
+}
+
+fn yarn_attention(scaling: &Fields<'_>, factor: f64) -> f64 {
+    let mscale = |weight: f64| if factor <= 1.0 { 1.0 } else { 0.1 * weight * factor.ln() + 1.0 };
+    match (scaling.number("mscale", 0.0), scaling.number("mscale_all_dim", 0.0)) {
+        (one, all) if one != 0.0 && all != 0.0 => mscale(one) / mscale(all),
+        _ => mscale(1.0),
+    }
+}
