@@ -1,0 +1,312 @@
+//! A weight matrix on the CPU, used in place from the memory-mapped file, in the type it is stored in.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use candle_core::DType;
+use half::{bf16, f16};
+use rayon::prelude::*;
+
+use super::simd;
+use crate::checkpoint::Bytes;
+
+/// Numbers in a mapped file or in memory of our own.
+#[derive(Debug, Clone)]
+enum Values<T> {
+    Mapped(Bytes, Range<usize>),
+    Owned(Arc<[T]>),
+}
+
+impl<T: bytemuck::Pod> Values<T> {
+    /// Views bytes of a file as numbers; copies only where the file aligns them badly.
+    fn new(bytes: &Bytes, range: Range<usize>) -> Self {
+        let raw = bytes.get(range.clone()).unwrap_or_default();
+        match bytemuck::try_cast_slice::<u8, T>(raw) {
+            Ok(_) => Self::Mapped(bytes.clone(), range),
+            Err(_) => Self::Owned(raw.chunks_exact(size_of::<T>()).map(bytemuck::pod_read_unaligned).collect()),
+        }
+    }
+
+    fn get(&self) -> &[T] {
+        match self {
+            Self::Mapped(bytes, range) => {
+                bytes.get(range.clone()).and_then(|raw| bytemuck::try_cast_slice(raw).ok()).unwrap_or_default()
+            }
+            Self::Owned(values) => values,
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Data {
+    F32(Values<f32>),
+    Bf16(Values<bf16>),
+    F16(Values<f16>),
+}
+
+/// How a matrix lies in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// `[rows, cols]`: the weights of one output side by side, as `nn.Linear` stores them.
+    OutputMajor,
+    /// `[cols, rows]`: the weights of one input side by side, as GPT-OSS stores its experts.
+    InputMajor,
+}
+
+/// A matrix with `rows` outputs and `cols` inputs that multiplies f32 vectors.
+#[derive(Debug, Clone)]
+pub struct Matrix {
+    rows: usize,
+    cols: usize,
+    order: Order,
+    data: Data,
+}
+
+/// Lines that are widened at a time before a product with many vectors.
+const BLOCK_LINES: usize = 512;
+/// Products with fewer multiplications than this are not worth waking threads for.
+const PARALLEL_FROM: usize = 1 << 16;
+
+impl Matrix {
+    /// Views a stored tensor as a matrix. A type other than `dtype` is converted once, into memory of our own;
+    /// the bytes must hold `rows * cols` values of `stored`.
+    pub fn new(
+        bytes: &Bytes,
+        range: Range<usize>,
+        stored: DType,
+        dtype: DType,
+        (rows, cols): (usize, usize),
+        order: Order,
+    ) -> Self {
+        let mapped = match stored {
+            DType::BF16 => Data::Bf16(Values::new(bytes, range)),
+            DType::F16 => Data::F16(Values::new(bytes, range)),
+            _ => Data::F32(Values::new(bytes, range)),
+        };
+        let matrix = Self { rows, cols, order, data: mapped };
+        if stored == dtype { matrix } else { matrix.converted(dtype) }
+    }
+
+    /// Length of a product with one vector.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Length of a vector that it multiplies.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// Bytes of the values, mapped or owned.
+    pub fn bytes(&self) -> usize {
+        let width = if matches!(self.data, Data::F32(_)) { 4 } else { 2 };
+        self.rows * self.cols * width
+    }
+
+    fn converted(&self, dtype: DType) -> Self {
+        let mut wide = vec![0f32; self.rows * self.cols];
+        let line = self.line();
+        wide.par_chunks_mut(line.max(1)).enumerate().for_each(|(i, out)| self.widen(i, out));
+        let data = match dtype {
+            DType::BF16 => Data::Bf16(Values::Owned(wide.into_iter().map(bf16::from_f32).collect())),
+            DType::F16 => Data::F16(Values::Owned(wide.into_iter().map(f16::from_f32).collect())),
+            _ => Data::F32(Values::Owned(wide.into())),
+        };
+        Self { data, ..*self }
+    }
+
+    /// Values that lie side by side: a row, or a column of an input-major matrix.
+    fn line(&self) -> usize {
+        match self.order {
+            Order::OutputMajor => self.cols,
+            Order::InputMajor => self.rows,
+        }
+    }
+
+    /// Writes one line (a row of an output-major matrix), widened, to `out`. A line beyond the end leaves `out` alone.
+    pub fn widen(&self, line: usize, out: &mut [f32]) {
+        let range = line * self.line()..(line + 1) * self.line();
+        match &self.data {
+            Data::F32(w) => w.get().get(range).into_iter().for_each(|w| out.copy_from_slice(w)),
+            Data::Bf16(w) => w.get().get(range).into_iter().for_each(|w| simd::widen(bytemuck::cast_slice(w), out)),
+            Data::F16(w) => w.get().get(range).into_iter().for_each(|w| widen_f16(w, out)),
+        }
+    }
+
+    /// `y[i] = W x[i] + bias` for `count` vectors: `x` is `[count, cols]`, `y` is `[count, rows]`.
+    pub fn product(&self, x: &[f32], count: usize, bias: Option<&[f32]>, y: &mut [f32]) {
+        match (count, self.order) {
+            (0, _) => {}
+            (1, Order::OutputMajor) => self.product_of_one(x, bias, y),
+            _ => self.product_of_many(x, count, bias, y),
+        }
+    }
+
+    /// Reads the weights once, each thread its own consecutive rows: as fast as memory allows.
+    fn product_of_one(&self, x: &[f32], bias: Option<&[f32]>, y: &mut [f32]) {
+        let apart = match &self.data {
+            Data::Bf16(_) => x.chunks(2).map(|p| (p[0], p.get(1).copied().unwrap_or(0.0))).unzip(),
+            _ => (Vec::new(), Vec::new()),
+        };
+        let fill = |first: usize, out: &mut [f32]| {
+            self.rows_times(first, x, &apart, out);
+            if let Some(bias) = bias {
+                out.iter_mut().zip(&bias[first..]).for_each(|(y, b)| *y += b);
+            }
+        };
+        if self.rows * self.cols < PARALLEL_FROM {
+            fill(0, y);
+        } else {
+            let chunk = self.rows.div_ceil(rayon::current_num_threads() * 4).max(8);
+            y.par_chunks_mut(chunk).enumerate().for_each(|(i, out)| fill(i * chunk, out));
+        }
+    }
+
+    fn rows_times(&self, first: usize, x: &[f32], apart: &(Vec<f32>, Vec<f32>), out: &mut [f32]) {
+        let rows = first * self.cols..(first + out.len()) * self.cols;
+        match &self.data {
+            Data::F32(w) => {
+                let rows = w.get()[rows].chunks_exact(self.cols);
+                out.iter_mut().zip(rows).for_each(|(y, w)| *y = simd::dot(w, x));
+            }
+            Data::Bf16(w) => {
+                let (even, odd) = apart;
+                for (y, w) in out.iter_mut().zip(w.get()[rows].chunks_exact(self.cols)) {
+                    *y = match bytemuck::try_cast_slice::<bf16, u32>(w) {
+                        Ok(pairs) if cfg!(target_endian = "little") => simd::dot_pairs(pairs, even, odd),
+                        _ => w.iter().zip(x).map(|(w, x)| w.to_f32() * x).sum(),
+                    };
+                }
+            }
+            Data::F16(w) => {
+                let mut wide = vec![0f32; self.cols];
+                for (y, w) in out.iter_mut().zip(w.get()[rows].chunks_exact(self.cols)) {
+                    widen_f16(w, &mut wide);
+                    *y = simd::dot(&wide, x);
+                }
+            }
+        }
+    }
+
+    fn product_of_many(&self, x: &[f32], count: usize, bias: Option<&[f32]>, y: &mut [f32]) {
+        for row in y.chunks_exact_mut(self.rows) {
+            match bias {
+                Some(bias) => row.copy_from_slice(bias),
+                None => row.fill(0.0),
+            }
+        }
+        let lines = self.rows * self.cols / self.line().max(1);
+        if let Data::F32(w) = &self.data {
+            return self.multiply_add(x, count, w.get(), 0..lines, y);
+        }
+        let mut wide = vec![0f32; BLOCK_LINES.min(lines) * self.line()];
+        for first in (0..lines).step_by(BLOCK_LINES) {
+            let block = first..(first + BLOCK_LINES).min(lines);
+            let wide = &mut wide[..block.len() * self.line()];
+            let each = wide.par_chunks_mut(self.line()).with_min_len(16).enumerate();
+            each.for_each(|(i, out)| self.widen(first + i, out));
+            self.multiply_add(x, count, wide, block, y);
+        }
+    }
+
+    /// Adds the product with some of the matrix's lines, given widened, to `y`.
+    fn multiply_add(&self, x: &[f32], count: usize, lines: &[f32], which: Range<usize>, y: &mut [f32]) {
+        let (rows, cols) = (self.rows, self.cols);
+        // Output-major lines are outputs: part of y. Input-major lines are inputs: part of x.
+        let (outputs, inputs, x_from, y_from, w_in, w_out) = match self.order {
+            Order::OutputMajor => (which.len(), cols, 0, which.start, 1, cols),
+            Order::InputMajor => (rows, which.len(), which.start, 0, rows, 1),
+        };
+        assert!(x.len() >= count * cols && y.len() >= count * rows && lines.len() >= outputs * inputs);
+        assert!(x_from + inputs <= cols && y_from + outputs <= rows && count > 0);
+        let threads = if count * outputs * inputs < PARALLEL_FROM * 8 { 1 } else { rayon::current_num_threads() };
+        let parallelism = if threads > 1 { gemm::Parallelism::Rayon(threads) } else { gemm::Parallelism::None };
+        // SAFETY: the slices hold all elements that these sizes and strides reach, as asserted above.
+        unsafe {
+            gemm::gemm(
+                count,
+                outputs,
+                inputs,
+                y.as_mut_ptr().add(y_from),
+                1,
+                rows as isize,
+                true,
+                x.as_ptr().add(x_from),
+                1,
+                cols as isize,
+                lines.as_ptr(),
+                w_out as isize,
+                w_in as isize,
+                1.0,
+                1.0,
+                false,
+                false,
+                false,
+                parallelism,
+            );
+        }
+    }
+}
+
+fn widen_f16(from: &[f16], to: &mut [f32]) {
+    use half::slice::HalfFloatSliceExt;
+    from.convert_to_f32_slice(to);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn stored(values: &[f32], dtype: DType) -> Bytes {
+        let bytes: Vec<u8> = match dtype {
+            DType::BF16 => values.iter().flat_map(|v| bf16::from_f32(*v).to_le_bytes()).collect(),
+            DType::F16 => values.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()).collect(),
+            _ => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+        };
+        Bytes::Static(Vec::leak(bytes))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn products_agree_with_plain_loops(
+            rows in 1usize..70, cols in 1usize..90, count in 1usize..9, seed in 0u32..1000, which in 0usize..3,
+            target in 0usize..3, input_major: bool,
+        ) {
+            let types = [DType::F32, DType::BF16, DType::F16];
+            let value = |i: usize| (((i as u32).wrapping_mul(2654435761).wrapping_add(seed) >> 20) as f32 / 4096.0 - 0.5) * 4.0;
+            let w: Vec<f32> = (0..rows * cols).map(|i| bf16::from_f32(f16::from_f32(value(i)).to_f32()).to_f32()).collect();
+            let x: Vec<f32> = (0..count * cols).map(|i| value(i + 77)).collect();
+            let bias: Vec<f32> = (0..rows).map(|i| value(i + 7)).collect();
+            let order = if input_major { Order::InputMajor } else { Order::OutputMajor };
+            let lying: Vec<f32> = match order {
+                Order::OutputMajor => w.clone(),
+                Order::InputMajor => (0..cols * rows).map(|i| w[i % rows * cols + i / rows]).collect(),
+            };
+            let bytes = stored(&lying, types[which]);
+            let matrix = Matrix::new(&bytes, 0..bytes.len(), types[which], types[target], (rows, cols), order);
+            let mut y = vec![0f32; count * rows];
+            matrix.product(&x, count, Some(&bias), &mut y);
+            for i in 0..count {
+                for r in 0..rows {
+                    let exact: f64 = (0..cols).map(|c| f64::from(w[r * cols + c]) * f64::from(x[i * cols + c])).sum();
+                    let got = f64::from(y[i * rows + r]);
+                    prop_assert!((got - exact - f64::from(bias[r])).abs() < 1e-3, "{got} {exact}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn misaligned_weights_are_read_correctly() {
+        let values = [1.0f32, -2.5, 3.25, 4.0];
+        let mut raw = vec![0u8; 3];
+        raw.extend(values.iter().flat_map(|v| v.to_le_bytes()));
+        let bytes = Bytes::Static(Vec::leak(raw));
+        let matrix = Matrix::new(&bytes, 3..19, DType::F32, DType::F32, (2, 2), Order::OutputMajor);
+        let mut y = [0f32; 2];
+        matrix.product(&[1.0, 10.0], 1, None, &mut y);
+        assert_eq!(y, [-24.0, 43.25]);
+    }
+}

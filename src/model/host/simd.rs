@@ -1,0 +1,280 @@
+//! Loops over slices, compiled for AVX2 with FMA and for any processor.
+
+/// Defines a function whose body is compiled for AVX2 + FMA and portably, chosen at run time. The body is generic
+/// over `FMA`, which says whether `madd` may fuse.
+macro_rules! multiversion {
+    ($(#[$doc:meta])* pub fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? { $body:ident }) => {
+        $(#[$doc])*
+        #[inline]
+        pub fn $name($($arg: $ty),*) $(-> $ret)? {
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx2,fma")]
+                fn avx2($($arg: $ty),*) $(-> $ret)? {
+                    $body::<true>($($arg),*)
+                }
+                if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
+                    // SAFETY: the processor has the features that the function is compiled for.
+                    return unsafe { avx2($($arg),*) };
+                }
+            }
+            $body::<false>($($arg),*)
+        }
+    };
+}
+
+#[inline(always)]
+fn madd<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
+    if FMA { a.mul_add(b, c) } else { a * b + c }
+}
+
+/// Values handled per step; four AVX2 registers.
+const LANES: usize = 32;
+
+#[inline(always)]
+fn sum(lanes: [f32; LANES]) -> f32 {
+    let mut eight = [0f32; 8];
+    for (i, v) in lanes.iter().enumerate() {
+        eight[i % 8] += v;
+    }
+    eight.iter().sum()
+}
+
+#[inline(always)]
+fn prefetch<T>(data: &[T], index: usize) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a prefetch never faults, whatever the address.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(data.as_ptr().wrapping_add(index).cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (data, index);
+}
+
+/// Bytes that are asked of memory ahead of the loop.
+const AHEAD: usize = 2048;
+
+#[inline(always)]
+fn dot_body<const FMA: bool>(a: &[f32], b: &[f32]) -> f32 {
+    let mut lanes = [0f32; LANES];
+    let (a_steps, a_rest) = a.as_chunks::<LANES>();
+    let (b_steps, b_rest) = b.as_chunks::<LANES>();
+    for (i, (x, y)) in a_steps.iter().zip(b_steps).enumerate() {
+        prefetch(a, i * LANES + AHEAD / 4);
+        prefetch(a, i * LANES + AHEAD / 4 + LANES / 2);
+        for j in 0..LANES {
+            lanes[j] = madd::<FMA>(x[j], y[j], lanes[j]);
+        }
+    }
+    a_rest.iter().zip(b_rest).fold(sum(lanes), |acc, (x, y)| madd::<FMA>(*x, *y, acc))
+}
+
+multiversion! {
+    /// Sum of the products of two equally long slices; `a` is the one that streams from memory.
+    pub fn dot(a: &[f32], b: &[f32]) -> f32 { dot_body }
+}
+
+#[inline(always)]
+fn dot_pairs_body<const FMA: bool>(pairs: &[u32], even: &[f32], odd: &[f32]) -> f32 {
+    const STEP: usize = 16;
+    let mut lanes = [0f32; LANES];
+    let (steps, rest) = pairs.as_chunks::<STEP>();
+    let (even_steps, even_rest) = even.as_chunks::<STEP>();
+    let (odd_steps, odd_rest) = odd.as_chunks::<STEP>();
+    for (i, ((w, e), o)) in steps.iter().zip(even_steps).zip(odd_steps).enumerate() {
+        prefetch(pairs, i * STEP + AHEAD / 4);
+        for j in 0..STEP {
+            lanes[j] = madd::<FMA>(f32::from_bits(w[j] << 16), e[j], lanes[j]);
+        }
+        for j in 0..STEP {
+            lanes[STEP + j] = madd::<FMA>(f32::from_bits(w[j] & 0xffff_0000), o[j], lanes[STEP + j]);
+        }
+    }
+    let mut total = sum(lanes);
+    for ((w, e), o) in rest.iter().zip(even_rest).zip(odd_rest) {
+        total = madd::<FMA>(f32::from_bits(w << 16), *e, total);
+        total = madd::<FMA>(f32::from_bits(w & 0xffff_0000), *o, total);
+    }
+    total
+}
+
+multiversion! {
+    /// Product of bf16 weights, two in a word (the earlier one in the low half), with the even and odd elements of a
+    /// vector kept apart: widening is then one shift or one mask, with no shuffle.
+    pub fn dot_pairs(pairs: &[u32], even: &[f32], odd: &[f32]) -> f32 { dot_pairs_body }
+}
+
+#[inline(always)]
+fn axpy_body<const FMA: bool>(factor: f32, x: &[f32], y: &mut [f32]) {
+    for (y, x) in y.iter_mut().zip(x) {
+        *y = madd::<FMA>(factor, *x, *y);
+    }
+}
+
+multiversion! {
+    /// `y += factor * x`.
+    pub fn axpy(factor: f32, x: &[f32], y: &mut [f32]) { axpy_body }
+}
+
+#[inline(always)]
+fn widen_body<const FMA: bool>(from: &[u16], to: &mut [f32]) {
+    for (to, from) in to.iter_mut().zip(from) {
+        *to = f32::from_bits(u32::from(*from) << 16);
+    }
+}
+
+multiversion! {
+    /// bf16 bits to f32, exactly.
+    pub fn widen(from: &[u16], to: &mut [f32]) { widen_body }
+}
+
+/// e^x to 2 ulp by the usual reduction to [-ln 2 / 2, ln 2 / 2] and a polynomial (coefficients of Cephes `expf`).
+/// Below -87 it is 0 to working precision, above 88 it saturates.
+#[inline(always)]
+fn exp<const FMA: bool>(x: f32) -> f32 {
+    const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23: adding it leaves the nearest whole number in the low bits
+    let x = x.clamp(-87.0, 88.0);
+    let shifted = madd::<FMA>(x, std::f32::consts::LOG2_E, ROUND);
+    let n = shifted - ROUND;
+    let r = madd::<FMA>(n, -0.693_359_4, x);
+    let r = madd::<FMA>(n, 2.121_944_4e-4, r);
+    let mut p = 1.987_569_1e-4f32;
+    for c in [1.398_2e-3f32, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5e-1] {
+        p = madd::<FMA>(p, r, c);
+    }
+    let p = madd::<FMA>(p * r, r, r) + 1.0;
+    p * f32::from_bits(shifted.to_bits().wrapping_add(127) << 23)
+}
+
+#[inline(always)]
+fn softmax_body<const FMA: bool>(row: &mut [f32], scale: f32, extra: f32) {
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    let (steps, rest) = row.as_chunks::<LANES>();
+    for step in steps {
+        for j in 0..LANES {
+            lanes[j] = if step[j] > lanes[j] { step[j] } else { lanes[j] };
+        }
+    }
+    let max = lanes.iter().chain(rest).fold(f32::NEG_INFINITY, |a, b| a.max(*b)) * scale;
+    let max = max.max(extra);
+    let mut total = [0f32; LANES];
+    let (steps, rest) = row.as_chunks_mut::<LANES>();
+    for step in steps {
+        for j in 0..LANES {
+            step[j] = exp::<FMA>(madd::<FMA>(step[j], scale, -max));
+            total[j] += step[j];
+        }
+    }
+    let mut sum = sum(total) + if extra > f32::NEG_INFINITY { exp::<FMA>(extra - max) } else { 0.0 };
+    for v in rest {
+        *v = exp::<FMA>(madd::<FMA>(*v, scale, -max));
+        sum += *v;
+    }
+    let inverse = 1.0 / sum;
+    for v in row {
+        *v *= inverse;
+    }
+}
+
+multiversion! {
+    /// Softmax of `scale * row` in place (`scale` above 0). `extra` is a logit that takes its share and is dropped
+    /// (an attention sink); negative infinity for none.
+    pub fn softmax(row: &mut [f32], scale: f32, extra: f32) { softmax_body }
+}
+
+#[inline(always)]
+fn gelu_body<const FMA: bool>(values: &mut [f32]) {
+    for v in values {
+        // erf by Abramowitz and Stegun 7.1.26, absolute error below 1.5e-7
+        let x = *v * std::f32::consts::FRAC_1_SQRT_2;
+        let a = x.abs();
+        let t = 1.0 / madd::<FMA>(a, 0.327_591_1, 1.0);
+        let mut p = 1.061_405_4f32;
+        for c in [-1.453_152f32, 1.421_413_7, -0.284_496_74, 0.254_829_6] {
+            p = madd::<FMA>(p, t, c);
+        }
+        let erf = 1.0 - p * t * exp::<FMA>(-a * a);
+        *v = 0.5 * *v * (1.0 + erf.copysign(x));
+    }
+}
+
+multiversion! {
+    /// GELU with the error function (not the tanh approximation), in place.
+    pub fn gelu(values: &mut [f32]) { gelu_body }
+}
+
+#[inline(always)]
+fn silu_mul_body<const FMA: bool>(gate: &mut [f32], up: &[f32]) {
+    for (g, u) in gate.iter_mut().zip(up) {
+        *g = *g / (1.0 + exp::<FMA>(-*g)) * u;
+    }
+}
+
+multiversion! {
+    /// `gate = silu(gate) * up`.
+    pub fn silu_mul(gate: &mut [f32], up: &[f32]) { silu_mul_body }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn values(n: usize) -> impl Strategy<Value = Vec<f32>> {
+        prop::collection::vec(-30.0f32..30.0, n)
+    }
+
+    proptest! {
+        #[test]
+        fn dot_agrees_with_f64(pair in (0usize..200).prop_flat_map(|n| (values(n), values(n)))) {
+            let (a, b) = pair;
+            let exact: f64 = a.iter().zip(&b).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum();
+            let size: f64 = a.iter().zip(&b).map(|(x, y)| (f64::from(*x) * f64::from(*y)).abs()).sum();
+            prop_assert!((f64::from(dot(&a, &b)) - exact).abs() <= 1e-5 * size + 1e-6);
+        }
+
+        #[test]
+        fn dot_pairs_is_dot_of_the_widened(a in (0usize..100).prop_flat_map(|n| values(2 * n)), seed in 0u32..1000) {
+            let w: Vec<half::bf16> = a.iter().map(|v| half::bf16::from_f32(*v)).collect();
+            let x: Vec<f32> = (0..a.len()).map(|i| ((i as u32 * 7 + seed) % 13) as f32 - 6.0).collect();
+            let pairs: Vec<u32> = w.chunks(2).map(|p| u32::from(p[0].to_bits()) | u32::from(p[1].to_bits()) << 16).collect();
+            let (even, odd): (Vec<f32>, Vec<f32>) = x.chunks(2).map(|p| (p[0], p[1])).unzip();
+            let wide: Vec<f32> = w.iter().map(|v| v.to_f32()).collect();
+            let expected = dot(&wide, &x);
+            prop_assert!((dot_pairs(&pairs, &even, &odd) - expected).abs() <= 1e-3);
+        }
+
+        #[test]
+        fn softmax_agrees_with_f64(mut row in (1usize..150).prop_flat_map(values), scale in 0.01f32..2.0, sink in -5.0f32..5.0) {
+            let exact: Vec<f64> = row.iter().map(|v| (f64::from(*v) * f64::from(scale)).exp()).collect();
+            let total: f64 = exact.iter().sum::<f64>() + f64::from(sink).exp();
+            softmax(&mut row, scale, sink);
+            for (got, want) in row.iter().zip(exact) {
+                prop_assert!((f64::from(*got) - want / total).abs() < 2e-6);
+            }
+        }
+
+        #[test]
+        fn silu_agrees_with_f64(pair in (0usize..100).prop_flat_map(|n| (values(n), values(n)))) {
+            let (mut gate, up) = pair;
+            let exact: Vec<f64> = gate.iter().zip(&up)
+                .map(|(g, u)| { let g = f64::from(*g); g / (1.0 + (-g).exp()) * f64::from(*u) }).collect();
+            silu_mul(&mut gate, &up);
+            for (got, want) in gate.iter().zip(exact) {
+                prop_assert!((f64::from(*got) - want).abs() <= 1e-6 * want.abs() + 1e-6);
+            }
+        }
+    }
+
+    #[test]
+    fn gelu_agrees_with_candle() {
+        let mut x: Vec<f32> = (-4000..4000).map(|i| i as f32 / 500.0).collect();
+        let tensor = candle_core::Tensor::new(x.as_slice(), &candle_core::Device::Cpu).unwrap();
+        let expected = tensor.gelu_erf().unwrap().to_vec1::<f32>().unwrap();
+        gelu(&mut x);
+        for (got, want) in x.iter().zip(expected) {
+            assert!((got - want).abs() < 1e-6, "{got} {want}");
+        }
+    }
+}
