@@ -248,12 +248,14 @@ impl Config {
         };
         refuse_variants(&top, place)?;
         let vision_place = format!("{place}, vision_config");
-        let vision_value = top.get("vision_config").ok_or_else(|| top.wrong("vision_config", "is missing"))?;
+        let vision_value =
+            top.get("vision_config").ok_or_else(|| top.wrong("vision_config", "is missing"))?;
         let mut vision = vision(&Fields::new(vision_value, &vision_place), layout)?;
         if layout == Layout::Github {
             vision.image_side = top.count_or("force_image_size", Some(vision.image_side))?;
         }
-        let selected = top.number(if layout == Layout::Github { "select_layer" } else { "vision_feature_layer" }, -1.0);
+        let selected =
+            top.number(if layout == Layout::Github { "select_layer" } else { "vision_feature_layer" }, -1.0);
         vision.used_layers = used_layers(vision.layers, selected).ok_or_else(|| {
             top.wrong("select_layer", &format!("is {selected}, but the tower has {} layers", vision.layers))
         })?;
@@ -266,7 +268,9 @@ impl Config {
         let ratio = top.number("downsample_ratio", 0.5);
         let shuffle = (1.0 / ratio).round();
         if !(1.0..=16.0).contains(&shuffle) || (shuffle * ratio - 1.0).abs() > 1e-6 {
-            return Err(top.wrong("downsample_ratio", &format!("is {ratio}, which is not one over a whole number")));
+            return Err(
+                top.wrong("downsample_ratio", &format!("is {ratio}, which is not one over a whole number"))
+            );
         }
         let shuffle = shuffle as usize;
         if vision.patch_side > vision.image_side || !vision.grid().is_multiple_of(shuffle) {
@@ -278,18 +282,24 @@ impl Config {
         let pixel_shuffle = match (layout, top.text("ps_version")) {
             (Layout::HuggingFace, _) | (_, Some("v2")) => PixelShuffle::V2,
             (_, None | Some("v1")) => PixelShuffle::V1,
-            (_, Some(other)) => return Err(top.wrong("ps_version", &format!("is {other:?}; v1 and v2 are known"))),
+            (_, Some(other)) => {
+                return Err(top.wrong("ps_version", &format!("is {other:?}; v1 and v2 are known")));
+            }
         };
         Ok(Self {
             layout,
             pixel_shuffle,
             shuffle,
             template: top.text("template").map(str::to_owned),
-            max_tiles: top.count_or("max_dynamic_patch", Some(if layout == Layout::Github { 6 } else { 12 }))?,
+            max_tiles: top
+                .count_or("max_dynamic_patch", Some(if layout == Layout::Github { 6 } else { 12 }))?,
             min_tiles: top.count_or("min_dynamic_patch", Some(1))?,
             dynamic_tiles: top.flag("dynamic_image_size", layout == Layout::HuggingFace),
             thumbnail: top.flag("use_thumbnail", layout == Layout::HuggingFace),
-            image_token: top.get("image_token_id").and_then(Value::as_u64).and_then(|id| u32::try_from(id).ok()),
+            image_token: top
+                .get("image_token_id")
+                .and_then(Value::as_u64)
+                .and_then(|id| u32::try_from(id).ok()),
             vision,
             decoder,
         })
@@ -315,13 +325,20 @@ fn refuse_variants(top: &Fields<'_>, place: &str) -> Result<()> {
         if top.number(field, 0.0) > 0.0 {
             return Err(Problem::new(format!("holds unmerged LoRA weights (`{field}` is above 0)"))
                 .at(place)
-                .fix("merge the adapters into the weights first (tools/merge_lora.py of OpenGVLab/InternVL)"));
+                .fix(
+                    "merge the adapters into the weights first (tools/merge_lora.py of OpenGVLab/InternVL)",
+                ));
         }
     }
-    if ["flash_mode", "flash_relative_threshold", "flash_absolute_threshold"].iter().any(|f| top.get(f).is_some()) {
-        return Err(Problem::new("is a Flash variant, whose tiles have 64 or 256 tokens; Shardscope does not run these")
-            .at(place)
-            .fix("choose the checkpoint of the same size without \"Flash\" in its name"));
+    if ["flash_mode", "flash_relative_threshold", "flash_absolute_threshold"]
+        .iter()
+        .any(|f| top.get(f).is_some())
+    {
+        return Err(Problem::new(
+            "is a Flash variant, whose tiles have 64 or 256 tokens; Shardscope does not run these",
+        )
+        .at(place)
+        .fix("choose the checkpoint of the same size without \"Flash\" in its name"));
     }
     Ok(())
 }
@@ -331,7 +348,9 @@ fn vision(fields: &Fields<'_>, layout: Layout) -> Result<VisionConfig> {
     let norm = match fields.text("norm_type").unwrap_or(if github { "rms_norm" } else { "layer_norm" }) {
         "layer_norm" => NormKind::LayerNorm,
         "rms_norm" => NormKind::RmsNorm,
-        other => return Err(fields.wrong("norm_type", &format!("is {other:?}; layer_norm and rms_norm are known"))),
+        other => {
+            return Err(fields.wrong("norm_type", &format!("is {other:?}; layer_norm and rms_norm are known")));
+        }
     };
     if let Some(act) = fields.text("hidden_act").filter(|act| *act != "gelu") {
         return Err(fields.wrong("hidden_act", &format!("is {act:?}; InternViT uses gelu")));
@@ -341,7 +360,9 @@ fn vision(fields: &Fields<'_>, layout: Layout) -> Result<VisionConfig> {
     }
     let (hidden, heads) = (fields.count("hidden_size")?, fields.count("num_attention_heads")?);
     if hidden % heads != 0 {
-        return Err(fields.wrong("num_attention_heads", &format!("is {heads}, which does not divide {hidden}")));
+        return Err(
+            fields.wrong("num_attention_heads", &format!("is {heads}, which does not divide {hidden}"))
+        );
     }
     let layers = fields.count("num_hidden_layers")?;
     refuse_many_layers(fields, layers)?;
@@ -386,7 +407,8 @@ fn decoder(fields: &Fields<'_>, top: &Fields<'_>, layout: Layout) -> Result<Deco
     let (hidden, heads) = (fields.count("hidden_size")?, fields.count("num_attention_heads")?);
     let kv_heads = fields.count_or("num_key_value_heads", Some(heads))?;
     if heads % kv_heads != 0 {
-        return Err(fields.wrong("num_key_value_heads", &format!("is {kv_heads}, which does not divide {heads} heads")));
+        return Err(fields
+            .wrong("num_key_value_heads", &format!("is {kv_heads}, which does not divide {heads} heads")));
     }
     let default_head = match backbone {
         Backbone::Qwen3 | Backbone::Qwen3Moe => 128,
@@ -458,9 +480,12 @@ fn moe(fields: &Fields<'_>, backbone: Backbone) -> Result<Option<MoeConfig>> {
         _ => return Ok(None),
     };
     if backbone == Backbone::Qwen3Moe {
-        let dense = fields.get("mlp_only_layers").and_then(Value::as_array).is_some_and(|list| !list.is_empty());
+        let dense =
+            fields.get("mlp_only_layers").and_then(Value::as_array).is_some_and(|list| !list.is_empty());
         if dense || fields.count_or("decoder_sparse_step", Some(1))? != 1 {
-            return Err(fields.wrong("decoder_sparse_step", "mixes dense and sparse layers, which no InternVL does"));
+            return Err(
+                fields.wrong("decoder_sparse_step", "mixes dense and sparse layers, which no InternVL does")
+            );
         }
     }
     let experts = match fields.get("num_experts") {
@@ -469,7 +494,9 @@ fn moe(fields: &Fields<'_>, backbone: Backbone) -> Result<Option<MoeConfig>> {
     };
     let top_k = fields.count("num_experts_per_tok")?;
     if top_k > experts {
-        return Err(fields.wrong("num_experts_per_tok", &format!("is {top_k}, more than the {experts} experts")));
+        return Err(
+            fields.wrong("num_experts_per_tok", &format!("is {top_k}, more than the {experts} experts"))
+        );
     }
     if experts > 1 << 14 {
         return Err(fields.wrong("num_experts", &format!("is {experts}; no known model has as many")));

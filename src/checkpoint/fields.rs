@@ -60,7 +60,10 @@ impl<'a> Fields<'a> {
             Some(Value::Array(list)) => list.first().unwrap_or(&Value::Null),
             Some(value) => value,
         };
-        match value.as_u64().or_else(|| value.as_f64().filter(|f| f.fract() == 0.0 && *f > 0.0).map(|f| f as u64)) {
+        match value
+            .as_u64()
+            .or_else(|| value.as_f64().filter(|f| f.fract() == 0.0 && *f > 0.0).map(|f| f as u64))
+        {
             Some(n) if n > 0 && n < MAX_COUNT => Ok(n as usize),
             _ => Err(self.wrong(name, &format!("is {value}, which is no usable count"))),
         }

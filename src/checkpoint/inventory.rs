@@ -75,12 +75,8 @@ pub fn units(config: &Config, files: &WeightFiles, place: &str) -> Result<Vec<Un
             .at(place)
             .fix("the weights are incomplete or belong to another model: download the checkpoint again, or check config.json"));
     }
-    let unexpected: Vec<String> = files
-        .tensors
-        .keys()
-        .filter(|name| !taken.contains(*name) && !is_recomputed(name))
-        .cloned()
-        .collect();
+    let unexpected: Vec<String> =
+        files.tensors.keys().filter(|name| !taken.contains(*name) && !is_recomputed(name)).cloned().collect();
     if !unexpected.is_empty() {
         return Err(Problem::new(format!("holds what this model has no place for: {}", listed(&unexpected)))
             .at(place)
@@ -130,18 +126,30 @@ fn locate(spec: &UnitSpec, files: &WeightFiles) -> std::result::Result<Located, 
     Err(fewest.unwrap_or_default())
 }
 
-fn check(expected: &Expected, name: &str, stored: &StoredTensor, files: &WeightFiles, place: &str) -> Result<()> {
+fn check(
+    expected: &Expected,
+    name: &str,
+    stored: &StoredTensor,
+    files: &WeightFiles,
+    place: &str,
+) -> Result<()> {
     let file = files.files.get(stored.file).map_or(place, |(name, _)| name);
     let place = format!("{place}, {file}, {name}");
     if stored.shape != expected.shape {
-        return Err(Problem::new(format!("has shape {:?}, but config.json asks for {:?}", stored.shape, expected.shape))
-            .at(place)
-            .fix("config.json and weights belong to different models: download both again"));
+        return Err(Problem::new(format!(
+            "has shape {:?}, but config.json asks for {:?}",
+            stored.shape, expected.shape
+        ))
+        .at(place)
+        .fix("config.json and weights belong to different models: download both again"));
     }
     if !matches!(stored.dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16) {
-        return Err(Problem::new(format!("is stored as {:?}; Shardscope reads F32, F16 and BF16", stored.dtype))
-            .at(place)
-            .fix("choose the unquantised checkpoint"));
+        return Err(Problem::new(format!(
+            "is stored as {:?}; Shardscope reads F32, F16 and BF16",
+            stored.dtype
+        ))
+        .at(place)
+        .fix("choose the unquantised checkpoint"));
     }
     Ok(())
 }
@@ -165,11 +173,14 @@ fn refuse_known_extras(files: &WeightFiles, place: &str) -> Result<()> {
     }
     let flash = ["mlp2.", "pooling_before_gating.", "gating."];
     if let Some(name) = files.tensors.keys().find(|n| flash.iter().any(|prefix| n.starts_with(prefix))) {
-        return Err(Problem::new(format!("is a Flash variant ({name}), whose tiles have 64 or 256 tokens; Shardscope does not run these"))
-            .at(place)
-            .fix("choose the checkpoint of the same size without \"Flash\" in its name"));
+        return Err(Problem::new(format!(
+            "is a Flash variant ({name}), whose tiles have 64 or 256 tokens; Shardscope does not run these"
+        ))
+        .at(place)
+        .fix("choose the checkpoint of the same size without \"Flash\" in its name"));
     }
-    if let Some(name) = files.tensors.keys().find(|n| n.ends_with(".qweight") || n.ends_with(".weight_scale")) {
+    if let Some(name) = files.tensors.keys().find(|n| n.ends_with(".qweight") || n.ends_with(".weight_scale"))
+    {
         return Err(Problem::new(format!("holds quantised weights ({name})"))
             .at(place)
             .fix("choose the unquantised checkpoint"));

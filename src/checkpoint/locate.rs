@@ -27,19 +27,24 @@ pub fn checkpoint_folder(named: &str) -> Result<PathBuf> {
             Some(found) => snapshot(&found),
             None => {
                 let looked = roots.iter().map(|r| r.display().to_string()).collect::<Vec<_>>().join(", ");
-                Err(Problem::new(format!("is no folder here and not in the Hugging Face cache (looked in {looked})"))
-                    .at(named)
-                    .fix(format!("download it first (`hf download {named}`), or give the checkpoint's folder")))
+                Err(Problem::new(format!(
+                    "is no folder here and not in the Hugging Face cache (looked in {looked})"
+                ))
+                .at(named)
+                .fix(format!("download it first (`hf download {named}`), or give the checkpoint's folder")))
             }
         };
     }
-    Err(Problem::new("does not exist").at(named).fix("give the folder that holds the checkpoint's config.json"))
+    Err(Problem::new("does not exist")
+        .at(named)
+        .fix("give the folder that holds the checkpoint's config.json"))
 }
 
 /// Folders in which Hugging Face libraries keep downloads, in the order in which those look.
 pub fn hugging_face_caches() -> Vec<PathBuf> {
     let from = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-    let mut roots: Vec<PathBuf> = ["HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"].iter().filter_map(|n| from(n)).collect();
+    let mut roots: Vec<PathBuf> =
+        ["HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"].iter().filter_map(|n| from(n)).collect();
     roots.extend(from("HF_HOME").map(|home| home.join("hub")));
     roots.extend(from("XDG_CACHE_HOME").map(|cache| cache.join("huggingface/hub")));
     roots.extend(dirs::home_dir().map(|home| home.join(".cache/huggingface/hub")));
@@ -50,7 +55,9 @@ pub fn hugging_face_caches() -> Vec<PathBuf> {
 fn is_repository_id(named: &str) -> bool {
     let parts: Vec<&str> = named.split('/').collect();
     let plain = |part: &&str| {
-        !part.is_empty() && !part.starts_with('.') && part.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+        !part.is_empty()
+            && !part.starts_with('.')
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
     };
     parts.len() == 2 && parts.iter().all(plain)
 }

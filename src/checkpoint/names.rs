@@ -75,7 +75,11 @@ fn vision_embeddings(config: &Config) -> UnitSpec {
     UnitSpec {
         kind: UnitKind::VisionEmbeddings,
         index: 0,
-        modules: modules(&["vision_model.embeddings", "vision_tower.embeddings", "model.vision_tower.embeddings"]),
+        modules: modules(&[
+            "vision_model.embeddings",
+            "vision_tower.embeddings",
+            "model.vision_tower.embeddings",
+        ]),
         groupings: vec![vec![
             expected("class_embedding", &["cls_token"], &[1, 1, c]),
             expected("position_embedding", &["position_embeddings"], &[1, n, c]),
@@ -127,18 +131,19 @@ fn vision_block(config: &Config, i: usize) -> UnitSpec {
             &format!("vision_tower.encoder.layer.{i}"),
             &format!("model.vision_tower.encoder.layer.{i}"),
         ]),
-        groupings: [fused, apart].into_iter().map(|g| g.into_iter().chain(common.clone()).collect()).collect(),
+        groupings: [fused, apart]
+            .into_iter()
+            .map(|g| g.into_iter().chain(common.clone()).collect())
+            .collect(),
     }
 }
 
 fn projector(config: &Config) -> UnitSpec {
     let (input, h) = (config.projector_input(), config.decoder.hidden);
     let mut tensors = Vec::new();
-    for (ours, theirs, shape) in [
-        ("0", "layer_norm", vec![input]),
-        ("1", "linear_1", vec![h, input]),
-        ("3", "linear_2", vec![h, h]),
-    ] {
+    for (ours, theirs, shape) in
+        [("0", "layer_norm", vec![input]), ("1", "linear_1", vec![h, input]), ("3", "linear_2", vec![h, h])]
+    {
         tensors.push(expected(&format!("{ours}.weight"), &[&format!("{theirs}.weight")], &shape));
         tensors.push(expected(&format!("{ours}.bias"), &[&format!("{theirs}.bias")], &shape[..1]));
     }

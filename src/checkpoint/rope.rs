@@ -86,8 +86,10 @@ impl Rope {
     /// An unknown kind, or numbers that do not fit the head's width.
     pub fn parse(fields: &Fields<'_>, backbone: Backbone, dim: usize, max_positions: usize) -> Result<Self> {
         let empty = Value::Null;
-        let parameters = Fields::new(fields.get("rope_parameters").unwrap_or(&empty), "config.json, rope_parameters");
-        let scaling_value = fields.get("rope_scaling").or_else(|| fields.get("rope_parameters")).unwrap_or(&empty);
+        let parameters =
+            Fields::new(fields.get("rope_parameters").unwrap_or(&empty), "config.json, rope_parameters");
+        let scaling_value =
+            fields.get("rope_scaling").or_else(|| fields.get("rope_parameters")).unwrap_or(&empty);
         let scaling = Fields::new(scaling_value, "config.json, rope_scaling");
         let default_theta = if backbone == Backbone::GptOss { 150_000.0 } else { 10_000.0 };
         let theta = parameters.number("rope_theta", fields.number("rope_theta", default_theta));
@@ -111,15 +113,14 @@ impl Rope {
             "su" | "longrope" => {
                 let original = original?;
                 let stretch = max_positions as f64 / original as f64;
-                let attention = if stretch > 1.0 {
-                    (1.0 + stretch.ln() / (original as f64).ln()).sqrt()
-                } else {
-                    1.0
-                };
+                let attention =
+                    if stretch > 1.0 { (1.0 + stretch.ln() / (original as f64).ln()).sqrt() } else { 1.0 };
                 let factors = |name: &str| -> Result<Vec<f64>> {
                     let list = scaling.numbers(name)?;
                     if list.len() != dim / 2 || list.iter().any(|f| *f <= 0.0) {
-                        return Err(scaling.wrong(name, &format!("does not hold {} factors above 0", dim / 2)));
+                        return Err(
+                            scaling.wrong(name, &format!("does not hold {} factors above 0", dim / 2))
+                        );
                     }
                     Ok(list)
                 };
@@ -157,12 +158,14 @@ impl Rope {
     /// Angle per position of every pair of channels (`dim / 2` of them), and what cosines and sines are multiplied
     /// by, for a text of `length` tokens in all.
     pub fn frequencies(&self, length: usize) -> (Vec<f32>, f32) {
-        let powers = |theta: f64| (0..self.dim / 2).map(move |i| theta.powf(-2.0 * i as f64 / self.dim as f64));
+        let powers =
+            |theta: f64| (0..self.dim / 2).map(move |i| theta.powf(-2.0 * i as f64 / self.dim as f64));
         let (series, attention): (Vec<f64>, f64) = match &self.scaling {
             Scaling::Plain => (powers(self.theta).collect(), 1.0),
             Scaling::Linear { factor } => (powers(self.theta).map(|f| f / factor).collect(), 1.0),
             Scaling::DynamicNtk { factor, max_positions } => {
-                let stretch = (factor * length.max(*max_positions) as f64 / *max_positions as f64) - (factor - 1.0);
+                let stretch =
+                    (factor * length.max(*max_positions) as f64 / *max_positions as f64) - (factor - 1.0);
                 let dim = self.dim as f64;
                 let theta = if dim > 2.0 { self.theta * stretch.powf(dim / (dim - 2.0)) } else { self.theta };
                 (powers(theta).collect(), 1.0)
@@ -207,7 +210,8 @@ impl Rope {
     /// How far each frequency is interpolated: 0 kept, 1 fully.
     fn yarn_ramp(&self, original: usize, beta_fast: f64, beta_slow: f64, truncate: bool) -> Vec<f64> {
         let dim = self.dim as f64;
-        let at = |rotations: f64| dim * (original as f64 / (rotations * 2.0 * PI)).ln() / (2.0 * self.theta.ln());
+        let at =
+            |rotations: f64| dim * (original as f64 / (rotations * 2.0 * PI)).ln() / (2.0 * self.theta.ln());
         let (mut low, mut high) = (at(beta_fast), at(beta_slow));
         if truncate {
             (low, high) = (low.floor(), high.ceil());

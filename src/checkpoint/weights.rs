@@ -63,9 +63,12 @@ impl WeightFiles {
         };
         if let Some(missing) = names.iter().find(|name| !folder.has(name)) {
             let present = names.iter().filter(|name| folder.has(name)).count();
-            return Err(Problem::new(format!("is missing ({present} of {} weight files are there)", names.len()))
-                .at(folder.place(missing))
-                .fix("finish the download of this checkpoint"));
+            return Err(Problem::new(format!(
+                "is missing ({present} of {} weight files are there)",
+                names.len()
+            ))
+            .at(folder.place(missing))
+            .fix("finish the download of this checkpoint"));
         }
         let mut this = Self { files: Vec::new(), tensors: BTreeMap::new(), index };
         for name in names {
@@ -93,13 +96,18 @@ impl WeightFiles {
         if bytes.len() < 8 {
             return Err(Problem::new("is too short to be a safetensors file").at(place).fix(DOWNLOAD));
         }
-        let (header, metadata) = SafeTensors::read_metadata(&bytes).map_err(|e| header_problem(&e, &bytes, &place))?;
+        let (header, metadata) =
+            SafeTensors::read_metadata(&bytes).map_err(|e| header_problem(&e, &bytes, &place))?;
         let start = header + 8;
         let file = self.files.len();
         for (tensor, info) in metadata.tensors() {
             let (from, to) = info.data_offsets;
-            let stored =
-                StoredTensor { file, dtype: info.dtype, shape: info.shape.clone(), range: start + from..start + to };
+            let stored = StoredTensor {
+                file,
+                dtype: info.dtype,
+                shape: info.shape.clone(),
+                range: start + from..start + to,
+            };
             if self.tensors.insert(tensor.clone(), stored).is_some() {
                 return Err(Problem::new(format!("holds {tensor}, which another shard holds too"))
                     .at(place)
@@ -123,9 +131,11 @@ fn read_index(folder: &Folder) -> Result<BTreeMap<String, String>> {
             return Err(Problem::new(format!("gives {tensor} no file name")).at(place).fix(DOWNLOAD));
         };
         if !is_plain_name(file) {
-            return Err(Problem::new(format!("puts {tensor} in {file:?}, which is outside the checkpoint's folder"))
-                .at(place)
-                .fix("use the index that was published with these weights"));
+            return Err(Problem::new(format!(
+                "puts {tensor} in {file:?}, which is outside the checkpoint's folder"
+            ))
+            .at(place)
+            .fix("use the index that was published with these weights"));
         }
         names.insert(tensor.clone(), file.to_owned());
     }
@@ -144,7 +154,8 @@ fn unindexed_files(folder: &Folder) -> Result<Vec<String>> {
     let shards: Vec<&String> =
         names.iter().filter(|n| n.starts_with("model-") && n.ends_with(".safetensors")).collect();
     if let Some(last) = shards.last() {
-        let total = last.trim_end_matches(".safetensors").rsplit("-of-").next().and_then(|n| n.parse::<usize>().ok());
+        let total =
+            last.trim_end_matches(".safetensors").rsplit("-of-").next().and_then(|n| n.parse::<usize>().ok());
         if total.is_some_and(|total| total != shards.len()) {
             return Err(Problem::new(format!("{} of {} shards are there", shards.len(), total.unwrap_or(0)))
                 .at(folder.place(INDEX))
@@ -171,7 +182,9 @@ fn unindexed_files(folder: &Folder) -> Result<Vec<String>> {
 fn header_problem(error: &SafeTensorError, bytes: &[u8], place: &str) -> Problem {
     let stated = bytes.first_chunk::<8>().map_or(0, |n| u64::from_le_bytes(*n));
     let what = match error {
-        SafeTensorError::HeaderTooLarge | SafeTensorError::InvalidHeaderLength | SafeTensorError::HeaderTooSmall => {
+        SafeTensorError::HeaderTooLarge
+        | SafeTensorError::InvalidHeaderLength
+        | SafeTensorError::HeaderTooSmall => {
             format!("says that its header is {stated} bytes long, but the file has {} bytes", bytes.len())
         }
         SafeTensorError::MetadataIncompleteBuffer => "is shorter or longer than its header says".to_owned(),

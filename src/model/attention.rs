@@ -27,14 +27,22 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, mask: Mask, sinks: Option<&
 }
 
 /// The same from tensor operations, a chunk of queries at a time.
-fn in_chunks(q: &Tensor, k: &Tensor, v: &Tensor, mask: Mask, scale: f64, sinks: Option<&Tensor>) -> Result<Tensor> {
+fn in_chunks(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    mask: Mask,
+    scale: f64,
+    sinks: Option<&Tensor>,
+) -> Result<Tensor> {
     let (batch, heads, queries, d) = q.dims4()?;
     let (_, kv_heads, keys, _) = k.dims4()?;
     let group = heads / kv_heads.max(1);
     let mut parts = Vec::with_capacity(queries.div_ceil(QUERY_CHUNK));
     for first in (0..queries).step_by(QUERY_CHUNK) {
         let rows = QUERY_CHUNK.min(queries - first);
-        let seen = mask.visible(first, queries, keys).start..mask.visible(first + rows - 1, queries, keys).end;
+        let seen =
+            mask.visible(first, queries, keys).start..mask.visible(first + rows - 1, queries, keys).end;
         let k = k.narrow(2, seen.start, seen.len())?;
         let v = v.narrow(2, seen.start, seen.len())?;
         // Query heads that share a key head stand below each other, so that keys are not repeated.
@@ -55,7 +63,12 @@ fn in_chunks(q: &Tensor, k: &Tensor, v: &Tensor, mask: Mask, scale: f64, sinks: 
                 all.narrow(D::Minus1, 0, seen.len())?
             }
         };
-        let weights = weights.to_dtype(v.dtype())?.contiguous()?.reshape((batch, kv_heads, group * rows, seen.len()))?;
+        let weights = weights.to_dtype(v.dtype())?.contiguous()?.reshape((
+            batch,
+            kv_heads,
+            group * rows,
+            seen.len(),
+        ))?;
         let out = weights.matmul(&v)?.reshape((batch, heads, rows, d))?;
         parts.push(out.transpose(1, 2)?.reshape((batch, rows, heads * d))?);
     }
@@ -105,7 +118,10 @@ impl CustomOp3 for HostAttention {
     ) -> Result<(CpuStorage, Shape)> {
         let (batch, heads, queries, head_dim) = q_layout.shape().dims4()?;
         let (kv_batch, kv_heads, keys, kv_dim) = k_layout.shape().dims4()?;
-        if (kv_batch, kv_dim) != (batch, head_dim) || k_layout.shape() != v_layout.shape() || heads % kv_heads != 0 {
+        if (kv_batch, kv_dim) != (batch, head_dim)
+            || k_layout.shape() != v_layout.shape()
+            || heads % kv_heads != 0
+        {
             candle_core::bail!("attention over {:?} and {:?}", q_layout.shape(), k_layout.shape());
         }
         let sizes = Sizes { batch, heads, kv_heads, queries, keys, head_dim };

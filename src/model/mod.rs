@@ -1,5 +1,21 @@
 //! The networks in candle: vision tower, projector, decoder, cache, generation.
+//!
+//! A block takes the device of its weights and moves what it is given there, so that every unit can sit on a device
+//! of its own.
 
+pub mod activation;
 pub mod attention;
+pub mod cache;
+pub mod decoder;
+pub mod experts;
 pub mod host;
 pub mod linear;
+pub mod network;
+pub mod norm;
+pub mod rotary;
+pub mod vision;
+pub mod weights;
+
+pub use cache::Cache;
+pub use network::{Loading, Network};
+pub use weights::WeightType;

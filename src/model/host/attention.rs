@@ -110,7 +110,8 @@ pub fn attend(
         let group = head / (heads / kv_heads);
         let rows = block.min(queries - first);
         // Keys that any row of the block sees.
-        let seen = mask.visible(first, queries, keys).start..mask.visible(first + rows - 1, queries, keys).end;
+        let seen =
+            mask.visible(first, queries, keys).start..mask.visible(first + rows - 1, queries, keys).end;
         let width = seen.len();
         scores.clear();
         scores.resize(rows * width, 0.0);

@@ -23,15 +23,18 @@ impl<T: bytemuck::Pod> Values<T> {
         let raw = bytes.get(range.clone()).unwrap_or_default();
         match bytemuck::try_cast_slice::<u8, T>(raw) {
             Ok(_) => Self::Mapped(bytes.clone(), range),
-            Err(_) => Self::Owned(raw.chunks_exact(size_of::<T>()).map(bytemuck::pod_read_unaligned).collect()),
+            Err(_) => {
+                Self::Owned(raw.chunks_exact(size_of::<T>()).map(bytemuck::pod_read_unaligned).collect())
+            }
         }
     }
 
     fn get(&self) -> &[T] {
         match self {
-            Self::Mapped(bytes, range) => {
-                bytes.get(range.clone()).and_then(|raw| bytemuck::try_cast_slice(raw).ok()).unwrap_or_default()
-            }
+            Self::Mapped(bytes, range) => bytes
+                .get(range.clone())
+                .and_then(|raw| bytemuck::try_cast_slice(raw).ok())
+                .unwrap_or_default(),
             Self::Owned(values) => values,
         }
     }
@@ -128,7 +131,9 @@ impl Matrix {
         let range = line * self.line()..(line + 1) * self.line();
         match &self.data {
             Data::F32(w) => w.get().get(range).into_iter().for_each(|w| out.copy_from_slice(w)),
-            Data::Bf16(w) => w.get().get(range).into_iter().for_each(|w| simd::widen(bytemuck::cast_slice(w), out)),
+            Data::Bf16(w) => {
+                w.get().get(range).into_iter().for_each(|w| simd::widen(bytemuck::cast_slice(w), out))
+            }
             Data::F16(w) => w.get().get(range).into_iter().for_each(|w| widen_f16(w, out)),
         }
     }
@@ -219,8 +224,10 @@ impl Matrix {
         };
         assert!(x.len() >= count * cols && y.len() >= count * rows && lines.len() >= outputs * inputs);
         assert!(x_from + inputs <= cols && y_from + outputs <= rows && count > 0);
-        let threads = if count * outputs * inputs < PARALLEL_FROM * 8 { 1 } else { rayon::current_num_threads() };
-        let parallelism = if threads > 1 { gemm::Parallelism::Rayon(threads) } else { gemm::Parallelism::None };
+        let threads =
+            if count * outputs * inputs < PARALLEL_FROM * 8 { 1 } else { rayon::current_num_threads() };
+        let parallelism =
+            if threads > 1 { gemm::Parallelism::Rayon(threads) } else { gemm::Parallelism::None };
         // SAFETY: the slices hold all elements that these sizes and strides reach, as asserted above.
         unsafe {
             gemm::gemm(

@@ -1,0 +1,49 @@
+//! Keys and values of one question, allocated once for its own length.
+
+use candle_core::{DType, Device, Result, Tensor};
+
+use crate::checkpoint::DecoderConfig;
+
+/// Keys and values of one decoder layer, on the layer's device.
+#[derive(Debug)]
+pub struct LayerCache {
+    /// `[1, kv_heads, capacity, d]`.
+    keys: Tensor,
+    values: Tensor,
+}
+
+impl LayerCache {
+    /// Room for `capacity` positions.
+    ///
+    /// # Errors
+    /// No memory on the device.
+    pub fn new(config: &DecoderConfig, capacity: usize, dtype: DType, device: &Device) -> Result<Self> {
+        let shape = (1, config.kv_heads, capacity, config.head_dim);
+        Ok(Self { keys: Tensor::zeros(shape, dtype, device)?, values: Tensor::zeros(shape, dtype, device)? })
+    }
+
+    /// Stores keys and values (`[1, positions, kv_heads, d]`) from position `first` on, and gives all so far
+    /// (`[1, kv_heads, first + positions, d]`) as views.
+    ///
+    /// # Errors
+    /// More positions than there is room for.
+    pub fn extend(&self, first: usize, keys: &Tensor, values: &Tensor) -> Result<(Tensor, Tensor)> {
+        let end = first + keys.dim(1)?;
+        let part = |all: &Tensor, new: &Tensor| {
+            all.slice_set(&new.transpose(1, 2)?.contiguous()?, 2, first)?;
+            all.narrow(2, 0, end)
+        };
+        Ok((part(&self.keys, keys)?, part(&self.values, values)?))
+    }
+}
+
+/// Keys and values of one question in all layers.
+#[derive(Debug)]
+pub struct Cache {
+    /// One a layer.
+    pub layers: Vec<LayerCache>,
+    /// Positions filled.
+    pub length: usize,
+    /// Positions there is room for.
+    pub capacity: usize,
+}
