@@ -1,5 +1,223 @@
 //! Datasets: questions with their images, read lazily.
 
-pub mod question;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
+mod delimited;
+mod folder;
+pub mod literal;
+pub mod prompt;
+pub mod question;
+mod record;
+pub mod registry;
+mod storage;
+mod tsv;
+
+pub use prompt::{Prompt, Style};
 pub use question::{ImageRef, Question, QuestionKind};
+pub use registry::Profile;
+
+use crate::{Problem, Result};
+use storage::Storage;
+
+/// The largest image file that is read.
+const LARGEST_IMAGE: u64 = 256 << 20;
+
+/// What is known of a question without its text and images: enough to choose by group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outline {
+    /// The dataset's own index, as text.
+    pub index: String,
+    /// Group for the report.
+    pub category: Option<Arc<str>>,
+    /// Coarser group.
+    pub super_category: Option<Arc<str>>,
+    /// Split.
+    pub split: Option<Arc<str>>,
+    /// What sort of answer is asked for.
+    pub kind: QuestionKind,
+}
+
+impl Outline {
+    fn new(index: String, groups: [Option<Arc<str>>; 3], kind: QuestionKind) -> Self {
+        let [category, super_category, split] = groups;
+        Self { index, category, super_category, split, kind }
+    }
+}
+
+/// A format in which questions are kept. Places in problems are columns; [`Dataset`] adds file and row.
+trait Source: Send + Sync + std::fmt::Debug {
+    fn profile(&self) -> &Profile;
+    fn columns(&self) -> &[String];
+    fn len(&self) -> usize;
+    fn question(&self, row: usize) -> Result<Question>;
+    fn image_bytes(&self, row: usize, part: usize) -> Result<Arc<[u8]>>;
+    fn find(&self, index: &str) -> Result<Option<usize>>;
+    fn outlines(&self) -> Result<Vec<Outline>>;
+    fn problems(&self) -> Vec<Problem>;
+    fn fingerprint(&self, go_on: &mut dyn FnMut(u64) -> bool) -> Result<Option<String>>;
+}
+
+/// Questions in a file, a folder or the program itself. Opening finds the rows; everything else is read when asked
+/// for, and may be asked for from several threads.
+#[derive(Debug)]
+pub struct Dataset {
+    name: String,
+    path: Option<PathBuf>,
+    source: Box<dyn Source>,
+    outlines: OnceLock<Result<Vec<Outline>>>,
+    fingerprint: OnceLock<String>,
+}
+
+impl Dataset {
+    /// Opens a dataset: a VLMEvalKit TSV.
+    ///
+    /// # Errors
+    /// What is wrong with the file as a whole; a bad row is found when its question is asked for.
+    pub fn open(path: &Path) -> Result<Self> {
+        Self::open_watched(path, &mut |_| true)
+    }
+
+    /// [`Dataset::open`], watched: `go_on` hears how many bytes have been gone through, and stops by `false`.
+    pub fn open_watched(path: &Path, go_on: &mut dyn FnMut(u64) -> bool) -> Result<Self> {
+        let in_file = |problem: Problem| placed(problem, &path.display().to_string());
+        let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        let storage = Storage::open(path)?;
+        let source = tsv::Tsv::open(&name, Some(path.to_owned()), storage, go_on).map_err(in_file)?;
+        Ok(Self::of(name, Some(path.to_owned()), Box::new(source)))
+    }
+
+    /// A TSV that is part of the program.
+    pub fn from_bytes(name: &str, tsv: &'static [u8]) -> Result<Self> {
+        let source = tsv::Tsv::open(name, None, Storage::Embedded(tsv), &mut |_| true)
+            .map_err(|problem| placed(problem, name))?;
+        Ok(Self::of(name.to_owned(), None, Box::new(source)))
+    }
+
+    fn of(name: String, path: Option<PathBuf>, source: Box<dyn Source>) -> Self {
+        Self { name, path, source, outlines: OnceLock::new(), fingerprint: OnceLock::new() }
+    }
+
+    /// The dataset's name: its file's name without the ending.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where it lies; `None` if it is part of the program.
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
+    /// What the dataset is: its type, tile limit and judgement.
+    pub fn profile(&self) -> &Profile {
+        self.source.profile()
+    }
+
+    /// Questions in it, bad rows included.
+    pub fn len(&self) -> usize {
+        self.source.len()
+    }
+
+    /// Whether it has no question.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Names of the columns.
+    pub fn columns(&self) -> &[String] {
+        self.source.columns()
+    }
+
+    /// What was found wrong on opening, besides what refused it.
+    pub fn problems(&self) -> Vec<Problem> {
+        self.source.problems().into_iter().map(|problem| placed(problem, &self.place())).collect()
+    }
+
+    /// The question of a row, from 0.
+    ///
+    /// # Errors
+    /// What is wrong with this row, with file, row (from 1, a header not counted) and column; other rows do not
+    /// suffer.
+    pub fn question(&self, row: usize) -> Result<Question> {
+        self.source.question(row).map_err(|problem| placed(problem, &self.row_place(row)))
+    }
+
+    /// The bytes of an image as stored: png, jpeg and so on.
+    pub fn image_bytes(&self, image: &ImageRef) -> Result<Arc<[u8]>> {
+        match image {
+            ImageRef::Bytes(bytes) => Ok(bytes.clone()),
+            ImageRef::Stored { row, part } => {
+                self.source.image_bytes(*row, *part).map_err(|problem| placed(problem, &self.row_place(*row)))
+            }
+            ImageRef::File(path) => {
+                let about =
+                    std::fs::metadata(path).map_err(|error| Problem::io("read the image", path, &error))?;
+                if !about.is_file() || about.len() > LARGEST_IMAGE {
+                    return Err(Problem::new("the image is no file or too large to read").in_file(path));
+                }
+                let bytes =
+                    std::fs::read(path).map_err(|error| Problem::io("read the image", path, &error))?;
+                Ok(bytes.into())
+            }
+        }
+    }
+
+    /// Where an image stands, for messages.
+    pub fn image_place(&self, image: &ImageRef) -> String {
+        match image {
+            ImageRef::Bytes(_) => self.place(),
+            ImageRef::Stored { row, part } => format!("{}, image {}", self.row_place(*row), part + 1),
+            ImageRef::File(path) => path.display().to_string(),
+        }
+    }
+
+    /// The row of an index.
+    pub fn find(&self, index: &str) -> Option<usize> {
+        self.source.find(index).ok().flatten()
+    }
+
+    /// Index, groups and kind of every row, in one pass that decodes no image; made once. A row that cannot be read
+    /// has its position as index and no groups.
+    pub fn outlines(&self) -> Result<&[Outline]> {
+        let made = self.outlines.get_or_init(|| self.source.outlines());
+        made.as_deref().map_err(|problem| placed(problem.clone(), &self.place()))
+    }
+
+    /// SHA-256 of the content, in hexadecimal; read through once.
+    pub fn fingerprint(&self) -> Result<String> {
+        Ok(self.fingerprint_watched(&mut |_| true)?.unwrap_or_default())
+    }
+
+    /// [`Dataset::fingerprint`], watched: `go_on` hears how many bytes have been gone through; `None` when it stopped.
+    pub fn fingerprint_watched(&self, go_on: &mut dyn FnMut(u64) -> bool) -> Result<Option<String>> {
+        if let Some(known) = self.fingerprint.get() {
+            return Ok(Some(known.clone()));
+        }
+        let made = self.source.fingerprint(go_on).map_err(|problem| placed(problem, &self.place()))?;
+        Ok(made.map(|made| self.fingerprint.get_or_init(|| made).clone()))
+    }
+
+    fn place(&self) -> String {
+        self.path.as_ref().map_or_else(|| self.name.clone(), |path| path.display().to_string())
+    }
+
+    fn row_place(&self, row: usize) -> String {
+        format!("{}, row {}", self.place(), row + 1)
+    }
+}
+
+impl AsRef<Profile> for Dataset {
+    fn as_ref(&self) -> &Profile {
+        self.profile()
+    }
+}
+
+/// A problem with what stands around its place.
+fn placed(mut problem: Problem, around: &str) -> Problem {
+    problem.place = Some(match problem.place {
+        Some(place) if place.starts_with(around) => place,
+        Some(place) => format!("{around}, {place}"),
+        None => around.to_owned(),
+    });
+    problem
+}

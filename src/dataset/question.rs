@@ -21,6 +21,13 @@ pub enum QuestionKind {
 pub enum ImageRef {
     /// Encoded bytes (png, jpeg, ...) held in memory, already decoded from base64.
     Bytes(std::sync::Arc<[u8]>),
+    /// In the dataset's own file, read when asked for.
+    Stored {
+        /// The row that holds it, from 0.
+        row: usize,
+        /// Which of the row's images, from 0.
+        part: usize,
+    },
     /// A file inside the dataset's image folder.
     File(PathBuf),
 }

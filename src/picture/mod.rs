@@ -1,1 +1,9 @@
 //! Pictures: decoding within limits, Pillow-exact resizing, tiles as InternVL cuts them.
+
+pub mod decode;
+pub mod resize;
+pub mod tiles;
+
+pub use decode::{decode, dimensions};
+pub use resize::{Filter, resize};
+pub use tiles::{Grid, Tiles, Tiling};

@@ -1,0 +1,135 @@
+//! A row as named texts, and the question that it states.
+
+use crate::dataset::literal;
+use crate::dataset::question::{ImageRef, Question, QuestionKind};
+use crate::dataset::registry::{Family, Profile};
+use crate::{Problem, Result};
+
+/// The cells of a row that hold something, by column.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Record {
+    cells: Vec<(String, String)>,
+}
+
+impl Record {
+    /// Adds a cell; an empty one is absent.
+    pub(crate) fn put(&mut self, column: &str, text: String) {
+        if !text.is_empty() {
+            self.cells.push((column.to_owned(), text));
+        }
+    }
+
+    /// A cell's text, as the file has it.
+    pub(crate) fn get(&self, column: &str) -> Option<&str> {
+        self.cells.iter().find(|(name, _)| name == column).map(|(_, text)| text.as_str())
+    }
+
+    /// The first of several columns that holds something.
+    fn first(&self, columns: &[&str]) -> Option<&str> {
+        columns.iter().find_map(|column| self.get(column))
+    }
+
+    /// Options A to Z that the row has, in letter order.
+    fn options(&self) -> Vec<(char, String)> {
+        ('A'..='Z')
+            .filter_map(|letter| {
+                let mut name = [0; 4];
+                self.get(letter.encode_utf8(&mut name)).map(|text| (letter, text.to_owned()))
+            })
+            .collect()
+    }
+}
+
+/// Columns that hold the coarser group.
+const SUPER_CATEGORY: [&str; 3] = ["l2-category", "l2_category", "super_category"];
+
+/// Columns from which [`outline`] and the kind of a row are told.
+pub(crate) fn is_outline_column(name: &str) -> bool {
+    let mut letters = name.chars();
+    let letter = matches!((letters.next(), letters.next()), (Some('A'..='Z'), None));
+    letter
+        || SUPER_CATEGORY.contains(&name)
+        || ["index", "category", "split", "question_type"].contains(&name)
+}
+
+/// What a column `question_type` says, in the words of the datasets in use.
+pub(crate) fn stated_kind(question_type: &str) -> Option<QuestionKind> {
+    match question_type.trim().to_ascii_lowercase().replace(['_', ' '], "-").as_str() {
+        "multiple-choice" | "multi-choice" | "mcq" | "choice" | "option" => Some(QuestionKind::Option),
+        "yes/no" | "yes-no" | "y/n" | "yorn" => Some(QuestionKind::YesNo),
+        "open" | "short-answer" | "short" | "free-form" | "vqa" => Some(QuestionKind::Short),
+        "free" | "caption" | "description" => Some(QuestionKind::Free),
+        _ => None,
+    }
+}
+
+/// A row's kind: what its own column says, else options make it a choice, else what the dataset is.
+pub(crate) fn kind(
+    record: &Record,
+    profile: &Profile,
+    otherwise: impl FnOnce() -> QuestionKind,
+) -> QuestionKind {
+    let lettered = matches!(profile.family, Family::MultipleChoice);
+    let options = lettered && ('A'..='Z').any(|letter| record.get(letter.encode_utf8(&mut [0; 4])).is_some());
+    match record.get("question_type").and_then(stated_kind) {
+        Some(QuestionKind::Option) if !options => QuestionKind::Short,
+        Some(kind) => kind,
+        None if options => QuestionKind::Option,
+        None => match profile.kind {
+            Some(QuestionKind::Option) => QuestionKind::Short,
+            Some(kind) => kind,
+            None => otherwise(),
+        },
+    }
+}
+
+/// Whether an answer is yes or no.
+pub(crate) fn is_yes_or_no(answer: &str) -> bool {
+    let answer = answer.trim();
+    answer.eq_ignore_ascii_case("yes") || answer.eq_ignore_ascii_case("no")
+}
+
+/// The groups that a row belongs to: category, coarser category, split.
+pub(crate) fn groups(record: &Record) -> [Option<&str>; 3] {
+    [record.get("category"), record.first(&SUPER_CATEGORY), record.get("split")]
+        .map(|group| group.map(str::trim))
+}
+
+/// The question of a row. `images` are already found; `index` is the row's own.
+pub(crate) fn question(
+    row: usize,
+    record: &Record,
+    profile: &Profile,
+    images: Vec<ImageRef>,
+    otherwise: impl FnOnce() -> QuestionKind,
+) -> Result<Question> {
+    let Some(text) = record.get("question") else {
+        return Err(Problem::new("the question is empty").at("column question"));
+    };
+    let kind = kind(record, profile, otherwise);
+    let options = if kind == QuestionKind::Option { record.options() } else { Vec::new() };
+    let [category, super_category, split] = groups(record).map(|group| group.map(str::to_owned));
+    Ok(Question {
+        row,
+        index: record.get("index").map_or_else(|| row.to_string(), |index| index.trim().to_owned()),
+        id: record.get("id").map(str::to_owned),
+        text: text.to_owned(),
+        hint: record.get("hint").map(str::to_owned),
+        options,
+        gold: record.get("answer").map(|answer| gold(answer, kind)).unwrap_or_default(),
+        kind,
+        category,
+        super_category,
+        split,
+        images,
+    })
+}
+
+/// Gold answers of a cell: of an open question several where the cell is a list.
+fn gold(answer: &str, kind: QuestionKind) -> Vec<String> {
+    if kind == QuestionKind::Option {
+        return vec![answer.trim().to_owned()];
+    }
+    let list = answer.trim_start().starts_with('[').then(|| literal::texts(answer).ok()).flatten();
+    list.filter(|answers| !answers.is_empty()).unwrap_or_else(|| vec![answer.to_owned()])
+}
