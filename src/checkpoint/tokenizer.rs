@@ -1,1 +1,0 @@
-//! Tokenizers from `tokenizer.json`, from `vocab.json` and `merges.txt`, or from a sentencepiece model.

@@ -1,0 +1,1 @@
+//! The sentencepiece algorithm.

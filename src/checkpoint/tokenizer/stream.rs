@@ -1,0 +1,117 @@
+//! Decoding an answer token by token.
+
+use super::{Engine, Tokenizer};
+
+/// Ids that are looked back at where a decoder needs its neighbours; more never hang together.
+const WINDOW: usize = 16;
+
+/// Decodes an answer while it is made, at a cost per token that does not grow with the answer.
+///
+/// What [`TextStream::push`] gives never ends within a UTF-8 character. Everything pushed and the
+/// [`TextStream::finish`] together are the text of [`Tokenizer::decode`], except where that one drops spaces
+/// before punctuation or puts spaces around added tokens, which needs the whole text: the stream is for showing,
+/// `decode` for keeping.
+pub struct TextStream {
+    tokenizer: Tokenizer,
+    skip_special: bool,
+    state: State,
+}
+
+enum State {
+    /// Each token stands for bytes: those of a character not yet complete.
+    Bytes(Vec<u8>),
+    /// As above, by the rules of sentencepiece.
+    Pieces { pending: Vec<u8>, begun: bool },
+    /// Neighbours matter: recent ids, and how many of them have been shown.
+    Window { ids: Vec<u32>, shown: usize },
+}
+
+impl TextStream {
+    pub(super) fn new(tokenizer: Tokenizer, skip_special: bool) -> Self {
+        let state = match &tokenizer.inner.engine {
+            Engine::Json(json) if json.is_byte_level() => State::Bytes(Vec::new()),
+            Engine::Json(_) => State::Window { ids: Vec::new(), shown: 0 },
+            Engine::Pieces(_) => State::Pieces { pending: Vec::new(), begun: false },
+        };
+        Self { tokenizer, skip_special, state }
+    }
+
+    /// Takes the next token; gives the text that is complete now, if any.
+    pub fn push(&mut self, id: u32) -> Option<String> {
+        let inner = &self.tokenizer.inner;
+        let text = match (&mut self.state, &inner.engine) {
+            (State::Bytes(pending), Engine::Json(json)) => {
+                pending.extend(json.token_bytes(id, self.skip_special)?);
+                complete(pending, false)
+            }
+            (State::Pieces { pending, begun }, Engine::Pieces(pieces)) => {
+                pieces.step(id, self.skip_special, pending, begun)
+            }
+            (State::Window { ids, shown }, _) => {
+                ids.push(id);
+                let before = self.tokenizer.decode(&ids[..*shown], self.skip_special).ok()?;
+                let now = self.tokenizer.decode(ids, self.skip_special).ok()?;
+                let fresh = now.strip_prefix(before.as_str()).unwrap_or_default().to_owned();
+                if (fresh.is_empty() || fresh.ends_with('\u{FFFD}')) && ids.len() - *shown < WINDOW {
+                    return None;
+                }
+                // What has been shown stays as the left neighbour of what comes.
+                ids.drain(..*shown);
+                *shown = ids.len();
+                fresh
+            }
+            _ => String::new(),
+        };
+        (!text.is_empty()).then_some(text)
+    }
+
+    /// What is left when the answer ends: a character that was never completed, as U+FFFD.
+    pub fn finish(&mut self) -> Option<String> {
+        let text = match &mut self.state {
+            State::Bytes(pending) => {
+                let text = String::from_utf8_lossy(pending).into_owned();
+                pending.clear();
+                text
+            }
+            State::Pieces { pending, .. } => complete(pending, true),
+            State::Window { ids, shown } => {
+                let before = self.tokenizer.decode(&ids[..*shown], self.skip_special).unwrap_or_default();
+                let now = self.tokenizer.decode(ids, self.skip_special).unwrap_or_default();
+                *shown = ids.len();
+                now.strip_prefix(before.as_str()).unwrap_or_default().to_owned()
+            }
+        };
+        (!text.is_empty()).then_some(text)
+    }
+}
+
+/// Takes the complete characters from the front of `pending`. Invalid bytes become U+FFFD: one for each maximal
+/// part of a character (as Rust, Python and the `tokenizers` crate do); with `whole`, one for each byte, and
+/// nothing is left (as sentencepiece does at the end of a run of bytes).
+fn complete(pending: &mut Vec<u8>, whole: bool) -> String {
+    let mut text = String::new();
+    let mut rest = pending.as_slice();
+    loop {
+        match std::str::from_utf8(rest) {
+            Ok(valid) => {
+                text.push_str(valid);
+                rest = &[];
+                break;
+            }
+            Err(error) => {
+                let (valid, invalid) = rest.split_at(error.valid_up_to());
+                text.push_str(&String::from_utf8_lossy(valid));
+                rest = invalid;
+                match error.error_len() {
+                    None if !whole => break,
+                    None => rest = &rest[1..],
+                    Some(_) if whole => rest = &rest[1..],
+                    Some(length) => rest = &rest[length..],
+                }
+                text.push('\u{FFFD}');
+            }
+        }
+    }
+    *pending = rest.to_vec();
+    text
+}
