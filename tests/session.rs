@@ -421,6 +421,52 @@ fn sessions_are_listed_newest_first() {
     assert!(matches!(&all[3].state, State::Damaged(why) if why.contains("no manifest.json")));
 }
 
+/// A session over some questions, each with its verdict.
+fn judged(verdicts: &[(usize, Verdict)], change: impl Fn(&mut Answer)) -> tempfile::TempDir {
+    let dir = session(0);
+    let (mut session, _) = resume(dir.path()).unwrap();
+    for &(number, verdict) in verdicts {
+        let mut answer = answer(number);
+        answer.verdict = verdict;
+        answer.score = f64::from(u8::from(verdict == Verdict::Right));
+        change(&mut answer);
+        session.append(&answer).unwrap();
+    }
+    dir
+}
+
+#[test]
+fn two_sessions_are_compared_question_by_question() {
+    use Verdict::*;
+    let verdicts =
+        [(0, Right), (1, Right), (2, Wrong), (3, Unparsed), (4, Failed), (5, Right), (7, Unscored)];
+    let first = judged(&verdicts, |_| ());
+    let verdicts = [(6, Wrong), (3, Right), (2, Right), (1, Wrong), (0, Right), (4, Right), (7, Unscored)];
+    let second = judged(&verdicts, |answer| answer.category = None);
+    let open = |dir: &tempfile::TempDir| Record::open(dir.path()).unwrap();
+    let comparison = compare(&open(&first), &open(&second)).unwrap();
+    let table = comparison.paired;
+    assert_eq!((table.both, table.first_alone, table.second_alone, table.neither), (1, 1, 2, 0));
+    assert_eq!(table.difference(), Some(0.25));
+    assert_eq!(table.p(), 1.0);
+    let flips: Vec<_> = comparison.flips.iter().map(|flip| (flip.index.as_str(), flip.is_gain())).collect();
+    assert_eq!(flips, [("1", false), ("2", true), ("3", true)]);
+    assert_eq!(
+        (comparison.only_first, comparison.only_second),
+        (vec!["5".to_string()], vec!["6".into(), "4".into()])
+    );
+    assert_eq!(comparison.by_category["colour"], table);
+    assert_eq!(comparison.cautions, ["3 questions are judged in one session only and are left out."]);
+
+    // Another dataset whose indices happen to be the same.
+    let third = judged(&verdicts[1..3], |answer| answer.question = "Where is it?".into());
+    let path = third.path().join("manifest.json");
+    fs::write(&path, fs::read_to_string(&path).unwrap().replace("\"da\"", "\"db\"")).unwrap();
+    let comparison = compare(&open(&first), &open(&third)).unwrap();
+    assert!(comparison.cautions[0].starts_with("2 questions have the same index but not the same text"));
+    assert_eq!(comparison.settings[0].setting, "dataset (hash)");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 

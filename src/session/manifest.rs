@@ -255,7 +255,7 @@ pub struct DeviceRecord {
 }
 
 /// A setting on which two manifests disagree.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Serialize, Clone, PartialEq, Debug)]
 pub struct Difference {
     /// Name of the setting.
     pub setting: String,

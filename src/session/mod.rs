@@ -4,6 +4,7 @@
 //! written once; `answers.jsonl` gets one line for each finished question, on the disk before the question counts
 //! as done; `memory.jsonl` and `events.jsonl` tell what happened meanwhile.
 
+pub mod compare;
 pub mod folder;
 pub mod journal;
 mod lines;
@@ -12,6 +13,7 @@ pub mod manifest;
 pub mod record;
 pub mod tally;
 
+pub use compare::{Comparison, Flip, Paired, Side, compare};
 pub use folder::Session;
 pub use journal::{Alternative, Answer, Event, Finish, ImageRecord, MemorySample, Seconds, TokenLogprob};
 pub use lines::LONGEST_LINE;

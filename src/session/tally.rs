@@ -3,7 +3,7 @@
 use crate::scoring::Verdict;
 
 /// Verdicts of some questions, counted.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, serde::Serialize)]
 pub struct Tally {
     /// Judged right.
     pub right: usize,
