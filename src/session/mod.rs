@@ -1,1 +1,26 @@
-//! A session on disk: manifest, append-only journal of answers, resume.
+//! A session on disk: manifest, append-only journal of answers, resume, comparison, exports and imports.
+//!
+//! A session is a folder. `manifest.json` says what was asked of which checkpoint under which settings and is
+//! written once; `answers.jsonl` gets one line for each finished question, on the disk before the question counts
+//! as done; `memory.jsonl` and `events.jsonl` tell what happened meanwhile.
+
+pub mod compare;
+pub mod folder;
+pub mod journal;
+mod lines;
+pub mod list;
+pub mod manifest;
+pub mod record;
+pub mod tally;
+
+pub use compare::{Comparison, Flip, Paired, Side, compare};
+pub use folder::Session;
+pub use journal::{Alternative, Answer, Event, Finish, ImageRecord, MemorySample, Seconds, TokenLogprob};
+pub use lines::LONGEST_LINE;
+pub use list::{State, Summary, default_folder, list, sessions_root};
+pub use manifest::{
+    CheckpointRecord, DatasetRecord, DeviceRecord, Difference, LayoutRecord, Manifest, SCHEMA, Sampling,
+    Selection, Settings,
+};
+pub use record::{Outline, Record};
+pub use tally::Tally;

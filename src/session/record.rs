@@ -1,0 +1,271 @@
+//! A session that is only read: opened fast, whatever its size, and tolerant of what a crash or a stranger left.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::folder::{ANSWERS, EVENTS, MEMORY, parse};
+use super::journal::{Answer, Event, Finish, MemorySample, text_or_number};
+use super::lines::scan;
+use super::manifest::Manifest;
+use super::tally::Tally;
+use crate::scoring::Verdict;
+use crate::{Problem, Result};
+
+/// Damaged lines told one by one; the rest are only counted.
+const PROBLEMS_TOLD: usize = 20;
+
+/// A session folder as it stood when it was opened.
+pub struct Record {
+    dir: PathBuf,
+    manifest: Manifest,
+    outlines: Vec<Outline>,
+    places: HashMap<Arc<str>, usize>,
+    problems: Vec<Problem>,
+    damaged: usize,
+}
+
+/// What is known of each answer without reading it whole.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outline {
+    /// The question's index.
+    pub index: Arc<str>,
+    /// Its category.
+    pub category: Option<Arc<str>>,
+    /// The judgement.
+    pub verdict: Verdict,
+    /// Credit from 0 to 1.
+    pub score: f64,
+    /// Why the answer ended.
+    pub finish: Finish,
+    bytes: Range<u64>,
+}
+
+/// The fields of a line that an outline needs.
+#[derive(Deserialize)]
+struct OutlineLine {
+    #[serde(deserialize_with = "text_or_number")]
+    index: String,
+    #[serde(default)]
+    category: Option<String>,
+    verdict: Verdict,
+    #[serde(default)]
+    score: Option<f64>,
+    #[serde(default)]
+    finish: Finish,
+}
+
+impl Record {
+    /// Opens a session folder. The journal may be damaged, and may be growing: [`Record::problems`] says what could
+    /// not be read.
+    ///
+    /// # Errors
+    /// There is no manifest, it cannot be read, or a newer program wrote it; the journal cannot be opened.
+    pub fn open(dir: &Path) -> Result<Self> {
+        let mut record = Self {
+            dir: dir.to_path_buf(),
+            manifest: Manifest::read(dir)?,
+            outlines: Vec::new(),
+            places: HashMap::new(),
+            problems: Vec::new(),
+            damaged: 0,
+        };
+        let path = dir.join(ANSWERS);
+        if path.exists() {
+            let mut categories: HashMap<String, Arc<str>> = HashMap::new();
+            let outline =
+                |line: &[u8]| serde_json::from_slice::<OutlineLine>(line).map_err(|why| why.to_string());
+            scan(&path, outline, |line| {
+                match line.content {
+                    Ok(content) => {
+                        let category = content.category.map(|name| {
+                            Arc::clone(categories.entry(name).or_insert_with_key(|name| name.as_str().into()))
+                        });
+                        record.add(
+                            line.number,
+                            Outline {
+                                index: content.index.into(),
+                                category,
+                                verdict: content.verdict,
+                                score: content.score.unwrap_or(0.0),
+                                finish: content.finish,
+                                bytes: line.bytes,
+                            },
+                        );
+                    }
+                    Err(why) => record.note(line.number, format!("this line is damaged: {why}")),
+                }
+                Ok(())
+            })?;
+        }
+        Ok(record)
+    }
+
+    fn add(&mut self, number: usize, outline: Outline) {
+        match self.places.get(&outline.index) {
+            Some(&earlier) if self.outlines[earlier].may_be_replaced() => self.outlines[earlier] = outline,
+            Some(_) => self.note(number, format!("question {} is answered a second time", outline.index)),
+            None => {
+                self.places.insert(Arc::clone(&outline.index), self.outlines.len());
+                self.outlines.push(outline);
+            }
+        }
+    }
+
+    fn note(&mut self, number: usize, what: String) {
+        self.damaged += 1;
+        if self.problems.len() < PROBLEMS_TOLD {
+            let place = format!("{}, line {number}", self.dir.join(ANSWERS).display());
+            self.problems.push(Problem::new(what).at(place).fix("the other answers can be used as they are"));
+        }
+    }
+
+    /// The folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// What the session was begun with.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// What is known of each answer, in the order in which they were given.
+    pub fn outlines(&self) -> &[Outline] {
+        &self.outlines
+    }
+
+    /// Number of answers.
+    pub fn len(&self) -> usize {
+        self.outlines.len()
+    }
+
+    /// Whether there is no answer.
+    pub fn is_empty(&self) -> bool {
+        self.outlines.is_empty()
+    }
+
+    /// Position of the answer to a question.
+    pub fn position(&self, index: &str) -> Option<usize> {
+        self.places.get(index).copied()
+    }
+
+    /// What could not be read; the first of it.
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+
+    /// Number of lines that could not be read.
+    pub fn damaged(&self) -> usize {
+        self.damaged
+    }
+
+    /// Verdicts, counted.
+    pub fn tally(&self) -> Tally {
+        self.outlines.iter().map(|outline| (outline.verdict, outline.score)).collect()
+    }
+
+    /// Questions that the session is about.
+    pub fn questions(&self) -> usize {
+        match self.manifest.dataset.selection.count {
+            0 => self.manifest.dataset.questions,
+            count => count,
+        }
+    }
+
+    /// Questions that need not be asked again.
+    pub fn settled(&self) -> usize {
+        self.outlines.iter().filter(|outline| outline.finish != Finish::Stopped).count()
+    }
+
+    /// One answer, read whole.
+    ///
+    /// # Errors
+    /// There is no such position, the file cannot be read, or the line is no answer.
+    pub fn answer(&self, position: usize) -> Result<Answer> {
+        let outline = self
+            .outlines
+            .get(position)
+            .ok_or_else(|| Problem::new(format!("there is no answer {position}")).in_file(&self.dir))?;
+        self.reader()?.read(outline)
+    }
+
+    /// Every answer, read one by one, in the order in which they were given.
+    pub fn answers(&self) -> impl Iterator<Item = Result<Answer>> + '_ {
+        let mut reader = self.reader();
+        self.outlines.iter().map(move |outline| match &mut reader {
+            Ok(reader) => reader.read(outline),
+            Err(problem) => Err(problem.clone()),
+        })
+    }
+
+    /// Memory samples; lines that cannot be read are left out.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn memory(&self) -> Result<Vec<MemorySample>> {
+        self.side_file(MEMORY)
+    }
+
+    /// Events; lines that cannot be read are left out.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn events(&self) -> Result<Vec<Event>> {
+        self.side_file(EVENTS)
+    }
+
+    fn side_file<T: DeserializeOwned + Send>(&self, name: &str) -> Result<Vec<T>> {
+        let path = self.dir.join(name);
+        let mut all = Vec::new();
+        if path.exists() {
+            let read = |line: &[u8]| serde_json::from_slice::<T>(line).map_err(|why| why.to_string());
+            scan(&path, read, |line| {
+                all.extend(line.content);
+                Ok(())
+            })?;
+        }
+        Ok(all)
+    }
+
+    fn reader(&self) -> Result<Reader> {
+        let path = self.dir.join(ANSWERS);
+        let file = File::open(&path).map_err(|error| Problem::io("read", &path, &error))?;
+        Ok(Reader { file, path, line: Vec::new() })
+    }
+}
+
+impl Outline {
+    /// As [`Answer::may_be_replaced`].
+    fn may_be_replaced(&self) -> bool {
+        self.finish == Finish::Stopped || matches!(self.verdict, Verdict::Failed | Verdict::OutOfMemory)
+    }
+}
+
+/// Reads lines whose places are known.
+struct Reader {
+    file: File,
+    path: PathBuf,
+    line: Vec<u8>,
+}
+
+impl Reader {
+    fn read(&mut self, outline: &Outline) -> Result<Answer> {
+        let length = outline.bytes.end - outline.bytes.start;
+        self.line.clear();
+        self.file
+            .seek(SeekFrom::Start(outline.bytes.start))
+            .and_then(|_| (&mut self.file).take(length).read_to_end(&mut self.line))
+            .map_err(|error| Problem::io("read", &self.path, &error))?;
+        parse(&self.line).map_err(|why| {
+            Problem::new(format!("the answer to question {} cannot be read: {why}", outline.index))
+                .in_file(&self.path)
+        })
+    }
+}
