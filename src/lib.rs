@@ -4,7 +4,9 @@
 //! background thread and sends **events**; a **session** on disk keeps every answer. `ARCHITECTURE.md` is the map.
 
 pub mod checkpoint;
+pub mod cli;
 pub mod dataset;
+pub mod demo;
 pub mod devices;
 pub mod engine;
 pub mod model;

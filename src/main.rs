@@ -1,1 +1,33 @@
-fn main() {}
+//! `shardscope`: the command line and, with a display, the window.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use shardscope::cli::{Cli, Command, Ending, EvalArgs, Failure};
+use shardscope::terminal;
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        None => {
+            eprintln!("No window in this build: running the built-in evaluation in the terminal (`shardscope --help` shows more).");
+            terminal::eval::run(&EvalArgs::built_in())
+        }
+        Some(Command::Eval(args)) => terminal::eval::run(&args),
+        Some(Command::Inspect(args)) => terminal::inspect::run(&args),
+        Some(Command::ReadAnswers(args)) => terminal::scoring::read_answers(&args),
+        Some(Command::Score(args)) => terminal::scoring::score(&args),
+        Some(Command::Sessions(command)) => terminal::sessions::run(&command),
+    };
+    match outcome {
+        Ok(Ending::Done) => ExitCode::SUCCESS,
+        Ok(Ending::Incomplete) => ExitCode::from(4),
+        Err(Failure::Refused(problem)) => {
+            eprintln!("shardscope: {problem}");
+            ExitCode::from(3)
+        }
+        Err(Failure::Broken(problem)) => {
+            eprintln!("shardscope: {problem}");
+            ExitCode::from(1)
+        }
+    }
+}

@@ -1,1 +1,52 @@
 //! A run without a window: progress, score, summary.
+
+pub mod eval;
+pub mod inspect;
+pub mod progress;
+pub mod scoring;
+pub mod sessions;
+pub mod summary;
+
+use std::io::Write;
+
+use serde::Serialize;
+
+use crate::{Problem, Result};
+
+/// Prints the one JSON object of a command to standard output.
+///
+/// # Errors
+/// Standard output is closed.
+pub fn print_json(value: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(value).map_err(|e| Problem::new(format!("cannot write JSON: {e}")))?;
+    print_line(&text)
+}
+
+/// Prints a line to standard output.
+///
+/// # Errors
+/// Standard output is closed.
+pub fn print_line(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{text}").map_err(|e| Problem::new(format!("cannot write to standard output: {e}")))
+}
+
+/// Bytes as people read them.
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let power = (bytes.max(1).ilog2() / 10).min(4) as usize;
+    match power {
+        0 => format!("{bytes} B"),
+        _ => format!("{:.2} {}", bytes as f64 / (1u64 << (10 * power)) as f64, UNITS[power]),
+    }
+}
+
+/// Seconds as people read them.
+pub fn duration(seconds: f64) -> String {
+    let whole = seconds.max(0.0).round() as u64;
+    match (whole / 3600, whole / 60 % 60, whole % 60) {
+        (0, 0, s) => format!("{s} s"),
+        (0, m, s) => format!("{m} min {s:02} s"),
+        (h, m, _) => format!("{h} h {m:02} min"),
+    }
+}

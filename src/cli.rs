@@ -1,0 +1,206 @@
+//! The command line: what can be asked of the program, and its exit codes.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::Problem;
+
+/// How a command ended; the exit codes are part of the contract with scripts.
+#[derive(Debug)]
+pub enum Ending {
+    /// Done: 0.
+    Done,
+    /// Stopped or incomplete, can be resumed: 4.
+    Incomplete,
+}
+
+/// Why a command failed.
+#[derive(Debug)]
+pub enum Failure {
+    /// Refused before starting: 3.
+    Refused(Problem),
+    /// Anything else: 1.
+    Broken(Problem),
+}
+
+impl From<Problem> for Failure {
+    /// What goes wrong before a run starts is a refusal; a run says itself when it breaks.
+    fn from(problem: Problem) -> Self {
+        Self::Refused(problem)
+    }
+}
+
+/// What a command gives.
+pub type Outcome = Result<Ending, Failure>;
+
+/// Evaluate vision-language models on your own workstation.
+#[derive(Debug, Parser)]
+#[command(name = "shardscope", version, about, max_term_width = 110)]
+pub struct Cli {
+    /// What to do; without a command the program opens its window, or runs the built-in evaluation in the terminal.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// Commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Evaluate a checkpoint on a dataset in the terminal.
+    Eval(EvalArgs),
+    /// Show what a checkpoint holds, from its headers alone.
+    Inspect(InspectArgs),
+    /// Read answers from standard input by a rule, one JSON object a line; no model needed.
+    ReadAnswers(ReadAnswersArgs),
+    /// Score a finished or partial session again.
+    Score(ScoreArgs),
+    /// Sessions on disk.
+    #[command(subcommand)]
+    Sessions(SessionsCommand),
+}
+
+/// Options of `eval`.
+#[derive(Debug, Args, Default)]
+pub struct EvalArgs {
+    /// Checkpoint: a folder, a Hugging Face cache entry, or org/name found in that cache [default: built-in].
+    #[arg(long, value_name = "P")]
+    pub checkpoint: Option<String>,
+    /// Dataset: a VLMEvalKit TSV [default: built-in].
+    #[arg(long, value_name = "P")]
+    pub dataset: Option<String>,
+    /// At most this many questions.
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+    /// Only the questions with these indices.
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    pub ids: Vec<String>,
+    /// A random sample of this many questions.
+    #[arg(long, value_name = "N")]
+    pub sample: Option<usize>,
+    /// Seed of the sample.
+    #[arg(long, value_name = "S", requires = "sample")]
+    pub seed: Option<u64>,
+    /// Only questions of this category.
+    #[arg(long, value_name = "C")]
+    pub category: Option<String>,
+    /// Rule by which answers are read.
+    #[arg(long, value_name = "R", default_value = "shardscope")]
+    pub rule: String,
+    /// Longest answer in tokens.
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = at_least_one)]
+    pub max_new_tokens: usize,
+    /// Most tiles an image, in place of the dataset's own limit.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub max_tiles: Option<u32>,
+    /// Questions in flight.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one)]
+    pub batch: usize,
+    /// Number format of the weights: auto, f32, bf16, f16, q8_0, q4k. On the CPU sums are always in f32.
+    #[arg(long, value_name = "T", default_value = "auto")]
+    pub dtype: String,
+    /// Devices: auto, cpu, cuda:0.
+    #[arg(long, value_name = "SPEC", default_value = "auto")]
+    pub devices: String,
+    /// Layout: auto, single.
+    #[arg(long, value_name = "NAME|FILE", default_value = "auto")]
+    pub layout: String,
+    /// Session folder [default: a new one under the sessions folder].
+    #[arg(long, value_name = "DIR")]
+    pub session: Option<PathBuf>,
+    /// Go on with the session instead of beginning one.
+    #[arg(long, requires = "session")]
+    pub resume: bool,
+    /// Keep log-probabilities of the K likeliest tokens at each step.
+    #[arg(long, value_name = "K", default_value_t = 0)]
+    pub top_logprobs: usize,
+    /// System prompt in place of the template's own.
+    #[arg(long, value_name = "TEXT")]
+    pub system: Option<String>,
+    /// Draw tokens at this temperature instead of taking the likeliest.
+    #[arg(long, value_name = "T", value_parser = positive)]
+    pub temperature: Option<f64>,
+    /// Draw from the smallest set of tokens with this probability.
+    #[arg(long, value_name = "P", requires = "temperature", value_parser = positive)]
+    pub top_p: Option<f64>,
+    /// Draw from the K likeliest tokens.
+    #[arg(long, value_name = "K", requires = "temperature", value_parser = at_least_one)]
+    pub top_k: Option<usize>,
+    /// Seed of the draw.
+    #[arg(long, value_name = "S", requires = "temperature", default_value_t = 0)]
+    pub sampling_seed: u64,
+    /// Threads of the CPU [default: all].
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub threads: Option<usize>,
+    /// Print one JSON object with the result to standard output.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `inspect`.
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    /// Checkpoint: a folder, a Hugging Face cache entry, org/name found in that cache, or built-in.
+    #[arg(long, value_name = "P")]
+    pub checkpoint: String,
+    /// Print one JSON object to standard output.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `read-answers`.
+#[derive(Debug, Args)]
+pub struct ReadAnswersArgs {
+    /// Rule by which answers are read.
+    #[arg(long, value_name = "R", default_value = "shardscope")]
+    pub rule: String,
+}
+
+/// Options of `score`.
+#[derive(Debug, Args)]
+pub struct ScoreArgs {
+    /// Session folder.
+    #[arg(long, value_name = "D")]
+    pub session: PathBuf,
+    /// Rule by which answers are read [default: the session's own].
+    #[arg(long, value_name = "R")]
+    pub rule: Option<String>,
+    /// Print one JSON object to standard output.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Commands about sessions.
+#[derive(Debug, Subcommand)]
+pub enum SessionsCommand {
+    /// List the sessions of a folder.
+    List {
+        /// Folder of sessions [default: ./sessions].
+        root: Option<PathBuf>,
+        /// Print one JSON object to standard output.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what a session is about and its score.
+    Show {
+        /// Session folder.
+        session: PathBuf,
+        /// Print one JSON object to standard output.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("must be at least 1".into()),
+        Ok(n) => Ok(n),
+        Err(error) => Err(format!("is no whole number ({error})")),
+    }
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(n) if n > 0.0 && n.is_finite() => Ok(n),
+        _ => Err("must be a number above 0".into()),
+    }
+}

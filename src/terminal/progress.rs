@@ -1,0 +1,94 @@
+//! Progress of a run on standard error: a bar on a terminal, a line now and then elsewhere.
+
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::{duration, size};
+use crate::scoring::Accuracy;
+
+/// Between two lines where standard error is no terminal.
+const LINE_EVERY: Duration = Duration::from_secs(5);
+
+/// The progress display of one run.
+pub struct Progress {
+    bar: Option<ProgressBar>,
+    total: u64,
+    last_line: Option<Instant>,
+}
+
+impl Progress {
+    /// A display for so many questions.
+    pub fn new(total: usize) -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let bar = ProgressBar::with_draw_target(Some(total as u64), ProgressDrawTarget::stderr_with_hz(8));
+            // The template is a constant that the tests draw; a mistake in it would fall back to the default look.
+            if let Ok(style) = ProgressStyle::with_template("{bar:30.cyan/blue} {pos}/{len}  {wide_msg}") {
+                bar.set_style(style.progress_chars("━╸─"));
+            }
+            bar
+        });
+        Self { bar, total: total as u64, last_line: None }
+    }
+
+    /// Says something that stays.
+    pub fn say(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| eprintln!("{text}")),
+            None => eprintln!("{text}"),
+        }
+    }
+
+    /// Weights are being loaded.
+    pub fn loading(&mut self, bytes: u64, total: u64) {
+        let text = format!("loading {} of {}", size(bytes), size(total));
+        if let Some(bar) = &self.bar {
+            bar.set_message(text);
+        } else if self.is_due() {
+            eprintln!("{text}");
+        }
+    }
+
+    /// What happens with the question at hand.
+    pub fn now(&self, text: String) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(text);
+        }
+    }
+
+    /// Questions are done.
+    pub fn done(&mut self, done: u64, accuracy: &Accuracy, remaining: Option<f64>, speed: Option<f64>) {
+        let mut text = match accuracy.total {
+            0 => "not scored".to_owned(),
+            _ => format!("{:.1} % right", 100.0 * accuracy.value()),
+        };
+        if let Some(speed) = speed {
+            text.push_str(&format!(", {speed:.1} tokens/s"));
+        }
+        if let Some(seconds) = remaining.filter(|_| done < self.total) {
+            text.push_str(&format!(", {} left", duration(seconds)));
+        }
+        if let Some(bar) = &self.bar {
+            bar.set_position(done);
+            bar.set_message(text);
+        } else if self.is_due() || done == self.total {
+            eprintln!("{done}/{}: {text}", self.total);
+        }
+    }
+
+    /// Takes the bar away.
+    pub fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn is_due(&mut self) -> bool {
+        let due = self.last_line.is_none_or(|at| at.elapsed() >= LINE_EVERY);
+        if due {
+            self.last_line = Some(Instant::now());
+        }
+        due
+    }
+}

@@ -1,0 +1,96 @@
+//! The result of a session in words and as JSON.
+
+use serde_json::{Value, json};
+
+use crate::scoring::{Accuracy, Groups, Judged, Report};
+use crate::session::journal::Answer;
+
+/// Adds one answer to a report.
+pub fn count(report: &mut Report, answer: &Answer) {
+    report.add(Judged {
+        category: answer.category.as_deref(),
+        super_category: answer.super_category.as_deref(),
+        split: answer.split.as_deref(),
+        verdict: answer.verdict,
+        score: answer.score,
+    });
+}
+
+/// Accuracy as JSON.
+pub fn accuracy_json(accuracy: &Accuracy) -> Value {
+    let scored = accuracy.total > 0;
+    let (low, high) = accuracy.interval();
+    json!({
+        "accuracy": scored.then(|| accuracy.value()),
+        "interval": scored.then_some([low, high]),
+        "questions": accuracy.total + accuracy.unscored,
+        "right": accuracy.right,
+        "wrong": accuracy.wrong,
+        "unparsed": accuracy.unparsed,
+        "failed": accuracy.failed,
+        "out_of_memory": accuracy.out_of_memory,
+        "unscored": accuracy.unscored,
+    })
+}
+
+/// A report as JSON.
+pub fn report_json(report: &Report) -> Value {
+    let groups = |groups: &Groups| -> Value {
+        groups.iter().map(|(name, accuracy)| (name.to_owned(), accuracy_json(accuracy))).collect::<serde_json::Map<_, _>>().into()
+    };
+    let mut value = accuracy_json(&report.overall);
+    value["by_category"] = groups(&report.by_category);
+    value["by_l2_category"] = groups(&report.by_super_category);
+    value["by_split"] = groups(&report.by_split);
+    value
+}
+
+/// A report in words.
+pub fn report_text(report: &Report) -> String {
+    let mut text = String::new();
+    let sections = [
+        ("category", &report.by_category),
+        ("l2-category", &report.by_super_category),
+        ("split", &report.by_split),
+    ];
+    for (title, groups) in sections {
+        // One group says nothing that the overall line does not.
+        if groups.len() < 2 {
+            continue;
+        }
+        let width = groups.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0).clamp(12, 40);
+        text.push_str(&format!("By {title}\n"));
+        for (name, accuracy) in groups.iter() {
+            text.push_str(&format!("  {name:width$}  {}\n", accuracy_text(accuracy)));
+        }
+    }
+    text.push_str(&format!("Overall  {}", accuracy_text(&report.overall)));
+    let overall = &report.overall;
+    let apart: Vec<String> = [
+        (overall.unparsed, "unparsed"),
+        (overall.failed, "failed"),
+        (overall.out_of_memory, "out of memory"),
+        (overall.unscored, "without a gold answer"),
+    ]
+    .iter()
+    .filter(|(count, _)| *count > 0)
+    .map(|(count, what)| format!("{count} {what}"))
+    .collect();
+    if !apart.is_empty() {
+        text.push_str(&format!("\nOf these {}", apart.join(", ")));
+    }
+    text
+}
+
+fn accuracy_text(accuracy: &Accuracy) -> String {
+    if accuracy.total == 0 {
+        return format!("not scored ({} questions)", accuracy.unscored);
+    }
+    let (low, high) = accuracy.interval();
+    let percent = |v: f64| 100.0 * v;
+    let right = match accuracy.is_all_or_nothing() {
+        true => format!("{}/{}", accuracy.right, accuracy.total),
+        false => format!("{:.1}/{}", accuracy.score_sum, accuracy.total),
+    };
+    format!("{:5.1} %  [{:.1}, {:.1}]  {right}", percent(accuracy.value()), percent(low), percent(high))
+}
