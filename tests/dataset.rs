@@ -95,3 +95,31 @@ fn images_are_shared_by_reference() {
     assert_eq!(dataset.question(3).unwrap().kind, QuestionKind::YesNo);
     assert_eq!(dataset.question(0).unwrap().kind, QuestionKind::Short);
 }
+
+#[test]
+fn parquet_and_tsv_of_the_same_questions_agree() {
+    let tsv = Dataset::open(&fixture("MMMU_like.tsv")).unwrap();
+    let parquet = Dataset::open(&fixture("MMMU_like.parquet")).unwrap();
+    assert_eq!(parquet.len(), 20);
+    assert_eq!(parquet.profile().max_tiles, 12);
+    let outlines = parquet.outlines().unwrap();
+    for row in 0..tsv.len() {
+        let expected = tsv.question(row).unwrap();
+        let id = expected.id.clone().unwrap();
+        let question = parquet.question(parquet.find(&id).unwrap()).unwrap();
+        assert_eq!(question.index, id);
+        assert_eq!((&question.text, &question.options), (&expected.text, &expected.options));
+        assert_eq!((&question.gold, question.kind), (&expected.gold, expected.kind));
+        assert_eq!(
+            (&question.category, &question.super_category, &question.split),
+            (&expected.category, &expected.super_category, &expected.split)
+        );
+        assert_eq!(outlines[question.row].category, expected.category.as_deref().map(Into::into));
+        assert_eq!(question.images.len(), expected.images.len(), "{id}");
+        for (image, expected) in question.images.iter().zip(&expected.images) {
+            assert_eq!(parquet.image_bytes(image).unwrap(), tsv.image_bytes(expected).unwrap(), "{id}");
+        }
+        let prompt = |dataset: &Dataset, question| prompt::build(dataset, question, Style::Vlmevalkit, None).unwrap();
+        assert_eq!(prompt(&parquet, &question), prompt(&tsv, &expected));
+    }
+}

@@ -1,11 +1,14 @@
 //! Datasets: questions with their images, read lazily.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 mod delimited;
 mod folder;
 pub mod literal;
+mod mmmu;
+mod parquet;
 pub mod prompt;
 pub mod question;
 mod record;
@@ -42,6 +45,24 @@ impl Outline {
     fn new(index: String, groups: [Option<Arc<str>>; 3], kind: QuestionKind) -> Self {
         let [category, super_category, split] = groups;
         Self { index, category, super_category, split, kind }
+    }
+}
+
+/// Names of groups, each kept once.
+#[derive(Default)]
+struct Names(HashMap<String, Arc<str>>);
+
+impl Names {
+    fn groups(&mut self, record: &record::Record) -> [Option<Arc<str>>; 3] {
+        record::groups(record).map(|group| {
+            let group = group?;
+            if let Some(known) = self.0.get(group) {
+                return Some(known.clone());
+            }
+            let name: Arc<str> = Arc::from(group);
+            self.0.insert(group.to_owned(), name.clone());
+            Some(name)
+        })
     }
 }
 
@@ -82,9 +103,13 @@ impl Dataset {
     pub fn open_watched(path: &Path, go_on: &mut dyn FnMut(u64) -> bool) -> Result<Self> {
         let in_file = |problem: Problem| placed(problem, &path.display().to_string());
         let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-        let storage = Storage::open(path)?;
-        let source = tsv::Tsv::open(&name, Some(path.to_owned()), storage, go_on).map_err(in_file)?;
-        Ok(Self::of(name, Some(path.to_owned()), Box::new(source)))
+        let source: Box<dyn Source> = if path.extension().is_some_and(|ending| ending == "parquet") {
+            Box::new(parquet::Parquet::open(&name, path).map_err(in_file)?)
+        } else {
+            let storage = Storage::open(path)?;
+            Box::new(tsv::Tsv::open(&name, Some(path.to_owned()), storage, go_on).map_err(in_file)?)
+        };
+        Ok(Self::of(name, Some(path.to_owned()), source))
     }
 
     /// A TSV that is part of the program.
@@ -210,6 +235,16 @@ impl AsRef<Profile> for Dataset {
     fn as_ref(&self) -> &Profile {
         self.profile()
     }
+}
+
+/// The bytes of an image file.
+fn read_image(path: &Path) -> Result<Arc<[u8]>> {
+    let about = std::fs::metadata(path).map_err(|error| Problem::io("read the image", path, &error))?;
+    if !about.is_file() || about.len() > LARGEST_IMAGE {
+        return Err(Problem::new("the image is no file, or too large to read").in_file(path));
+    }
+    let bytes = std::fs::read(path).map_err(|error| Problem::io("read the image", path, &error))?;
+    Ok(bytes.into())
 }
 
 /// A problem with what stands around its place.

@@ -58,7 +58,7 @@ pub fn build(
         }
     };
     let images = (0..question.images.len())
-        .map(|index| ImageUse { index, scale: if index == 0 && profile.doubles_first_image { 2 } else { 1 } })
+        .map(|index| ImageUse { index, scale: if index == 0 && profile.mmmu { 2 } else { 1 } })
         .collect::<Vec<_>>();
     let limit = max_tiles.unwrap_or(profile.max_tiles);
     let share = TILE_BUDGET / (images.len() as u32).max(1);

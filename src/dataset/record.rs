@@ -9,6 +9,8 @@ use crate::{Problem, Result};
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Record {
     cells: Vec<(String, String)>,
+    /// Options of a list, which have letters by their place; an empty one is an option too.
+    listed: Vec<String>,
 }
 
 impl Record {
@@ -17,6 +19,11 @@ impl Record {
         if !text.is_empty() {
             self.cells.push((column.to_owned(), text));
         }
+    }
+
+    /// Sets the options of a list.
+    pub(crate) fn put_options(&mut self, options: Vec<String>) {
+        self.listed = options;
     }
 
     /// A cell's text, as the file has it.
@@ -31,12 +38,22 @@ impl Record {
 
     /// Options A to Z that the row has, in letter order.
     fn options(&self) -> Vec<(char, String)> {
+        if !self.listed.is_empty() {
+            return ('A'..='Z').zip(self.listed.iter().cloned()).collect();
+        }
         ('A'..='Z')
             .filter_map(|letter| {
                 let mut name = [0; 4];
                 self.get(letter.encode_utf8(&mut name)).map(|text| (letter, text.to_owned()))
             })
             .collect()
+    }
+}
+
+impl Record {
+    fn has_options(&self) -> bool {
+        !self.listed.is_empty()
+            || ('A'..='Z').any(|letter| self.get(letter.encode_utf8(&mut [0; 4])).is_some())
     }
 }
 
@@ -70,7 +87,7 @@ pub(crate) fn kind(
     otherwise: impl FnOnce() -> QuestionKind,
 ) -> QuestionKind {
     let lettered = matches!(profile.family, Family::MultipleChoice);
-    let options = lettered && ('A'..='Z').any(|letter| record.get(letter.encode_utf8(&mut [0; 4])).is_some());
+    let options = lettered && record.has_options();
     match record.get("question_type").and_then(stated_kind) {
         Some(QuestionKind::Option) if !options => QuestionKind::Short,
         Some(kind) => kind,
@@ -103,10 +120,17 @@ pub(crate) fn question(
     images: Vec<ImageRef>,
     otherwise: impl FnOnce() -> QuestionKind,
 ) -> Result<Question> {
-    let Some(text) = record.get("question") else {
-        return Err(Problem::new("the question is empty").at("column question"));
+    let text = match record.get("question") {
+        Some(text) => text,
+        None if profile.question_in_image => "",
+        None => return Err(Problem::new("the question is empty").at("column question")),
     };
     let kind = kind(record, profile, otherwise);
+    if kind == QuestionKind::Option && record.listed.len() > 26 {
+        let count = record.listed.len();
+        return Err(Problem::new(format!("{count} options are more than the alphabet has letters"))
+            .at("column options"));
+    }
     let options = if kind == QuestionKind::Option { record.options() } else { Vec::new() };
     let [category, super_category, split] = groups(record).map(|group| group.map(str::to_owned));
     Ok(Question {

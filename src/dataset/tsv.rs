@@ -1,6 +1,5 @@
 //! VLMEvalKit's TSV: a question a row, images in base64 or in files, read lazily.
 
-use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -16,7 +15,7 @@ use crate::dataset::question::{ImageRef, Question, QuestionKind};
 use crate::dataset::record::{self, Record};
 use crate::dataset::registry::Profile;
 use crate::dataset::storage::Storage;
-use crate::dataset::{Outline, Source};
+use crate::dataset::{Names, Outline, Source};
 use crate::{Problem, Result};
 
 /// A cell of `image` up to this length is the index of the row that holds the image.
@@ -288,21 +287,15 @@ impl Source for Tsv {
     fn outlines(&self) -> Result<Vec<Outline>> {
         let wanted: Vec<bool> =
             self.table.columns().iter().map(|name| record::is_outline_column(name)).collect();
-        let mut names: HashMap<String, Arc<str>> = HashMap::new();
+        let mut names = Names::default();
         let mut outlines = Vec::with_capacity(self.table.len());
         self.table.each_row(&wanted, 4096, |row, cells| {
             let mut cells = cells.to_vec();
             cells.truncate(wanted.len());
             let record = self.named(cells).unwrap_or_default();
-            let groups = record::groups(&record).map(|group| {
-                group.map(|group| match names.get(group) {
-                    Some(name) => name.clone(),
-                    None => names.entry(group.to_owned()).or_insert_with(|| Arc::from(group)).clone(),
-                })
-            });
             outlines.push(Outline::new(
                 record.get("index").map_or_else(|| row.to_string(), |index| index.trim().to_owned()),
-                groups,
+                names.groups(&record),
                 record::kind(&record, &self.profile, || self.otherwise()),
             ));
         })?;
