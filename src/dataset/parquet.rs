@@ -195,6 +195,9 @@ impl Parquet {
             )));
         }
         let mut profile = Profile::of(name, &columns);
+        if has("options") || has("choices") {
+            profile = profile.as_lettered();
+        }
         if has("options")
             && ["image_1", "image_2"].iter().all(|name| columns.iter().any(|column| column == name))
         {
@@ -653,15 +656,11 @@ impl Source for Parquet {
         let mut names = Names::default();
         let mut outlines = Vec::with_capacity(self.len());
         self.each(|row, record| {
-            let index = record.get("index").map_or_else(|| row.to_string(), |index| index.trim().to_owned());
+            let index = record.index(row);
             let kind = record::kind(record, &self.profile, || QuestionKind::Short);
             outlines.push(Outline::new(index, names.groups(record), kind));
         })?;
         Ok(outlines)
-    }
-
-    fn problems(&self) -> Vec<Problem> {
-        Vec::new()
     }
 
     fn fingerprint(&self, go_on: &mut dyn FnMut(u64) -> bool) -> Result<Option<String>> {

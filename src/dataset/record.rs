@@ -31,6 +31,11 @@ impl Record {
         self.cells.iter().find(|(name, _)| name == column).map(|(_, text)| text.as_str())
     }
 
+    /// The row's own index, or its position.
+    pub(crate) fn index(&self, row: usize) -> String {
+        self.get("index").map_or_else(|| row.to_string(), |index| index.trim().to_owned())
+    }
+
     /// The first of several columns that holds something.
     fn first(&self, columns: &[&str]) -> Option<&str> {
         columns.iter().find_map(|column| self.get(column))
@@ -135,7 +140,7 @@ pub(crate) fn question(
     let [category, super_category, split] = groups(record).map(|group| group.map(str::to_owned));
     Ok(Question {
         row,
-        index: record.get("index").map_or_else(|| row.to_string(), |index| index.trim().to_owned()),
+        index: record.index(row),
         id: record.get("id").map(str::to_owned),
         text: text.to_owned(),
         hint: record.get("hint").map(str::to_owned),

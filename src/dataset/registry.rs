@@ -117,7 +117,7 @@ impl Profile {
     pub fn of(name: &str, columns: &[String]) -> Self {
         let entry = find(name);
         let has = |name: &str| columns.iter().any(|column| column == name);
-        let lettered = (has("A") && has("B")) || has("options") || has("choices");
+        let lettered = has("A") && has("B");
         let family = match entry {
             Some(entry) => entry.family,
             None if lettered => Family::MultipleChoice,
@@ -132,6 +132,12 @@ impl Profile {
             mmmu: name.to_ascii_uppercase().contains("MMMU"),
             question_in_image: false,
         }
+    }
+
+    /// The profile of a dataset whose questions have lists of options.
+    pub(crate) fn as_lettered(self) -> Self {
+        let family = if self.entry.is_some() { self.family } else { Family::MultipleChoice };
+        Self { family, ..self }
     }
 
     /// The profile of a file with MMMU's columns, whatever its name; MMMU-Pro has its own limit of tiles.

@@ -1,12 +1,12 @@
-//! VLMEvalKit's TSV: a question a row, images in base64 or in files, read lazily.
+//! VLMEvalKit's TSV, and a CSV beside its images: a question a row, read lazily.
+//!
+//! The columns are VLMEvalKit's: `question`, `answer`, `A` to `Z`, `hint`, `category`, `image`, `image_path` and so on.
+//! In a TSV `image` is base64, the index of the row that has the image, or a list of either. In a CSV it is the name of
+//! a file relative to the CSV's folder, several names with `;` between them, or a list.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
-
-use base64::Engine;
-use base64::alphabet::STANDARD as LETTERS;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use crate::dataset::delimited::Delimited;
 use crate::dataset::folder::ImageFolders;
@@ -15,7 +15,7 @@ use crate::dataset::question::{ImageRef, Question, QuestionKind};
 use crate::dataset::record::{self, Record};
 use crate::dataset::registry::Profile;
 use crate::dataset::storage::Storage;
-use crate::dataset::{Names, Outline, Source};
+use crate::dataset::{Names, Outline, Source, base64_bytes};
 use crate::{Problem, Result};
 
 /// A cell of `image` up to this length is the index of the row that holds the image.
@@ -24,17 +24,19 @@ const LONGEST_REFERENCE: usize = 64;
 /// Rows looked at to tell whether a dataset asks for yes or no.
 const SAMPLE: usize = 64;
 
-/// Base64 as datasets have it: padded or not.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &LETTERS,
-    GeneralPurposeConfig::new()
-        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
-        .with_decode_allow_trailing_bits(true),
-);
+/// How cells are told apart, and what `image` holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// Tabs; base64.
+    Tsv,
+    /// Commas; names of files.
+    Csv,
+}
 
 /// A VLMEvalKit TSV.
 #[derive(Debug)]
 pub(crate) struct Tsv {
+    layout: Layout,
     table: Delimited,
     profile: Profile,
     folders: ImageFolders,
@@ -59,9 +61,11 @@ impl Tsv {
         name: &str,
         file: Option<PathBuf>,
         storage: Storage,
+        layout: Layout,
         go_on: &mut dyn FnMut(u64) -> bool,
     ) -> Result<Self> {
-        let table = Delimited::open(storage, b'\t', go_on)?;
+        let delimiter = if layout == Layout::Tsv { b'\t' } else { b',' };
+        let table = Delimited::open(storage, delimiter, go_on)?;
         if table.column("question").is_none() {
             let columns: Vec<&str> = table.columns().iter().take(20).map(String::as_str).collect();
             let fix = if table.columns().len() == 1 {
@@ -75,8 +79,9 @@ impl Tsv {
             ))
             .fix(fix));
         }
-        let image = table.column("image");
+        let image = table.column("image").filter(|_| layout == Layout::Tsv);
         Ok(Self {
+            layout,
             profile: Profile::of(name, table.columns()),
             folders: ImageFolders::of_dataset(name, file.as_deref()),
             texts: (0..table.columns().len()).map(|column| Some(column) != image).collect(),
@@ -179,12 +184,14 @@ impl Tsv {
 
     /// Images named in `image_path`.
     fn image_files(&self, record: &Record) -> Result<Vec<ImageRef>> {
-        let Some(cell) = record.get("image_path") else { return Ok(Vec::new()) };
-        let place = |problem: Problem| problem.at("column image_path");
-        let names = if cell.trim_start().starts_with('[') {
-            literal::texts(cell).map_err(place)?
-        } else {
-            vec![cell.to_owned()]
+        let column =
+            if self.layout == Layout::Csv && record.get("image").is_some() { "image" } else { "image_path" };
+        let Some(cell) = record.get(column) else { return Ok(Vec::new()) };
+        let place = |problem: Problem| problem.at(format!("column {column}"));
+        let names = match self.layout {
+            _ if cell.trim_start().starts_with('[') => literal::texts(cell).map_err(place)?,
+            Layout::Csv => cell.split(';').map(|name| name.trim().to_owned()).collect(),
+            Layout::Tsv => vec![cell.to_owned()],
         };
         names.iter().map(|name| self.folders.find(name).map(ImageRef::File).map_err(place)).collect()
     }
@@ -260,7 +267,7 @@ impl Source for Tsv {
         if part >= parts.len() {
             return Err(place(Problem::new(format!("the row has no image {}", part + 1))));
         }
-        decoded(parts.swap_remove(part)).map_err(place)
+        base64_bytes(parts.swap_remove(part)).map_err(place)
     }
 
     fn find(&self, index: &str) -> Result<Option<usize>> {
@@ -294,7 +301,7 @@ impl Source for Tsv {
             cells.truncate(wanted.len());
             let record = self.named(cells).unwrap_or_default();
             outlines.push(Outline::new(
-                record.get("index").map_or_else(|| row.to_string(), |index| index.trim().to_owned()),
+                record.index(row),
                 names.groups(&record),
                 record::kind(&record, &self.profile, || self.otherwise()),
             ));
@@ -311,21 +318,4 @@ impl Source for Tsv {
     fn fingerprint(&self, go_on: &mut dyn FnMut(u64) -> bool) -> Result<Option<String>> {
         self.table.storage().sha256(go_on)
     }
-}
-
-/// The bytes that a base64 text stands for.
-fn decoded(mut text: String) -> Result<Arc<[u8]>> {
-    // `data:image/png;base64,` as browsers write it.
-    if text.starts_with("data:")
-        && let Some(comma) = text.find(',')
-    {
-        text.drain(..=comma);
-    }
-    let mut bytes = text.into_bytes();
-    if bytes.iter().any(u8::is_ascii_whitespace) {
-        bytes.retain(|byte| !byte.is_ascii_whitespace());
-    }
-    let image =
-        BASE64.decode(&bytes).map_err(|error| Problem::new(format!("the image is not base64: {error}")))?;
-    Ok(image.into())
 }
