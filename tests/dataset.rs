@@ -322,3 +322,145 @@ fn folders_of_subjects_are_one_dataset_and_configurations_are_not() {
             .contains("several datasets: standard (10 options), vision")
     );
 }
+
+/// What VLMEvalKit's InternVL wrapper makes of a reference's messages: the prompt's text and the order of images.
+fn reorganised(messages: &serde_json::Value) -> (String, Vec<usize>) {
+    let messages = messages.as_array().unwrap();
+    let image = |message: &serde_json::Value| message["image_no"].as_u64().map(|number| number as usize - 1);
+    let order: Vec<usize> = messages.iter().filter_map(image).collect();
+    if order.len() == 1 {
+        let texts: Vec<&str> = messages.iter().filter_map(|message| message["value"].as_str()).collect();
+        return (format!("<image>\n{}", texts.join("\n")), order);
+    }
+    let (mut text, mut count) = (String::new(), 0);
+    for message in messages {
+        match message["value"].as_str() {
+            Some(value) => text.push_str(value),
+            None => {
+                count += 1;
+                text.push_str(&format!("<Image-{count}>"));
+            }
+        }
+    }
+    let all: String = (1..=count).map(|k| format!("<Image-{k}>")).collect();
+    let list: String = (1..=count).map(|k| format!("Image-{k}: <image>\n")).collect();
+    (list + &text.replace(&all, ""), order)
+}
+
+#[test]
+fn official_and_dataset_prompts_equal_the_originals() {
+    let dataset = Dataset::open(&fixture("MMMU_like.parquet")).unwrap();
+    let pro = shardscope::dataset::Profile { name: "MMMU_Pro_10c".into(), ..dataset.profile().clone() };
+    let references = lines("prompts.jsonl");
+    assert_eq!(references.len(), 8);
+    for reference in references {
+        let question = dataset.question(dataset.find(reference["id"].as_str().unwrap()).unwrap()).unwrap();
+        assert_eq!(prompt::mmmu_official(&question), reference["mmmu_official_prompt"].as_str().unwrap());
+        for (style, key) in
+            [(Style::MmmuProCot, "mmmu_pro_prompt_cot"), (Style::MmmuProDirect, "mmmu_pro_prompt_direct")]
+        {
+            let built = prompt::build(&dataset, &question, style, None);
+            match reference[key].as_str() {
+                Some(text) => {
+                    let built = built.unwrap();
+                    assert_eq!(built.text, text);
+                    let order: Vec<usize> = built.images.iter().map(|image| image.index + 1).collect();
+                    assert_eq!(serde_json::json!(order), reference["mmmu_pro_image_order"]);
+                }
+                None => assert!(built.is_err()),
+            }
+        }
+        let own = prompt::build(&dataset, &question, Style::VlmevalkitDataset, None).unwrap();
+        let own_pro = prompt::build(&pro, &question, Style::VlmevalkitDataset, None).unwrap();
+        for (built, key) in [(own, "vlmevalkit_mmmu_messages"), (own_pro, "vlmevalkit_mmmu_pro_10c_messages")]
+        {
+            let (text, order) = reorganised(&reference[key]);
+            // The original reads a column of numbers with gaps as fractions.
+            assert_eq!(built.text, text.replace("F. 6.0\nG. 7.0\n", "F. 6\nG. 7\n"));
+            assert_eq!(built.images.iter().map(|image| image.index).collect::<Vec<_>>(), order);
+        }
+    }
+}
+
+#[test]
+fn every_family_has_its_sentence() {
+    let ask = |name: &str, columns: &[&str], style, change: &dyn Fn(&mut shardscope::dataset::Question)| {
+        let columns: Vec<String> = columns.iter().map(|column| column.to_string()).collect();
+        let profile = shardscope::dataset::Profile::of(name, &columns);
+        let mut question = shardscope::dataset::Question {
+            row: 0,
+            index: "0".into(),
+            id: None,
+            text: "What?".into(),
+            hint: None,
+            options: vec![],
+            gold: vec![],
+            kind: QuestionKind::Short,
+            category: None,
+            super_category: None,
+            split: None,
+            images: vec![],
+        };
+        change(&mut question);
+        prompt::build(&profile, &question, style, None).unwrap()
+    };
+    let plain = |name: &str| ask(name, &[], Style::Vlmevalkit, &|_| {}).text;
+    let phrase = "Answer the question using a single word or phrase.";
+    assert_eq!(plain("MME"), format!("What? {phrase}"));
+    assert_eq!(plain("HallusionBench"), format!("What? Please answer yes or no. {phrase}"));
+    assert_eq!(plain("POPE"), "What?");
+    assert_eq!(plain("TextVQA_VAL"), format!("What?\n{phrase}"));
+    assert_eq!(plain("MathVista_MINI"), "What?");
+    assert_eq!(plain("LLaVABench"), "What?\nAnswer this question in detail.");
+    assert_eq!(plain("anything else"), format!("What?\n{phrase}"));
+    let tiles = |name: &str, images: usize| {
+        ask(name, &[], Style::Vlmevalkit, &|question| {
+            question.images = vec![ImageRef::Stored { row: 0, part: 0 }; images];
+        })
+        .max_tiles
+    };
+    assert_eq!(
+        [
+            ("MMMU_DEV_VAL", 1),
+            ("MMMU_DEV_VAL", 5),
+            ("MMMU_DEV_VAL", 6),
+            ("MMMU_DEV_VAL", 7),
+            ("MMMU_DEV_VAL", 65)
+        ]
+        .map(|(name, images)| tiles(name, images)),
+        [12, 12, 10, 9, 1]
+    );
+    assert_eq!(
+        ["DocVQA_VAL", "InfoVQA_VAL", "OCRBench", "MMStar", "MMMU_Pro_10c", "ChartQA_TEST"]
+            .map(|name| tiles(name, 1)),
+        [18, 24, 24, 6, 6, 12]
+    );
+    let choice: &dyn Fn(&mut shardscope::dataset::Question) = &|question| {
+        question.kind = QuestionKind::Option;
+        question.hint = Some("看".into());
+        question.options = vec![('A', "x".into()), ('C', "y".into())];
+    };
+    let chosen = |style| ask("own", &["A", "B"], style, choice).text;
+    assert_eq!(chosen(Style::Vlmevalkit), "看\nWhat?\nA. x\nC. y\n请直接回答选项字母。");
+    assert!(chosen(Style::VlmevalkitMpo).ends_with("\n\nQuestion:\n\nWhat?\nA. x\nC. y"));
+    let english: &dyn Fn(&mut shardscope::dataset::Question) = &|question| {
+        choice(question);
+        question.hint = None;
+        question.images = vec![ImageRef::Stored { row: 0, part: 0 }];
+    };
+    let thinking = ask("own", &["A", "B"], Style::VlmevalkitThinking, english);
+    assert_eq!(
+        thinking.text,
+        "<image>\nWhat?\nA. x\nC. y\nPlease answer the question and put the final answer within \\boxed{}."
+    );
+    assert!(thinking.system.unwrap().contains("<think>"));
+    let steps = ask("own", &["A", "B"], Style::VlmevalkitCot, english).text;
+    assert!(steps.starts_with(
+        "<image>\nWhat?\nA. x\nC. y\nAnswer the preceding multiple choice question. The last line"
+    ));
+    for style in Style::ALL {
+        assert_eq!(style.name().parse::<Style>().unwrap(), style);
+        assert_eq!(serde_json::to_value(style).unwrap(), style.name());
+    }
+    assert!("mmlu".parse::<Style>().unwrap_err().to_string().contains("vlmevalkit-cot"));
+}

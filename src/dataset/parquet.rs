@@ -96,10 +96,9 @@ struct Cursor {
     reader: ColumnReader,
 }
 
-/// Columns whose texts make a question.
+/// Columns whose texts make a question, besides a TSV's.
 fn is_question_column(name: &str) -> bool {
-    record::is_outline_column(name)
-        || ["id", "question", "hint", "options", "answer", "subject", "type", "choices"].contains(&name)
+    record::is_question_column(name) || ["options", "choices", "subject"].contains(&name)
 }
 
 impl Parquet {

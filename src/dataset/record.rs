@@ -74,6 +74,11 @@ pub(crate) fn is_outline_column(name: &str) -> bool {
         || ["index", "category", "split", "question_type"].contains(&name)
 }
 
+/// Columns that make a question, images besides; others are not read.
+pub(crate) fn is_question_column(name: &str) -> bool {
+    is_outline_column(name) || ["id", "question", "hint", "answer", "image_path"].contains(&name)
+}
+
 /// What a column `question_type` says, in the words of the datasets in use.
 pub(crate) fn stated_kind(question_type: &str) -> Option<QuestionKind> {
     match question_type.trim().to_ascii_lowercase().replace(['_', ' '], "-").as_str() {

@@ -146,6 +146,11 @@ impl Profile {
         Self { family: Family::MultipleChoice, mmmu: true, max_tiles, ..self }
     }
 
+    /// Whether the dataset is MMMU-Pro by its name.
+    pub fn is_mmmu_pro(&self) -> bool {
+        is_pro(&self.name)
+    }
+
     /// How an answer to a question of this kind is judged; `None` where no rule can.
     pub fn answer_type(&self, kind: QuestionKind, gold: &[String]) -> Option<AnswerType> {
         match (kind, self.entry) {

@@ -41,7 +41,7 @@ pub(crate) struct Tsv {
     profile: Profile,
     folders: ImageFolders,
     image: Option<usize>,
-    /// Which columns are read for a question: all but the image.
+    /// Which columns are read for a question's texts.
     texts: Vec<bool>,
     /// Hashes of the rows' indices with their rows, in order of hash; made when first needed.
     rows_by_index: OnceLock<Result<Vec<(u64, u32)>>>,
@@ -80,11 +80,12 @@ impl Tsv {
             .fix(fix));
         }
         let image = table.column("image").filter(|_| layout == Layout::Tsv);
+        let is_text = |name: &str| record::is_question_column(name) || (name == "image" && image.is_none());
         Ok(Self {
             layout,
             profile: Profile::of(name, table.columns()),
             folders: ImageFolders::of_dataset(name, file.as_deref()),
-            texts: (0..table.columns().len()).map(|column| Some(column) != image).collect(),
+            texts: table.columns().iter().map(|name| is_text(name)).collect(),
             image,
             table,
             rows_by_index: OnceLock::new(),
@@ -310,9 +311,16 @@ impl Source for Tsv {
     }
 
     fn problems(&self) -> Vec<Problem> {
+        let rows = self.rows_by_index.get().and_then(|rows| rows.as_deref().ok()).unwrap_or_default();
+        let doubled = rows.windows(2).filter(|pair| pair[0].0 == pair[1].0).map(|pair| pair[1].1);
+        let doubled = doubled.take(100).map(|row| {
+            Problem::new("an earlier row has the same index; a reference to it means the first")
+                .at(format!("row {}, column index", row + 1))
+        });
         let open = self.table.open_quotes().iter();
-        open.map(|row| Problem::new("a quote is opened and never closed").at(format!("row {}", row + 1)))
-            .collect()
+        let open =
+            open.map(|row| Problem::new("a quote is opened and never closed").at(format!("row {}", row + 1)));
+        open.chain(doubled).collect()
     }
 
     fn fingerprint(&self, go_on: &mut dyn FnMut(u64) -> bool) -> Result<Option<String>> {
