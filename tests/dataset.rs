@@ -95,3 +95,372 @@ fn images_are_shared_by_reference() {
     assert_eq!(dataset.question(3).unwrap().kind, QuestionKind::YesNo);
     assert_eq!(dataset.question(0).unwrap().kind, QuestionKind::Short);
 }
+
+#[test]
+fn parquet_and_tsv_of_the_same_questions_agree() {
+    let tsv = Dataset::open(&fixture("MMMU_like.tsv")).unwrap();
+    let parquet = Dataset::open(&fixture("MMMU_like.parquet")).unwrap();
+    assert_eq!(parquet.len(), 20);
+    assert_eq!(parquet.profile().max_tiles, 12);
+    let outlines = parquet.outlines().unwrap();
+    for row in 0..tsv.len() {
+        let expected = tsv.question(row).unwrap();
+        let id = expected.id.clone().unwrap();
+        let question = parquet.question(parquet.find(&id).unwrap()).unwrap();
+        assert_eq!(question.index, id);
+        assert_eq!((&question.text, &question.options), (&expected.text, &expected.options));
+        assert_eq!((&question.gold, question.kind), (&expected.gold, expected.kind));
+        assert_eq!(
+            (&question.category, &question.super_category, &question.split),
+            (&expected.category, &expected.super_category, &expected.split)
+        );
+        assert_eq!(outlines[question.row].category, expected.category.as_deref().map(Into::into));
+        assert_eq!(question.images.len(), expected.images.len(), "{id}");
+        for (image, expected) in question.images.iter().zip(&expected.images) {
+            assert_eq!(parquet.image_bytes(image).unwrap(), tsv.image_bytes(expected).unwrap(), "{id}");
+        }
+        let prompt =
+            |dataset: &Dataset, question| prompt::build(dataset, question, Style::Vlmevalkit, None).unwrap();
+        assert_eq!(prompt(&parquet, &question), prompt(&tsv, &expected));
+    }
+}
+
+/// A folder with files, gone after the test.
+fn folder(files: &[(&str, &[u8])]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, bytes) in files {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    }
+    folder
+}
+
+/// A png of one colour.
+fn png(side: u32) -> Vec<u8> {
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    image::RgbImage::from_pixel(side, side, image::Rgb([side as u8, 2, 3]))
+        .write_to(&mut bytes, image::ImageFormat::Png)
+        .unwrap();
+    bytes.into_inner()
+}
+
+/// Sides of a question's images.
+fn sides(dataset: &Dataset, row: usize) -> Vec<u32> {
+    let images = dataset.question(row).unwrap().images;
+    images.iter().map(|image| dimensions(&dataset.image_bytes(image).unwrap(), "image").unwrap().0).collect()
+}
+
+#[test]
+fn texts_stay_the_texts_they_are() {
+    let tsv = "index\tquestion\tA\tB\tC\tD\tE\tanswer\thint\n\
+               1\tq\tNone\tNA\tnull\tnan\t1\tA\tN/A\n\
+               2\tq\t007\t1.0\t\t \t\tB\t\n";
+    let folder = folder(&[("Words.tsv", tsv.as_bytes())]);
+    let dataset = Dataset::open(&folder.path().join("Words.tsv")).unwrap();
+    let question = dataset.question(0).unwrap();
+    let texts: Vec<&str> = question.options.iter().map(|(_, text)| text.as_str()).collect();
+    assert_eq!(texts, ["None", "NA", "null", "nan", "1"]);
+    assert_eq!(question.hint.as_deref(), Some("N/A"));
+    let letters: Vec<(char, String)> = dataset.question(1).unwrap().options;
+    assert_eq!(letters, [('A', "007".into()), ('B', "1.0".into()), ('D', " ".into())]);
+}
+
+#[test]
+fn one_bad_row_never_stops_the_rest() {
+    let image = "A".repeat(80);
+    let tsv = format!(
+        "index\timage\tquestion\tanswer\n\
+         1\t{image}\tfine\tyes\n\
+         2\t99\tno such row\tyes\n\
+         3\t2\ta row that refers on\tno\n\
+         4\t['x\tlist cut off\tno\n\
+         5\t1\t\tno\n\
+         6\t1\ttoo many\tno\tcells\n\
+         7\t1\tfine too\tno\n\
+         8\t\tno image\tNo\n"
+    );
+    let mut tsv = tsv.into_bytes();
+    tsv.extend_from_slice(b"9\t1\tnot utf-8 \xFF\tyes\n10\t%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%\tnot base64\tyes\n");
+    let folder = folder(&[("Bad.tsv", &tsv)]);
+    let dataset = Dataset::open(&folder.path().join("Bad.tsv")).unwrap();
+    assert_eq!(dataset.len(), 10);
+    let problem = |row: usize| dataset.question(row).unwrap_err();
+    assert_eq!(dataset.question(0).unwrap().kind, QuestionKind::YesNo);
+    for (row, column) in [(1, "image"), (2, "image"), (3, "image"), (4, "question"), (8, "question")] {
+        let place = problem(row).place.unwrap();
+        assert!(place.ends_with(&format!("Bad.tsv, row {}, column {column}", row + 1)), "{place}");
+    }
+    assert!(problem(1).what.contains("99") && problem(2).what.contains("itself"));
+    assert!(problem(5).what.contains("more cells"));
+    assert_eq!(dataset.question(6).unwrap().images, [ImageRef::Stored { row: 0, part: 0 }]);
+    let bare = dataset.question(7).unwrap();
+    assert!(bare.images.is_empty());
+    let prompt = prompt::build(&dataset, &bare, Style::Vlmevalkit, None).unwrap();
+    assert_eq!(prompt.text, "no image\nAnswer the question using a single word or phrase.");
+    assert_eq!((prompt.images.len(), prompt.max_tiles), (0, 6));
+    let image = &dataset.question(9).unwrap().images[0];
+    assert!(
+        dataset
+            .image_bytes(image)
+            .unwrap_err()
+            .to_string()
+            .contains("row 10, column image: the image is not base64")
+    );
+    assert_eq!(dataset.outlines().unwrap().len(), 10);
+}
+
+#[test]
+fn image_files_are_found_and_never_outside() {
+    let small = png(5);
+    let secret = folder(&[("secret.png", &small)]);
+    let outside = secret.path().join("secret.png").display().to_string();
+    let tsv = format!(
+        "index\tquestion\timage_path\n1\tq\tone.png\n2\tq\t['deep/two.png', 'one.png']\n3\tq\tin_images.png\n\
+         4\tq\t../one.png\n5\tq\t{outside}\n6\tq\tlink.png\n7\tq\tmissing.png\n8\tq\tdeep\n"
+    );
+    let folder = folder(&[
+        ("set/Files.tsv", tsv.as_bytes()),
+        ("set/one.png", &small),
+        ("set/deep/two.png", &png(6)),
+        ("set/images/Files/in_images.png", &png(7)),
+        ("one.png", &small),
+    ]);
+    #[cfg(unix)]
+    std::os::unix::fs::symlink(&outside, folder.path().join("set/link.png")).unwrap();
+    let dataset = Dataset::open(&folder.path().join("set/Files.tsv")).unwrap();
+    assert_eq!(sides(&dataset, 0), [5]);
+    assert_eq!(sides(&dataset, 1), [6, 5]);
+    assert_eq!(sides(&dataset, 2), [7]);
+    for row in 3..8 {
+        let problem = dataset.question(row).unwrap_err().to_string();
+        assert!(problem.contains(&format!("row {}, column image_path", row + 1)), "{problem}");
+    }
+}
+
+#[test]
+fn json_lines_are_read_in_their_documented_shape() {
+    use base64::Engine;
+    let data = format!("data:image/png;base64,{}", base64::engine::general_purpose::STANDARD.encode(png(9)));
+    let lines = format!(
+        "{{\"question\": \"which?\", \"options\": [\"cat\", \"None\"], \"answer\": \"B\", \"images\": [\"a.png\", \"{data}\"], \"index\": 7, \"category\": \"pets\", \"super_category\": \"life\", \"split\": \"dev\"}}\n\
+         \n\
+         {{\"question\": \"many?\", \"answer\": [\"2\", \"two\"], \"type\": \"short\", \"image\": \"{data}\"}}\r\n\
+         not json\n\
+         {{\"question\": \"map\", \"options\": {{\"A\": \"x\", \"B\": \"\"}}, \"answer\": 3}}\n\
+         {{\"question\": \"cut off\""
+    );
+    let folder = folder(&[("ours.jsonl", lines.as_bytes()), ("a.png", &png(4))]);
+    let dataset = Dataset::open(folder.path()).unwrap();
+    assert_eq!(dataset.len(), 5);
+    let first = dataset.question(dataset.find("7").unwrap()).unwrap();
+    assert_eq!(first.options, [('A', "cat".into()), ('B', "None".into())]);
+    assert_eq!((first.gold, first.kind), (vec!["B".to_owned()], QuestionKind::Option));
+    assert_eq!(
+        (first.category.as_deref(), first.super_category.as_deref(), first.split.as_deref()),
+        (Some("pets"), Some("life"), Some("dev"))
+    );
+    assert_eq!(sides(&dataset, 0), [4, 9]);
+    assert_eq!(sides(&dataset, 1), [9]);
+    assert_eq!(dataset.question(1).unwrap().gold, ["2", "two"]);
+    assert!(dataset.question(2).unwrap_err().to_string().contains("row 3: the line is not JSON"));
+    assert_eq!(dataset.question(3).unwrap().options, [('A', "x".into())]);
+    assert!(dataset.question(4).is_err());
+    assert_eq!(dataset.outlines().unwrap()[0].category.as_deref(), Some("pets"));
+}
+
+#[test]
+fn a_folder_of_images_with_a_csv_is_a_dataset() {
+    let csv = "image,question,A,B,answer\r\na.png,\"what, then?\",x,y,A\r\na.png; sub/b.png,two,x,y,B\r\n";
+    let folder = folder(&[("questions.csv", csv.as_bytes()), ("a.png", &png(3)), ("sub/b.png", &png(8))]);
+    let dataset = Dataset::open(folder.path()).unwrap();
+    assert_eq!(dataset.question(0).unwrap().text, "what, then?");
+    assert_eq!(sides(&dataset, 0), [3]);
+    assert_eq!(sides(&dataset, 1), [3, 8]);
+}
+
+#[test]
+fn folders_of_subjects_are_one_dataset_and_configurations_are_not() {
+    let parquet = std::fs::read(fixture("MMMU_like.parquet")).unwrap();
+    let subjects = folder(&[
+        ("MMMU/Art/validation-00000-of-00001.parquet", &parquet),
+        ("MMMU/Music/dev-00000-of-00001.parquet", &parquet),
+    ]);
+    let dataset = Dataset::open(&subjects.path().join("MMMU")).unwrap();
+    assert_eq!((dataset.name(), dataset.len()), ("MMMU", 40));
+    assert_eq!(
+        dataset.find("validation_Art_901"),
+        dataset.outlines().unwrap().iter().position(|outline| outline.index == "validation_Art_901")
+    );
+    let question = dataset.question(39).unwrap();
+    assert_eq!((question.row, question.split.as_deref()), (39, Some("dev")));
+    assert_eq!(dataset.image_bytes(&question.images[0]).unwrap().len() > 1000, true);
+    let single = Dataset::open(&fixture("MMMU_like.parquet")).unwrap().fingerprint().unwrap();
+    assert_ne!(dataset.fingerprint().unwrap(), single);
+
+    let cache = folder(&[
+        ("datasets--MMMU--MMMU_Pro/refs/main", b"abc"),
+        ("datasets--MMMU--MMMU_Pro/snapshots/abc/vision/test-00000-of-00001.parquet", &parquet),
+        (
+            "datasets--MMMU--MMMU_Pro/snapshots/abc/standard (10 options)/test-00000-of-00001.parquet",
+            &parquet,
+        ),
+        ("datasets--me--pets/snapshots/def/data/train-00000-of-00001.parquet", &parquet),
+        ("models--me--pets/snapshots/def/data/train-00000-of-00001.parquet", &parquet),
+    ]);
+    let found = shardscope::dataset::in_hugging_face_cache(cache.path());
+    let names: Vec<&str> = found.iter().map(|found| found.name.as_str()).collect();
+    assert_eq!(names, ["MMMU_Pro standard (10 options)", "MMMU_Pro vision", "pets"]);
+    let pro = Dataset::open(&found[0].path).unwrap();
+    assert_eq!((pro.name(), pro.profile().max_tiles), ("MMMU_Pro standard (10 options)", 6));
+    assert_eq!(Dataset::open(&found[2].path).unwrap().name(), "pets");
+    let root = cache.path().join("datasets--MMMU--MMMU_Pro/snapshots/abc");
+    assert!(
+        Dataset::open(&root)
+            .unwrap_err()
+            .to_string()
+            .contains("several datasets: standard (10 options), vision")
+    );
+}
+
+/// What VLMEvalKit's InternVL wrapper makes of a reference's messages: the prompt's text and the order of images.
+fn reorganised(messages: &serde_json::Value) -> (String, Vec<usize>) {
+    let messages = messages.as_array().unwrap();
+    let image = |message: &serde_json::Value| message["image_no"].as_u64().map(|number| number as usize - 1);
+    let order: Vec<usize> = messages.iter().filter_map(image).collect();
+    if order.len() == 1 {
+        let texts: Vec<&str> = messages.iter().filter_map(|message| message["value"].as_str()).collect();
+        return (format!("<image>\n{}", texts.join("\n")), order);
+    }
+    let (mut text, mut count) = (String::new(), 0);
+    for message in messages {
+        match message["value"].as_str() {
+            Some(value) => text.push_str(value),
+            None => {
+                count += 1;
+                text.push_str(&format!("<Image-{count}>"));
+            }
+        }
+    }
+    let all: String = (1..=count).map(|k| format!("<Image-{k}>")).collect();
+    let list: String = (1..=count).map(|k| format!("Image-{k}: <image>\n")).collect();
+    (list + &text.replace(&all, ""), order)
+}
+
+#[test]
+fn official_and_dataset_prompts_equal_the_originals() {
+    let dataset = Dataset::open(&fixture("MMMU_like.parquet")).unwrap();
+    let pro = shardscope::dataset::Profile { name: "MMMU_Pro_10c".into(), ..dataset.profile().clone() };
+    let references = lines("prompts.jsonl");
+    assert_eq!(references.len(), 8);
+    for reference in references {
+        let question = dataset.question(dataset.find(reference["id"].as_str().unwrap()).unwrap()).unwrap();
+        assert_eq!(prompt::mmmu_official(&question), reference["mmmu_official_prompt"].as_str().unwrap());
+        for (style, key) in
+            [(Style::MmmuProCot, "mmmu_pro_prompt_cot"), (Style::MmmuProDirect, "mmmu_pro_prompt_direct")]
+        {
+            let built = prompt::build(&dataset, &question, style, None);
+            match reference[key].as_str() {
+                Some(text) => {
+                    let built = built.unwrap();
+                    assert_eq!(built.text, text);
+                    let order: Vec<usize> = built.images.iter().map(|image| image.index + 1).collect();
+                    assert_eq!(serde_json::json!(order), reference["mmmu_pro_image_order"]);
+                }
+                None => assert!(built.is_err()),
+            }
+        }
+        let own = prompt::build(&dataset, &question, Style::VlmevalkitDataset, None).unwrap();
+        let own_pro = prompt::build(&pro, &question, Style::VlmevalkitDataset, None).unwrap();
+        for (built, key) in [(own, "vlmevalkit_mmmu_messages"), (own_pro, "vlmevalkit_mmmu_pro_10c_messages")]
+        {
+            let (text, order) = reorganised(&reference[key]);
+            // The original reads a column of numbers with gaps as fractions.
+            assert_eq!(built.text, text.replace("F. 6.0\nG. 7.0\n", "F. 6\nG. 7\n"));
+            assert_eq!(built.images.iter().map(|image| image.index).collect::<Vec<_>>(), order);
+        }
+    }
+}
+
+#[test]
+fn every_family_has_its_sentence() {
+    let ask = |name: &str, columns: &[&str], style, change: &dyn Fn(&mut shardscope::dataset::Question)| {
+        let columns: Vec<String> = columns.iter().map(|column| column.to_string()).collect();
+        let profile = shardscope::dataset::Profile::of(name, &columns);
+        let mut question = shardscope::dataset::Question {
+            row: 0,
+            index: "0".into(),
+            id: None,
+            text: "What?".into(),
+            hint: None,
+            options: vec![],
+            gold: vec![],
+            kind: QuestionKind::Short,
+            category: None,
+            super_category: None,
+            split: None,
+            images: vec![],
+        };
+        change(&mut question);
+        prompt::build(&profile, &question, style, None).unwrap()
+    };
+    let plain = |name: &str| ask(name, &[], Style::Vlmevalkit, &|_| {}).text;
+    let phrase = "Answer the question using a single word or phrase.";
+    assert_eq!(plain("MME"), format!("What? {phrase}"));
+    assert_eq!(plain("HallusionBench"), format!("What? Please answer yes or no. {phrase}"));
+    assert_eq!(plain("POPE"), "What?");
+    assert_eq!(plain("TextVQA_VAL"), format!("What?\n{phrase}"));
+    assert_eq!(plain("MathVista_MINI"), "What?");
+    assert_eq!(plain("LLaVABench"), "What?\nAnswer this question in detail.");
+    assert_eq!(plain("anything else"), format!("What?\n{phrase}"));
+    let tiles = |name: &str, images: usize| {
+        ask(name, &[], Style::Vlmevalkit, &|question| {
+            question.images = vec![ImageRef::Stored { row: 0, part: 0 }; images];
+        })
+        .max_tiles
+    };
+    assert_eq!(
+        [
+            ("MMMU_DEV_VAL", 1),
+            ("MMMU_DEV_VAL", 5),
+            ("MMMU_DEV_VAL", 6),
+            ("MMMU_DEV_VAL", 7),
+            ("MMMU_DEV_VAL", 65)
+        ]
+        .map(|(name, images)| tiles(name, images)),
+        [12, 12, 10, 9, 1]
+    );
+    assert_eq!(
+        ["DocVQA_VAL", "InfoVQA_VAL", "OCRBench", "MMStar", "MMMU_Pro_10c", "ChartQA_TEST"]
+            .map(|name| tiles(name, 1)),
+        [18, 24, 24, 6, 6, 12]
+    );
+    let choice: &dyn Fn(&mut shardscope::dataset::Question) = &|question| {
+        question.kind = QuestionKind::Option;
+        question.hint = Some("看".into());
+        question.options = vec![('A', "x".into()), ('C', "y".into())];
+    };
+    let chosen = |style| ask("own", &["A", "B"], style, choice).text;
+    assert_eq!(chosen(Style::Vlmevalkit), "看\nWhat?\nA. x\nC. y\n请直接回答选项字母。");
+    assert!(chosen(Style::VlmevalkitMpo).ends_with("\n\nQuestion:\n\nWhat?\nA. x\nC. y"));
+    let english: &dyn Fn(&mut shardscope::dataset::Question) = &|question| {
+        choice(question);
+        question.hint = None;
+        question.images = vec![ImageRef::Stored { row: 0, part: 0 }];
+    };
+    let thinking = ask("own", &["A", "B"], Style::VlmevalkitThinking, english);
+    assert_eq!(
+        thinking.text,
+        "<image>\nWhat?\nA. x\nC. y\nPlease answer the question and put the final answer within \\boxed{}."
+    );
+    assert!(thinking.system.unwrap().contains("<think>"));
+    let steps = ask("own", &["A", "B"], Style::VlmevalkitCot, english).text;
+    assert!(steps.starts_with(
+        "<image>\nWhat?\nA. x\nC. y\nAnswer the preceding multiple choice question. The last line"
+    ));
+    for style in Style::ALL {
+        assert_eq!(style.name().parse::<Style>().unwrap(), style);
+        assert_eq!(serde_json::to_value(style).unwrap(), style.name());
+    }
+    assert!("mmlu".parse::<Style>().unwrap_err().to_string().contains("vlmevalkit-cot"));
+}

@@ -46,7 +46,7 @@ impl ImageFolders {
         for folder in &self.folders {
             let path = folder.join(relative);
             let (Ok(folder), Ok(file)) = (folder.canonicalize(), path.canonicalize()) else { continue };
-            if !file.starts_with(&folder) {
+            if !file.starts_with(&folder) && !in_same_repository(&folder, &file) {
                 return Err(Problem::new(format!(
                     "the image '{name}' is a link that leads out of the dataset's folder"
                 ))
@@ -60,6 +60,13 @@ impl ImageFolders {
         Err(Problem::new(format!("there is no image file '{name}'"))
             .fix(format!("put it into one of: {}", looked.join(", "))))
     }
+}
+
+/// Whether a file lies in the same repository of Hugging Face's cache, whose snapshots are links to its blobs.
+fn in_same_repository(folder: &Path, file: &Path) -> bool {
+    let repository =
+        |part: &&Path| part.file_name().is_some_and(|name| name.to_string_lossy().starts_with("datasets--"));
+    folder.ancestors().find(repository).is_some_and(|repository| file.starts_with(repository.join("blobs")))
 }
 
 /// VLMEvalKit's root: `$LMUData` if it exists, else `~/LMUData` if that does.

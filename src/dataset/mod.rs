@@ -1,21 +1,32 @@
 //! Datasets: questions with their images, read lazily.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 mod delimited;
 mod folder;
+mod found;
+pub mod jsonl;
 pub mod literal;
+mod mmmu;
+mod parquet;
 pub mod prompt;
 pub mod question;
 mod record;
 pub mod registry;
+mod several;
 mod storage;
 mod tsv;
 
+pub use found::{Found, discover, in_hugging_face_cache, in_vlmevalkit_root};
 pub use prompt::{Prompt, Style};
 pub use question::{ImageRef, Question, QuestionKind};
 pub use registry::Profile;
+
+use base64::Engine;
+use base64::alphabet::STANDARD as LETTERS;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use crate::{Problem, Result};
 use storage::Storage;
@@ -45,16 +56,40 @@ impl Outline {
     }
 }
 
+/// Names of groups, each kept once.
+#[derive(Default)]
+struct Names(HashMap<String, Arc<str>>);
+
+impl Names {
+    fn groups(&mut self, record: &record::Record) -> [Option<Arc<str>>; 3] {
+        record::groups(record).map(|group| {
+            let group = group?;
+            if let Some(known) = self.0.get(group) {
+                return Some(known.clone());
+            }
+            let name: Arc<str> = Arc::from(group);
+            self.0.insert(group.to_owned(), name.clone());
+            Some(name)
+        })
+    }
+}
+
 /// A format in which questions are kept. Places in problems are columns; [`Dataset`] adds file and row.
 trait Source: Send + Sync + std::fmt::Debug {
     fn profile(&self) -> &Profile;
     fn columns(&self) -> &[String];
     fn len(&self) -> usize;
+    /// The file of a row and the row's place in it, where there are several files.
+    fn place(&self, _row: usize) -> Option<(&Path, usize)> {
+        None
+    }
     fn question(&self, row: usize) -> Result<Question>;
     fn image_bytes(&self, row: usize, part: usize) -> Result<Arc<[u8]>>;
     fn find(&self, index: &str) -> Result<Option<usize>>;
     fn outlines(&self) -> Result<Vec<Outline>>;
-    fn problems(&self) -> Vec<Problem>;
+    fn problems(&self) -> Vec<Problem> {
+        Vec::new()
+    }
     fn fingerprint(&self, go_on: &mut dyn FnMut(u64) -> bool) -> Result<Option<String>>;
 }
 
@@ -70,7 +105,8 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// Opens a dataset: a VLMEvalKit TSV.
+    /// Opens a dataset: a VLMEvalKit TSV, a parquet file (MMMU, MMMU-Pro), JSON lines ([`jsonl`]), a CSV beside its
+    /// images, a folder of any of these, or the name `org/name` of a dataset in Hugging Face's cache.
     ///
     /// # Errors
     /// What is wrong with the file as a whole; a bad row is found when its question is asked for.
@@ -80,16 +116,30 @@ impl Dataset {
 
     /// [`Dataset::open`], watched: `go_on` hears how many bytes have been gone through, and stops by `false`.
     pub fn open_watched(path: &Path, go_on: &mut dyn FnMut(u64) -> bool) -> Result<Self> {
-        let in_file = |problem: Problem| placed(problem, &path.display().to_string());
-        let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-        let storage = Storage::open(path)?;
-        let source = tsv::Tsv::open(&name, Some(path.to_owned()), storage, go_on).map_err(in_file)?;
-        Ok(Self::of(name, Some(path.to_owned()), Box::new(source)))
+        let cached = if path.exists() { None } else { path.to_str().and_then(found::cached) };
+        let path = cached.as_deref().unwrap_or(path);
+        let name = found::name_of(path);
+        let source: Box<dyn Source> = if path.is_dir() {
+            let mut parts = Vec::new();
+            for file in found::files_of(path)? {
+                parts.push((file.clone(), open_file(&name, &file, go_on)?));
+            }
+            match parts.pop() {
+                Some((_, only)) if parts.is_empty() => only,
+                last => {
+                    parts.extend(last);
+                    Box::new(several::Several::new(path, parts)?)
+                }
+            }
+        } else {
+            open_file(&name, path, go_on)?
+        };
+        Ok(Self::of(name, Some(path.to_owned()), source))
     }
 
     /// A TSV that is part of the program.
     pub fn from_bytes(name: &str, tsv: &'static [u8]) -> Result<Self> {
-        let source = tsv::Tsv::open(name, None, Storage::Embedded(tsv), &mut |_| true)
+        let source = tsv::Tsv::open(name, None, Storage::Embedded(tsv), tsv::Layout::Tsv, &mut |_| true)
             .map_err(|problem| placed(problem, name))?;
         Ok(Self::of(name.to_owned(), None, Box::new(source)))
     }
@@ -202,7 +252,10 @@ impl Dataset {
     }
 
     fn row_place(&self, row: usize) -> String {
-        format!("{}, row {}", self.place(), row + 1)
+        match self.source.place(row) {
+            Some((file, row)) => format!("{}, row {}", file.display(), row + 1),
+            None => format!("{}, row {}", self.place(), row + 1),
+        }
     }
 }
 
@@ -210,6 +263,69 @@ impl AsRef<Profile> for Dataset {
     fn as_ref(&self) -> &Profile {
         self.profile()
     }
+}
+
+/// Opens one file by its ending, or by its first bytes where the ending says nothing.
+fn open_file(name: &str, path: &Path, go_on: &mut dyn FnMut(u64) -> bool) -> Result<Box<dyn Source>> {
+    let storage = Storage::open(path)?;
+    let start = storage.read(0..storage.len().min(64))?.into_owned();
+    let ending =
+        path.extension().map(|ending| ending.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
+    let file = Some(path.to_owned());
+    let opened = match ending.as_str() {
+        "parquet" => parquet::Parquet::open(name, path).map(|source| Box::new(source) as Box<dyn Source>),
+        _ if start.starts_with(b"PAR1") => {
+            parquet::Parquet::open(name, path).map(|source| Box::new(source) as _)
+        }
+        "jsonl" | "ndjson" => {
+            jsonl::JsonLines::open(name, file, storage, go_on).map(|source| Box::new(source) as _)
+        }
+        "csv" => {
+            tsv::Tsv::open(name, file, storage, tsv::Layout::Csv, go_on).map(|source| Box::new(source) as _)
+        }
+        "tsv" => {
+            tsv::Tsv::open(name, file, storage, tsv::Layout::Tsv, go_on).map(|source| Box::new(source) as _)
+        }
+        _ if start.trim_ascii_start().starts_with(b"{") => {
+            jsonl::JsonLines::open(name, file, storage, go_on).map(|source| Box::new(source) as _)
+        }
+        _ => tsv::Tsv::open(name, file, storage, tsv::Layout::Tsv, go_on).map(|source| Box::new(source) as _),
+    };
+    opened.map_err(|problem| placed(problem, &path.display().to_string()))
+}
+
+/// Base64 as datasets have it: padded or not.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &LETTERS,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
+
+/// The bytes that a base64 text stands for; `data:image/png;base64,` may stand before it, as browsers write it.
+fn base64_bytes(mut text: String) -> Result<Arc<[u8]>> {
+    if text.starts_with("data:")
+        && let Some(comma) = text.find(',')
+    {
+        text.drain(..=comma);
+    }
+    let mut bytes = text.into_bytes();
+    if bytes.iter().any(u8::is_ascii_whitespace) {
+        bytes.retain(|byte| !byte.is_ascii_whitespace());
+    }
+    let image =
+        BASE64.decode(&bytes).map_err(|error| Problem::new(format!("the image is not base64: {error}")))?;
+    Ok(image.into())
+}
+
+/// The bytes of an image file.
+fn read_image(path: &Path) -> Result<Arc<[u8]>> {
+    let about = std::fs::metadata(path).map_err(|error| Problem::io("read the image", path, &error))?;
+    if !about.is_file() || about.len() > LARGEST_IMAGE {
+        return Err(Problem::new("the image is no file, or too large to read").in_file(path));
+    }
+    let bytes = std::fs::read(path).map_err(|error| Problem::io("read the image", path, &error))?;
+    Ok(bytes.into())
 }
 
 /// A problem with what stands around its place.

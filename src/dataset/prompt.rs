@@ -1,11 +1,18 @@
 //! The prompt of a question: what stands before the chat template is filled, and how its images are prepared.
 //!
-//! The default style builds what InternVL's own wrapper in VLMEvalKit builds (`vlmeval/vlm/internvl/`): the type of
-//! the dataset decides the sentence that follows the question, and images are named before the text.
+//! Which words a style uses is in [`wording`]; here they are put together with the images. The default builds what
+//! InternVL's own wrapper in VLMEvalKit builds (`vlmeval/vlm/internvl/`).
 
-use crate::Result;
-use crate::dataset::question::{Question, QuestionKind};
-use crate::dataset::registry::{Family, Profile};
+mod wording;
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::dataset::question::Question;
+use crate::dataset::registry::Profile;
+use crate::{Problem, Result};
+
+pub use wording::{mmmu_official, mmmu_pro};
 
 /// Most tiles of all images of a question together.
 const TILE_BUDGET: u32 = 64;
@@ -14,9 +21,69 @@ const TILE_BUDGET: u32 = 64;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Style {
-    /// InternVL's own prompts in VLMEvalKit.
+    /// InternVL's own prompts in VLMEvalKit, the answer asked for directly.
     #[default]
     Vlmevalkit,
+    /// The same with `USE_COT=1`: step by step, the answer in a last line `Answer: \boxed{...}`.
+    VlmevalkitCot,
+    /// The same with `USE_COT=1` and `cot_prompt_version="r1"`, as InternVL3.5-Thinking is run: a system message that
+    /// asks for `<think>`, and `\boxed{}`.
+    VlmevalkitThinking,
+    /// The same with `use_mpo_prompt`: step by step, then `Final answer: ..`.
+    VlmevalkitMpo,
+    /// The dataset's prompt in VLMEvalKit (`use_custom_prompt=False`), MMMU's images where the text names them.
+    VlmevalkitDataset,
+    /// The prompt of MMMU's own evaluation.
+    Mmmu,
+    /// The prompt of MMMU-Pro's own evaluation, the answer asked for directly.
+    MmmuProDirect,
+    /// The prompt of MMMU-Pro's own evaluation, step by step.
+    MmmuProCot,
+}
+
+impl Style {
+    /// All styles, the default first.
+    pub const ALL: [Style; 8] = [
+        Style::Vlmevalkit,
+        Style::VlmevalkitCot,
+        Style::VlmevalkitThinking,
+        Style::VlmevalkitMpo,
+        Style::VlmevalkitDataset,
+        Style::Mmmu,
+        Style::MmmuProDirect,
+        Style::MmmuProCot,
+    ];
+
+    /// The name by which it is recorded and asked for.
+    pub fn name(self) -> &'static str {
+        match self {
+            Style::Vlmevalkit => "vlmevalkit",
+            Style::VlmevalkitCot => "vlmevalkit-cot",
+            Style::VlmevalkitThinking => "vlmevalkit-thinking",
+            Style::VlmevalkitMpo => "vlmevalkit-mpo",
+            Style::VlmevalkitDataset => "vlmevalkit-dataset",
+            Style::Mmmu => "mmmu",
+            Style::MmmuProDirect => "mmmu-pro-direct",
+            Style::MmmuProCot => "mmmu-pro-cot",
+        }
+    }
+}
+
+impl fmt::Display for Style {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Style {
+    type Err = Problem;
+
+    fn from_str(name: &str) -> Result<Self> {
+        Style::ALL.into_iter().find(|style| style.name() == name).ok_or_else(|| {
+            let names = Style::ALL.map(Style::name).join(", ");
+            Problem::new(format!("there is no prompt style '{name}'")).fix(format!("use one of: {names}"))
+        })
+    }
 }
 
 /// How one of a question's images enters the prompt.
@@ -32,9 +99,11 @@ pub struct ImageUse {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prompt {
     /// The text before the chat template is filled. The first `images.len()` occurrences of `<image>` stand for the
-    /// images, in order.
+    /// images, in order; later ones are the question's own words.
     pub text: String,
-    /// The images in the order in which the text names them.
+    /// A system message that replaces the template's own.
+    pub system: Option<&'static str>,
+    /// The images in the order in which the text names them; one may come more than once.
     pub images: Vec<ImageUse>,
     /// Most tiles of one image, the thumbnail not counted, with the question's budget shared among its images.
     pub max_tiles: u32,
@@ -44,7 +113,7 @@ pub struct Prompt {
 /// limit of tiles.
 ///
 /// # Errors
-/// When the style does not know questions of this kind.
+/// When the style does not know questions of this kind, or the text names an image that the question lacks.
 pub fn build(
     dataset: &impl AsRef<Profile>,
     question: &Question,
@@ -52,118 +121,113 @@ pub fn build(
     max_tiles: Option<u32>,
 ) -> Result<Prompt> {
     let profile = dataset.as_ref();
-    let text = match style {
-        Style::Vlmevalkit => {
-            with_images_before(&vlmevalkit(profile, question), question.images.len(), profile)
+    let all: Vec<usize> = (0..question.images.len()).collect();
+    let mut system = None;
+    let before = |text: String| (named_before(&text, all.len(), profile), all.clone());
+    let (text, order) = match style {
+        Style::Vlmevalkit => before(wording::vlmevalkit(profile, question)),
+        Style::VlmevalkitCot => before(wording::vlmevalkit_cot(profile, question, None)),
+        Style::VlmevalkitThinking => {
+            system = Some(wording::THINKING_SYSTEM);
+            before(wording::vlmevalkit_cot(profile, question, Some(wording::BOXED)))
+        }
+        Style::VlmevalkitMpo => before(wording::vlmevalkit_mpo(profile, question)),
+        Style::VlmevalkitDataset => {
+            let text = wording::vlmevalkit_dataset(profile, question);
+            if profile.mmmu { interleaved(&text, question.images.len())? } else { before(text) }
+        }
+        Style::Mmmu => before(mmmu_official(question)),
+        Style::MmmuProDirect | Style::MmmuProCot => {
+            let text = mmmu_pro(question, style == Style::MmmuProCot)?;
+            if question.text.is_empty() { before(text) } else { inline(&text, question.images.len())? }
         }
     };
-    let images = (0..question.images.len())
-        .map(|index| ImageUse { index, scale: if index == 0 && profile.doubles_first_image { 2 } else { 1 } })
-        .collect::<Vec<_>>();
+    let images: Vec<ImageUse> = order
+        .into_iter()
+        .enumerate()
+        .map(|(place, index)| ImageUse { index, scale: if place == 0 && profile.mmmu { 2 } else { 1 } })
+        .collect();
     let limit = max_tiles.unwrap_or(profile.max_tiles);
     let share = TILE_BUDGET / (images.len() as u32).max(1);
-    Ok(Prompt { text, images, max_tiles: limit.min(share).max(1) })
+    Ok(Prompt { text, system, images, max_tiles: limit.min(share).max(1) })
 }
 
-const LETTER: &str = "\nAnswer with the option's letter from the given choices directly.";
-const LETTER_ZH: &str = "\n请直接回答选项字母。";
-const DIRECTLY: &str = "\nAnswer the question directly.";
-const DIRECTLY_ZH: &str = "\n请直接回答问题。";
-const WORD_OR_PHRASE: &str = "Answer the question using a single word or phrase.";
-
-/// The question with the sentence that its type asks for (`InternVLChat.build_prompt`).
-fn vlmevalkit(profile: &Profile, question: &Question) -> String {
-    let text = &question.text;
-    let named = |parts: &[&str]| parts.iter().any(|part| profile.name.contains(part));
-    match profile.family {
-        // A row of yes or no, or of a word, in a dataset where others have options, is asked as such.
-        Family::MultipleChoice if question.kind == QuestionKind::YesNo => format!("{text}\n{WORD_OR_PHRASE}"),
-        Family::MultipleChoice => multiple_choice(question),
-        Family::YesNo if named(&["MME"]) => format!("{text} {WORD_OR_PHRASE}"),
-        Family::YesNo if named(&["HallusionBench", "AMBER"]) => {
-            format!("{text} Please answer yes or no. {WORD_OR_PHRASE}")
-        }
-        Family::YesNo => text.clone(),
-        Family::Vqa if named(&["LLaVABench", "WildVision"]) => {
-            format!("{text}\nAnswer this question in detail.")
-        }
-        Family::Vqa if !named(WORD_ANSWERS) && named(AS_IT_STANDS) => text.clone(),
-        Family::Vqa => format!("{text}\n{WORD_OR_PHRASE}"),
-        Family::Plain => text.clone(),
-    }
+/// `Image-1: <image>` and so on, a line each.
+fn image_list(images: usize) -> String {
+    (1..=images).map(|image| format!("Image-{image}: <image>\n")).collect()
 }
 
-/// Parts of names of datasets whose answer is a word or phrase; they come before [`AS_IT_STANDS`].
-const WORD_ANSWERS: &[&str] = &[
-    "OCRVQA",
-    "TextVQA",
-    "ChartQA",
-    "DocVQA",
-    "InfoVQA",
-    "OCRBench",
-    "DUDE",
-    "SLIDEVQA",
-    "GQA",
-    "MMLongBench_DOC",
-];
-
-/// Parts of names of datasets whose question is sent as it stands.
-const AS_IT_STANDS: &[&str] = &[
-    "MathVista",
-    "MathVision",
-    "VCR",
-    "MTVQA",
-    "MMVet",
-    "MathVerse",
-    "MMDU",
-    "CRPE",
-    "MIA-Bench",
-    "MM-Math",
-    "DynaMath",
-    "QSpatial",
-    "WeMath",
-    "LogicVista",
-    "MM-IFEval",
-    "ChartMimic",
-    "MMReason",
-];
-
-/// Hint, question, options and the request for a letter or, without options, an answer.
-fn multiple_choice(question: &Question) -> String {
-    let mut text = String::new();
-    if let Some(hint) = &question.hint {
-        text.push_str(hint);
-        text.push('\n');
-    }
-    text.push_str(&question.text);
-    for (letter, option) in &question.options {
-        text.push_str(&format!("\n{letter}. {option}"));
-    }
-    let chinese = text.chars().any(|letter| ('\u{4e00}'..='\u{9fff}').contains(&letter));
-    text.push_str(match (question.options.is_empty(), chinese) {
-        (false, false) => LETTER,
-        (false, true) => LETTER_ZH,
-        (true, false) => DIRECTLY,
-        (true, true) => DIRECTLY_ZH,
-    });
-    text
-}
-
-/// The images named before the text (`reorganize_prompt`): alone as `<image>`, several as `Image-1: <image>` and so
-/// on.
-fn with_images_before(text: &str, images: usize, profile: &Profile) -> String {
-    let list = || (1..=images).map(|image| format!("Image-{image}: <image>\n")).collect::<String>();
+/// The images named before the text (`reorganize_prompt` with the text first): alone as `<image>`, several in a list.
+fn named_before(text: &str, images: usize, profile: &Profile) -> String {
     if profile.name.contains("MUIRBench") {
         // Its questions say `<image>` where an image belongs.
         let mut text = text.replace(&vec!["<image>"; images].join(" "), "");
         for image in 1..=images {
             text = text.replacen("<image>", &format!("<Image-{image}>"), 1);
         }
-        return format!("{}{text}", list());
+        return image_list(images) + &text;
     }
     match images {
         0 => text.to_owned(),
         1 => format!("<image>\n{text}"),
-        _ => format!("{}{text}", list()),
+        _ => image_list(images) + text,
     }
+}
+
+/// A text cut where it says `<image 1>` to `<image 9>`: the pieces, and the images between them (from 0).
+fn cut_at_images(text: &str, images: usize) -> Result<(Vec<&str>, Vec<usize>)> {
+    let (mut pieces, mut order) = (Vec::new(), Vec::new());
+    let (mut start, mut from) = (0, 0);
+    while let Some(found) = text[from..].find("<image ") {
+        let at = from + found;
+        let rest = text[at + 7..].as_bytes();
+        from = at + 7;
+        let (Some(digit @ b'1'..=b'9'), Some(b'>')) = (rest.first(), rest.get(1)) else { continue };
+        let index = usize::from(digit - b'1');
+        if index >= images {
+            return Err(Problem::new(format!(
+                "the text names image {} and the question has {images}",
+                index + 1
+            )));
+        }
+        pieces.push(&text[start..at]);
+        order.push(index);
+        start = at + 9;
+        from = start;
+    }
+    pieces.push(&text[start..]);
+    Ok((pieces, order))
+}
+
+/// Images where MMMU's markers stand, as `reorganize_prompt` writes an interleaved message: one image goes before
+/// the pieces of text, each on a line; several are listed before and named `<Image-k>` where they stand.
+fn interleaved(text: &str, images: usize) -> Result<(String, Vec<usize>)> {
+    let (pieces, order) = cut_at_images(text, images)?;
+    if order.is_empty() {
+        let list = match images {
+            0 => String::new(),
+            1 => "<image>\n".to_owned(),
+            _ => image_list(images),
+        };
+        return Ok((list + text, (0..images).collect()));
+    }
+    if order.len() == 1 {
+        return Ok((format!("<image>\n{}", pieces.join("\n")), order));
+    }
+    let names: Vec<String> = (1..=order.len()).map(|image| format!("<Image-{image}>")).collect();
+    let mut text = String::new();
+    for (place, piece) in pieces.iter().enumerate() {
+        text.push_str(piece);
+        text.extend(names.get(place).map(String::as_str));
+    }
+    Ok((image_list(order.len()) + &text.replace(&names.concat(), ""), order))
+}
+
+/// Images where MMMU's markers stand, as MMMU-Pro's evaluation sends them.
+fn inline(text: &str, images: usize) -> Result<(String, Vec<usize>)> {
+    let (pieces, order) = cut_at_images(text, images)?;
+    if order.is_empty() {
+        return Ok((format!("{}{text}", "<image>\n".repeat(images)), (0..images).collect()));
+    }
+    Ok((pieces.join("<image>"), order))
 }

@@ -9,6 +9,8 @@ use crate::{Problem, Result};
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Record {
     cells: Vec<(String, String)>,
+    /// Options of a list, which have letters by their place; an empty one is an option too.
+    listed: Vec<String>,
 }
 
 impl Record {
@@ -19,9 +21,19 @@ impl Record {
         }
     }
 
+    /// Sets the options of a list.
+    pub(crate) fn put_options(&mut self, options: Vec<String>) {
+        self.listed = options;
+    }
+
     /// A cell's text, as the file has it.
     pub(crate) fn get(&self, column: &str) -> Option<&str> {
         self.cells.iter().find(|(name, _)| name == column).map(|(_, text)| text.as_str())
+    }
+
+    /// The row's own index, or its position.
+    pub(crate) fn index(&self, row: usize) -> String {
+        self.get("index").map_or_else(|| row.to_string(), |index| index.trim().to_owned())
     }
 
     /// The first of several columns that holds something.
@@ -31,12 +43,22 @@ impl Record {
 
     /// Options A to Z that the row has, in letter order.
     fn options(&self) -> Vec<(char, String)> {
+        if !self.listed.is_empty() {
+            return ('A'..='Z').zip(self.listed.iter().cloned()).collect();
+        }
         ('A'..='Z')
             .filter_map(|letter| {
                 let mut name = [0; 4];
                 self.get(letter.encode_utf8(&mut name)).map(|text| (letter, text.to_owned()))
             })
             .collect()
+    }
+}
+
+impl Record {
+    fn has_options(&self) -> bool {
+        !self.listed.is_empty()
+            || ('A'..='Z').any(|letter| self.get(letter.encode_utf8(&mut [0; 4])).is_some())
     }
 }
 
@@ -50,6 +72,11 @@ pub(crate) fn is_outline_column(name: &str) -> bool {
     letter
         || SUPER_CATEGORY.contains(&name)
         || ["index", "category", "split", "question_type"].contains(&name)
+}
+
+/// Columns that make a question, images besides; others are not read.
+pub(crate) fn is_question_column(name: &str) -> bool {
+    is_outline_column(name) || ["id", "question", "hint", "answer", "image_path"].contains(&name)
 }
 
 /// What a column `question_type` says, in the words of the datasets in use.
@@ -70,7 +97,7 @@ pub(crate) fn kind(
     otherwise: impl FnOnce() -> QuestionKind,
 ) -> QuestionKind {
     let lettered = matches!(profile.family, Family::MultipleChoice);
-    let options = lettered && ('A'..='Z').any(|letter| record.get(letter.encode_utf8(&mut [0; 4])).is_some());
+    let options = lettered && record.has_options();
     match record.get("question_type").and_then(stated_kind) {
         Some(QuestionKind::Option) if !options => QuestionKind::Short,
         Some(kind) => kind,
@@ -103,15 +130,22 @@ pub(crate) fn question(
     images: Vec<ImageRef>,
     otherwise: impl FnOnce() -> QuestionKind,
 ) -> Result<Question> {
-    let Some(text) = record.get("question") else {
-        return Err(Problem::new("the question is empty").at("column question"));
+    let text = match record.get("question") {
+        Some(text) => text,
+        None if profile.question_in_image => "",
+        None => return Err(Problem::new("the question is empty").at("column question")),
     };
     let kind = kind(record, profile, otherwise);
+    if kind == QuestionKind::Option && record.listed.len() > 26 {
+        let count = record.listed.len();
+        return Err(Problem::new(format!("{count} options are more than the alphabet has letters"))
+            .at("column options"));
+    }
     let options = if kind == QuestionKind::Option { record.options() } else { Vec::new() };
     let [category, super_category, split] = groups(record).map(|group| group.map(str::to_owned));
     Ok(Question {
         row,
-        index: record.get("index").map_or_else(|| row.to_string(), |index| index.trim().to_owned()),
+        index: record.index(row),
         id: record.get("id").map(str::to_owned),
         text: text.to_owned(),
         hint: record.get("hint").map(str::to_owned),

@@ -47,8 +47,11 @@ pub struct Profile {
     pub kind: Option<QuestionKind>,
     /// Most tiles of one picture, the thumbnail not counted.
     pub max_tiles: u32,
-    /// Whether the first picture of a question is doubled in size, as with MMMU.
-    pub doubles_first_image: bool,
+    /// Whether the dataset is of the MMMU family, by its name or its columns; the first picture of a question is then
+    /// doubled in size.
+    pub mmmu: bool,
+    /// Whether questions stand in their images, as in MMMU-Pro's vision part, and not in a text.
+    pub question_in_image: bool,
 }
 
 const fn choice(name: &'static str, rows: Option<usize>, md5: Option<&'static str>) -> Entry {
@@ -113,27 +116,39 @@ impl Profile {
     /// letters, as VLMEvalKit's custom datasets.
     pub fn of(name: &str, columns: &[String]) -> Self {
         let entry = find(name);
-        let lettered = ["A", "B"].iter().all(|letter| columns.iter().any(|column| column == letter));
+        let has = |name: &str| columns.iter().any(|column| column == name);
+        let lettered = has("A") && has("B");
         let family = match entry {
             Some(entry) => entry.family,
             None if lettered => Family::MultipleChoice,
             None => Family::Vqa,
         };
-        let mut profile = Self {
+        Self {
             name: name.to_owned(),
             entry,
             family,
             kind: entry.map(|entry| entry.kind),
             max_tiles: max_tiles(name),
-            doubles_first_image: false,
-        };
-        profile.doubles_first_image = profile.is_mmmu();
-        profile
+            mmmu: name.to_ascii_uppercase().contains("MMMU"),
+            question_in_image: false,
+        }
     }
 
-    /// Whether the dataset is of the MMMU family by its name.
-    pub fn is_mmmu(&self) -> bool {
-        self.name.to_ascii_uppercase().contains("MMMU")
+    /// The profile of a dataset whose questions have lists of options.
+    pub(crate) fn as_lettered(self) -> Self {
+        let family = if self.entry.is_some() { self.family } else { Family::MultipleChoice };
+        Self { family, ..self }
+    }
+
+    /// The profile of a file with MMMU's columns, whatever its name; MMMU-Pro has its own limit of tiles.
+    pub(crate) fn as_mmmu(self, pro: bool) -> Self {
+        let max_tiles = if pro || is_pro(&self.name) { 6 } else { 12 };
+        Self { family: Family::MultipleChoice, mmmu: true, max_tiles, ..self }
+    }
+
+    /// Whether the dataset is MMMU-Pro by its name.
+    pub fn is_mmmu_pro(&self) -> bool {
+        is_pro(&self.name)
     }
 
     /// How an answer to a question of this kind is judged; `None` where no rule can.
@@ -143,7 +158,7 @@ impl Profile {
             (QuestionKind::YesNo, _) => Some(AnswerType::YesNo),
             (QuestionKind::Free, _) => None,
             (QuestionKind::Short, Some(entry)) if entry.family == Family::Vqa => entry.answer_type,
-            (QuestionKind::Short, _) if self.is_mmmu() => Some(AnswerType::MmmuOpen),
+            (QuestionKind::Short, _) if self.mmmu => Some(AnswerType::MmmuOpen),
             (QuestionKind::Short, _) if gold.len() > 1 => Some(AnswerType::AccuracyMax),
             (QuestionKind::Short, _) => Some(AnswerType::Exact),
         }
@@ -168,6 +183,12 @@ const TILES: &[(u32, &[&str])] = &[
     (12, &["ScreenSpot", "OSWorld-G", "VenusBench"]),
 ];
 
+/// Whether a name is that of MMMU-Pro.
+fn is_pro(name: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    name.contains("MMMU_PRO") || name.contains("MMMU-PRO")
+}
+
 /// Most tiles of one picture in a dataset of this name. A dataset of the MMMU family that VLMEvalKit does not know
 /// has what MMMU itself has; MMMU-Pro has six there.
 fn max_tiles(name: &str) -> u32 {
@@ -175,7 +196,7 @@ fn max_tiles(name: &str) -> u32 {
     let listed = TILES.iter().find(|(_, parts)| parts.iter().any(|part| name.contains(part)));
     match listed {
         Some((tiles, _)) => *tiles,
-        None if find(name).is_some() || upper.contains("MMMU_PRO") || upper.contains("MMMU-PRO") => 6,
+        None if find(name).is_some() || is_pro(name) => 6,
         None if upper.contains("MMMU") => 12,
         None => 6,
     }

@@ -1,13 +1,12 @@
-//! VLMEvalKit's TSV: a question a row, images in base64 or in files, read lazily.
+//! VLMEvalKit's TSV, and a CSV beside its images: a question a row, read lazily.
+//!
+//! The columns are VLMEvalKit's: `question`, `answer`, `A` to `Z`, `hint`, `category`, `image`, `image_path` and so on.
+//! In a TSV `image` is base64, the index of the row that has the image, or a list of either. In a CSV it is the name of
+//! a file relative to the CSV's folder, several names with `;` between them, or a list.
 
-use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
-
-use base64::Engine;
-use base64::alphabet::STANDARD as LETTERS;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use crate::dataset::delimited::Delimited;
 use crate::dataset::folder::ImageFolders;
@@ -16,7 +15,7 @@ use crate::dataset::question::{ImageRef, Question, QuestionKind};
 use crate::dataset::record::{self, Record};
 use crate::dataset::registry::Profile;
 use crate::dataset::storage::Storage;
-use crate::dataset::{Outline, Source};
+use crate::dataset::{Names, Outline, Source, base64_bytes};
 use crate::{Problem, Result};
 
 /// A cell of `image` up to this length is the index of the row that holds the image.
@@ -25,22 +24,24 @@ const LONGEST_REFERENCE: usize = 64;
 /// Rows looked at to tell whether a dataset asks for yes or no.
 const SAMPLE: usize = 64;
 
-/// Base64 as datasets have it: padded or not.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &LETTERS,
-    GeneralPurposeConfig::new()
-        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
-        .with_decode_allow_trailing_bits(true),
-);
+/// How cells are told apart, and what `image` holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// Tabs; base64.
+    Tsv,
+    /// Commas; names of files.
+    Csv,
+}
 
 /// A VLMEvalKit TSV.
 #[derive(Debug)]
 pub(crate) struct Tsv {
+    layout: Layout,
     table: Delimited,
     profile: Profile,
     folders: ImageFolders,
     image: Option<usize>,
-    /// Which columns are read for a question: all but the image.
+    /// Which columns are read for a question's texts.
     texts: Vec<bool>,
     /// Hashes of the rows' indices with their rows, in order of hash; made when first needed.
     rows_by_index: OnceLock<Result<Vec<(u64, u32)>>>,
@@ -60,9 +61,11 @@ impl Tsv {
         name: &str,
         file: Option<PathBuf>,
         storage: Storage,
+        layout: Layout,
         go_on: &mut dyn FnMut(u64) -> bool,
     ) -> Result<Self> {
-        let table = Delimited::open(storage, b'\t', go_on)?;
+        let delimiter = if layout == Layout::Tsv { b'\t' } else { b',' };
+        let table = Delimited::open(storage, delimiter, go_on)?;
         if table.column("question").is_none() {
             let columns: Vec<&str> = table.columns().iter().take(20).map(String::as_str).collect();
             let fix = if table.columns().len() == 1 {
@@ -76,11 +79,13 @@ impl Tsv {
             ))
             .fix(fix));
         }
-        let image = table.column("image");
+        let image = table.column("image").filter(|_| layout == Layout::Tsv);
+        let is_text = |name: &str| record::is_question_column(name) || (name == "image" && image.is_none());
         Ok(Self {
+            layout,
             profile: Profile::of(name, table.columns()),
             folders: ImageFolders::of_dataset(name, file.as_deref()),
-            texts: (0..table.columns().len()).map(|column| Some(column) != image).collect(),
+            texts: table.columns().iter().map(|name| is_text(name)).collect(),
             image,
             table,
             rows_by_index: OnceLock::new(),
@@ -180,12 +185,14 @@ impl Tsv {
 
     /// Images named in `image_path`.
     fn image_files(&self, record: &Record) -> Result<Vec<ImageRef>> {
-        let Some(cell) = record.get("image_path") else { return Ok(Vec::new()) };
-        let place = |problem: Problem| problem.at("column image_path");
-        let names = if cell.trim_start().starts_with('[') {
-            literal::texts(cell).map_err(place)?
-        } else {
-            vec![cell.to_owned()]
+        let column =
+            if self.layout == Layout::Csv && record.get("image").is_some() { "image" } else { "image_path" };
+        let Some(cell) = record.get(column) else { return Ok(Vec::new()) };
+        let place = |problem: Problem| problem.at(format!("column {column}"));
+        let names = match self.layout {
+            _ if cell.trim_start().starts_with('[') => literal::texts(cell).map_err(place)?,
+            Layout::Csv => cell.split(';').map(|name| name.trim().to_owned()).collect(),
+            Layout::Tsv => vec![cell.to_owned()],
         };
         names.iter().map(|name| self.folders.find(name).map(ImageRef::File).map_err(place)).collect()
     }
@@ -261,7 +268,7 @@ impl Source for Tsv {
         if part >= parts.len() {
             return Err(place(Problem::new(format!("the row has no image {}", part + 1))));
         }
-        decoded(parts.swap_remove(part)).map_err(place)
+        base64_bytes(parts.swap_remove(part)).map_err(place)
     }
 
     fn find(&self, index: &str) -> Result<Option<usize>> {
@@ -288,21 +295,15 @@ impl Source for Tsv {
     fn outlines(&self) -> Result<Vec<Outline>> {
         let wanted: Vec<bool> =
             self.table.columns().iter().map(|name| record::is_outline_column(name)).collect();
-        let mut names: HashMap<String, Arc<str>> = HashMap::new();
+        let mut names = Names::default();
         let mut outlines = Vec::with_capacity(self.table.len());
         self.table.each_row(&wanted, 4096, |row, cells| {
             let mut cells = cells.to_vec();
             cells.truncate(wanted.len());
             let record = self.named(cells).unwrap_or_default();
-            let groups = record::groups(&record).map(|group| {
-                group.map(|group| match names.get(group) {
-                    Some(name) => name.clone(),
-                    None => names.entry(group.to_owned()).or_insert_with(|| Arc::from(group)).clone(),
-                })
-            });
             outlines.push(Outline::new(
-                record.get("index").map_or_else(|| row.to_string(), |index| index.trim().to_owned()),
-                groups,
+                record.index(row),
+                names.groups(&record),
                 record::kind(&record, &self.profile, || self.otherwise()),
             ));
         })?;
@@ -310,29 +311,19 @@ impl Source for Tsv {
     }
 
     fn problems(&self) -> Vec<Problem> {
+        let rows = self.rows_by_index.get().and_then(|rows| rows.as_deref().ok()).unwrap_or_default();
+        let doubled = rows.windows(2).filter(|pair| pair[0].0 == pair[1].0).map(|pair| pair[1].1);
+        let doubled = doubled.take(100).map(|row| {
+            Problem::new("an earlier row has the same index; a reference to it means the first")
+                .at(format!("row {}, column index", row + 1))
+        });
         let open = self.table.open_quotes().iter();
-        open.map(|row| Problem::new("a quote is opened and never closed").at(format!("row {}", row + 1)))
-            .collect()
+        let open =
+            open.map(|row| Problem::new("a quote is opened and never closed").at(format!("row {}", row + 1)));
+        open.chain(doubled).collect()
     }
 
     fn fingerprint(&self, go_on: &mut dyn FnMut(u64) -> bool) -> Result<Option<String>> {
         self.table.storage().sha256(go_on)
     }
-}
-
-/// The bytes that a base64 text stands for.
-fn decoded(mut text: String) -> Result<Arc<[u8]>> {
-    // `data:image/png;base64,` as browsers write it.
-    if text.starts_with("data:")
-        && let Some(comma) = text.find(',')
-    {
-        text.drain(..=comma);
-    }
-    let mut bytes = text.into_bytes();
-    if bytes.iter().any(u8::is_ascii_whitespace) {
-        bytes.retain(|byte| !byte.is_ascii_whitespace());
-    }
-    let image =
-        BASE64.decode(&bytes).map_err(|error| Problem::new(format!("the image is not base64: {error}")))?;
-    Ok(image.into())
 }
