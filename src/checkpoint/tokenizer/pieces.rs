@@ -227,7 +227,7 @@ impl PieceTokenizer {
         for token in tokens.filter_map(|id| self.token(*id)) {
             if self.apart.contains(token) {
                 if !pieces.is_empty() {
-                    texts.push(self.join(&pieces));
+                    texts.extend(Some(self.join(&pieces)).filter(|text| !text.is_empty()));
                     pieces.clear();
                 }
                 texts.push(token.to_owned());
@@ -238,7 +238,6 @@ impl PieceTokenizer {
         if !pieces.is_empty() {
             texts.push(self.join(&pieces));
         }
-        texts.retain(|text| !text.is_empty());
         let text = texts.join(" ");
         if self.clean_up { clean_up_spaces(&text) } else { text }
     }

@@ -259,6 +259,10 @@ impl Sentencepiece {
         self.pieces.get(id as usize).map(|piece| piece.text.as_str())
     }
 
+    fn is_unused(&self, id: u32) -> bool {
+        self.pieces[id as usize].kind == Kind::Unused
+    }
+
     /// The ids of a text, no token put before or after it.
     pub fn encode(&self, text: &str) -> Vec<u32> {
         let normalized = self.normalize(text);
@@ -267,17 +271,30 @@ impl Sentencepiece {
             Algorithm::Unigram => self.unigram(&normalized),
         };
         let mut ids = Vec::with_capacity(parts.len());
-        let mut after_unknown = false;
+        // Neighbouring unknown characters are one unknown piece: where it begins in the normalized text.
+        let mut unknown_from = None;
+        let mut place = 0;
         for part in parts {
-            let id = self.id(part).unwrap_or(self.unknown);
-            let is_unknown = id == self.unknown;
-            match &self.bytes {
-                Some(bytes) if is_unknown => ids.extend(part.bytes().map(|byte| bytes[usize::from(byte)])),
-                // Neighbouring unknown characters are one unknown piece.
-                _ if is_unknown && after_unknown => {}
-                _ => ids.push(id),
+            let start = place;
+            place += part.len();
+            // An unused piece that cannot be taken apart is as good as none.
+            match self.id(part).filter(|id| *id != self.unknown && !self.is_unused(*id)) {
+                Some(id) => {
+                    unknown_from = None;
+                    ids.push(id);
+                }
+                None => match (&self.bytes, unknown_from) {
+                    (Some(bytes), _) => ids.extend(part.bytes().map(|byte| bytes[usize::from(byte)])),
+                    (None, None) => {
+                        unknown_from = Some(start);
+                        ids.push(self.id(part).unwrap_or(self.unknown));
+                    }
+                    (None, Some(from)) => {
+                        ids.pop();
+                        ids.push(self.id(&normalized[from..place]).unwrap_or(self.unknown));
+                    }
+                },
             }
-            after_unknown = is_unknown;
         }
         ids
     }
@@ -404,8 +421,7 @@ impl Sentencepiece {
         for symbol in symbols.iter().filter(|symbol| symbol.start < symbol.end) {
             let mut open = vec![&text[symbol.start..symbol.end]];
             while let Some(part) = open.pop() {
-                let unused =
-                    self.words.get(part).is_some_and(|id| self.pieces[*id as usize].kind == Kind::Unused);
+                let unused = self.words.get(part).is_some_and(|id| self.is_unused(*id));
                 match halves.get(part) {
                     Some(&middle) if unused => {
                         open.push(&part[middle..]);
@@ -443,7 +459,7 @@ impl Sentencepiece {
             for word in self.candidates.all(rest) {
                 let Some(piece) = self.words.get(word).map(|id| &self.pieces[*id as usize]) else { continue };
                 let score = match piece.kind {
-                    Kind::UserDefined => (word.len() as f32) * self.highest - 0.1,
+                    Kind::UserDefined => (word.len() as f32) * self.highest + 1.0,
                     _ => piece.score,
                 };
                 offer(start + word.len(), here + score);
