@@ -14,7 +14,8 @@ from pathlib import Path
 
 import sentencepiece as spm
 from sentencepiece import sentencepiece_model_pb2 as proto
-from transformers import AddedToken, LlamaTokenizer, PreTrainedTokenizer
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import AddedToken, LlamaTokenizer, LlamaTokenizerFast, PreTrainedTokenizer, PreTrainedTokenizerFast
 
 OUT = Path(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).parents[1] / "tests/fixtures/tokenizer")
 
@@ -142,7 +143,7 @@ class InternLM3(InternLM2):
     spaces = False
 
 
-def write(name, model, kind, config, added, extra=()):
+def write(name, model, kind, config, added):
     """A checkpoint's tokenizer folder and expected.jsonl beside it."""
     folder = OUT / name
     folder.mkdir(parents=True, exist_ok=True)
@@ -152,7 +153,7 @@ def write(name, model, kind, config, added, extra=()):
     special = [token.content for token in added.values() if token.special and token.content not in ("<unk>", "<s>", "</s>")]
     config = dict(bos_token="<s>", eos_token="</s>", unk_token="<unk>", pad_token="</s>", clean_up_tokenization_spaces=False,
                   additional_special_tokens=special) | config
-    written = config if "no_decoder" in extra else config | {"added_tokens_decoder": decoder}
+    written = config | {"added_tokens_decoder": decoder}
     (folder / "tokenizer_config.json").write_text(json.dumps(written, ensure_ascii=False, indent=1) + "\n")
     (folder / "added_tokens.json").write_text(json.dumps({t.content: i for i, t in added.items() if i >= size(model)}, indent=1) + "\n")
     options = {k: v for k, v in config.items() if k not in ("tokenizer_class", "auto_map")}
@@ -173,6 +174,22 @@ def row(tokenizer, ids, text=None):
     both = [tokenizer.decode(ids, skip_special_tokens=skip) for skip in (True, False)] if ids else ["", ""]
     return json.dumps(({"text": text} if text is not None else {}) | {"ids": ids, "decoded": both[0], "with_special": both[1]},
                       ensure_ascii=False)
+
+
+def write_fast(name, tokenizer, special):
+    """The same for a tokenizer that is one tokenizer.json."""
+    folder = OUT / name
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.save_pretrained(folder)
+    for other in ["tokenizer.model", "special_tokens_map.json"]:
+        (folder / other).unlink(missing_ok=True)
+    choose = random.Random(4)
+    with open(folder / "expected.jsonl", "w") as out:
+        for text in texts(special)[::2]:
+            out.write(row(tokenizer, tokenizer(text)["input_ids"], text) + "\n")
+        for _ in range(80):
+            out.write(row(tokenizer, [choose.randrange(len(tokenizer)) for _ in range(choose.randint(1, 16))]) + "\n")
+    print(name, sum(f.stat().st_size for f in folder.iterdir()), "bytes")
 
 
 def size(model):
@@ -234,6 +251,32 @@ def main():
     rules.unlink()
     config = dict(tokenizer_class="LlamaTokenizer", add_bos_token=True, legacy=True)
     write("unigram", model, LlamaTokenizer, config, basis | tokens(size(model), ["<|im_start|>", "<|im_end|>"] + NINE))
+
+    # Llama 3: tokenizer.json alone, whose post-processor puts a token before the text; decoded text is cleaned up.
+    words = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
+             r"|\s+(?!\S)|\s+")
+    inner = Tokenizer(models.BPE(ignore_merges=True))
+    inner.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(words), "isolated"),
+                                                   pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    inner.decoder = decoders.ByteLevel()
+    inner.train_from_iterator(corpus(), trainers.BpeTrainer(
+        vocab_size=600, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False))
+    special = ["<|begin_of_text|>", "<|end_of_text|>", "<|im_start|>", "<|im_end|>"] + NINE
+    inner.add_special_tokens([AddedToken(text, normalized=False, special=True) for text in special])
+    begin = inner.token_to_id("<|begin_of_text|>")
+    inner.post_processor = processors.Sequence([
+        processors.ByteLevel(trim_offsets=False),
+        processors.TemplateProcessing(single="<|begin_of_text|> $A", pair="<|begin_of_text|> $A <|begin_of_text|> $B",
+                                      special_tokens=[("<|begin_of_text|>", begin)])])
+    write_fast("llama3", PreTrainedTokenizerFast(
+        tokenizer_object=inner, bos_token="<|begin_of_text|>", eos_token="<|end_of_text|>", clean_up_tokenization_spaces=True,
+        additional_special_tokens=special[2:]), special)
+
+    # A LlamaTokenizer turned into tokenizer.json, whose decoder looks at neighbours.
+    tokenizer = LlamaTokenizerFast(vocab_file=str(OUT / "yi/tokenizer.model"), add_bos_token=True, legacy=True,
+                                   from_slow=True, add_prefix_space=True, clean_up_tokenization_spaces=False)
+    tokenizer.add_tokens([AddedToken(text, normalized=False, special=True) for text in NINE], special_tokens=True)
+    write_fast("llama-fast", tokenizer, NINE + ["<|im_start|>", "<|im_end|>"])
 
 
 main()

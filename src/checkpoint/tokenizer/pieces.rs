@@ -124,10 +124,10 @@ impl PieceTokenizer {
 
     pub fn encode(&self, text: &str) -> Vec<u32> {
         let mut ids = Vec::new();
-        if let Some((bos, id)) = &self.begin {
-            if !text.starts_with(bos) {
-                ids.push(*id);
-            }
+        if let Some((bos, id)) = &self.begin
+            && !text.starts_with(bos)
+        {
+            ids.push(*id);
         }
         match self.manner {
             Manner::Llama { legacy: false, prefix } if !text.is_empty() => {

@@ -521,11 +521,12 @@ impl Decoding {
             Kind::Unknown => text.push_str(piece),
             _ => {
                 let mut rest = piece;
-                if self.expects_space && (model.add_dummy_prefix || model.remove_extra_spaces) {
-                    if let Some(stripped) = piece.strip_prefix(SPACE) {
-                        rest = stripped;
-                        self.dropped_space = !model.remove_extra_spaces;
-                    }
+                if self.expects_space
+                    && (model.add_dummy_prefix || model.remove_extra_spaces)
+                    && let Some(stripped) = piece.strip_prefix(SPACE)
+                {
+                    rest = stripped;
+                    self.dropped_space = !model.remove_extra_spaces;
                 }
                 text.push_str(&rest.replace(SPACE, " "));
             }

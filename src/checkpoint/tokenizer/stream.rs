@@ -3,15 +3,15 @@
 use super::pieces::PieceDecoding;
 use super::{Engine, Tokenizer};
 
-/// Ids that are looked back at where a decoder needs its neighbours; more never hang together.
+/// Ids that may wait for those after them where a decoder needs neighbours.
 const WINDOW: usize = 16;
 
 /// Decodes an answer while it is made, at a cost per token that does not grow with the answer.
 ///
 /// What [`TextStream::push`] gives never ends within a UTF-8 character. Everything pushed and the
-/// [`TextStream::finish`] together are the text of [`Tokenizer::decode`], except where that one drops spaces
-/// before punctuation or puts spaces around added tokens, which needs the whole text: the stream is for showing,
-/// `decode` for keeping.
+/// [`TextStream::finish`] together are the text of [`Tokenizer::decode`], except where that one needs the whole
+/// text: it may drop spaces before punctuation, put spaces around added tokens, and give up a run of byte tokens
+/// as a whole for one broken character in it. The stream is for showing, `decode` for keeping.
 pub struct TextStream {
     tokenizer: Tokenizer,
     skip_special: bool,
@@ -46,12 +46,12 @@ impl TextStream {
                 complete(pending, Broken::EachPart, false)
             }
             (State::Pieces(decoding), Engine::Pieces(pieces)) => decoding.push(pieces, id, self.skip_special),
-            (State::Window { ids, shown }, _) => {
+            (State::Window { ids, shown }, Engine::Json(json)) => {
                 ids.push(id);
-                let before = self.tokenizer.decode(&ids[..*shown], self.skip_special).ok()?;
-                let now = self.tokenizer.decode(ids, self.skip_special).ok()?;
-                let fresh = now.strip_prefix(before.as_str()).unwrap_or_default().to_owned();
-                if (fresh.is_empty() || fresh.ends_with('\u{FFFD}')) && ids.len() - *shown < WINDOW {
+                let fresh = json.fresh(ids, *shown, self.skip_special);
+                // Bytes that are no character may become one with those that follow.
+                let waits = fresh.is_empty() || fresh.ends_with('\u{FFFD}');
+                if waits && ids.len() - *shown < WINDOW {
                     return None;
                 }
                 // What has been shown stays as the left neighbour of what comes.
@@ -70,10 +70,12 @@ impl TextStream {
             State::Bytes(pending) => complete(pending, Broken::EachPart, true),
             State::Pieces(decoding) => decoding.finish(),
             State::Window { ids, shown } => {
-                let before = self.tokenizer.decode(&ids[..*shown], self.skip_special).unwrap_or_default();
-                let now = self.tokenizer.decode(ids, self.skip_special).unwrap_or_default();
+                let fresh = match &self.tokenizer.inner.engine {
+                    Engine::Json(json) => json.fresh(ids, *shown, self.skip_special),
+                    Engine::Pieces(_) => String::new(),
+                };
                 *shown = ids.len();
-                now.strip_prefix(before.as_str()).unwrap_or_default().to_owned()
+                fresh
             }
         };
         (!text.is_empty()).then_some(text)
