@@ -118,6 +118,16 @@ impl JsonTokenizer {
         Some(bytes.unwrap_or_else(|| token.into_bytes()))
     }
 
+    /// What the ids from `shown` on add to the text of those before them.
+    pub fn fresh(&self, ids: &[u32], shown: usize, skip_special: bool) -> String {
+        let decode =
+            |ids: &[u32]| guarded("", "", || self.tokenizer.decode(ids, skip_special)).unwrap_or_default();
+        let (before, now) = (decode(&ids[..shown]), decode(ids));
+        let same =
+            before.chars().zip(now.chars()).take_while(|(a, b)| a == b).map(|(a, _)| a.len_utf8()).sum();
+        now[same..].to_owned()
+    }
+
     /// Whether each token stands for bytes of its own.
     pub fn is_byte_level(&self) -> bool {
         match self.tokenizer.get_decoder() {

@@ -34,8 +34,6 @@ pub(super) struct Settings {
     pub legacy: Option<bool>,
     /// Whether a `LlamaTokenizer` puts a space before the text.
     pub add_prefix_space: Option<bool>,
-    /// Whether decoding parts added tokens from the text by spaces.
-    pub spaces_between: Option<bool>,
     /// The class that transformers would use.
     pub class: String,
 }
@@ -54,7 +52,6 @@ impl Settings {
             clean_up: flag("clean_up_tokenization_spaces"),
             legacy: flag("legacy"),
             add_prefix_space: flag("add_prefix_space"),
-            spaces_between: flag("spaces_between_special_tokens"),
             class: config.get("tokenizer_class").and_then(Value::as_str).unwrap_or_default().to_owned(),
             ..Self::default()
         };
@@ -69,11 +66,6 @@ impl Settings {
         }
         settings.read_added(folder, &config)?;
         Ok(settings)
-    }
-
-    /// Texts of all tokens that have a role or are listed as special.
-    pub fn special_texts(&self) -> BTreeSet<&str> {
-        self.roles.values().chain(&self.additional).map(|token| token.content.as_str()).collect()
     }
 
     /// The text of the token with a role such as `bos_token`.
