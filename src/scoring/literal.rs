@@ -78,7 +78,8 @@ impl Literal {
             Self::Tuple(items) => format!("({})", join(items)),
             Self::Set(items) => format!("{{{}}}", join(items)),
             Self::Dict(items) => {
-                let pairs: Vec<_> = items.iter().map(|(k, v)| format!("{}: {}", k.repr(), v.repr())).collect();
+                let pairs: Vec<_> =
+                    items.iter().map(|(k, v)| format!("{}: {}", k.repr(), v.repr())).collect();
                 format!("{{{}}}", pairs.join(", "))
             }
         }
@@ -188,8 +189,9 @@ impl Parser<'_> {
         }
         let start = self.at;
         while let Some(c) = self.peek() {
-            let after_exponent =
-                matches!(c, '+' | '-') && self.rest_before(start).ends_with(['e', 'E']) && !self.rest_before(start).starts_with("0x");
+            let after_exponent = matches!(c, '+' | '-')
+                && self.rest_before(start).ends_with(['e', 'E'])
+                && !self.rest_before(start).starts_with("0x");
             if !(c.is_ascii_alphanumeric() || c == '.' || c == '_' || after_exponent) {
                 break;
             }
@@ -225,7 +227,12 @@ impl Parser<'_> {
             return (trimmed.len() == digits.len()).then(|| Literal::Int(format!("{sign}{digits}")));
         }
         let value = super::python::float(&written)?;
-        written.bytes().next()?.is_ascii_digit().then_some(()).or_else(|| written.starts_with('.').then_some(()))?;
+        written
+            .bytes()
+            .next()?
+            .is_ascii_digit()
+            .then_some(())
+            .or_else(|| written.starts_with('.').then_some(()))?;
         Some(Literal::Float(if negative { -value } else { value }))
     }
 
@@ -373,8 +380,24 @@ mod tests {
     #[test]
     fn what_is_no_literal_is_refused() {
         for cell in [
-            "", "cat", "[1", "[1 2]", "__import__('os')", "[x for x in 'ab']", "'a", "01", "1__0", "nan", "inf",
-            "1.2.3", "[,]", "2010-2011", "3 to 4", "{1: 2, 3}", "'a\nb'", "\\",
+            "",
+            "cat",
+            "[1",
+            "[1 2]",
+            "__import__('os')",
+            "[x for x in 'ab']",
+            "'a",
+            "01",
+            "1__0",
+            "nan",
+            "inf",
+            "1.2.3",
+            "[,]",
+            "2010-2011",
+            "3 to 4",
+            "{1: 2, 3}",
+            "'a\nb'",
+            "\\",
         ] {
             assert_eq!(Literal::parse(cell), None, "{cell}");
         }
