@@ -1,6 +1,7 @@
 //! Reading answers and judging them: versioned rules, accuracy with intervals.
 
 pub mod accuracy;
+pub mod aggregate;
 pub mod answers;
 mod gold;
 pub mod literal;
