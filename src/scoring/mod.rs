@@ -1,5 +1,20 @@
 //! Reading answers and judging them: versioned rules, accuracy with intervals.
 
+pub mod accuracy;
+pub mod aggregate;
+pub mod answers;
+mod gold;
+pub mod literal;
+pub mod mersenne;
+pub mod mmmu;
+pub mod python;
 pub mod reading;
+pub mod rule;
+pub mod shardscope;
+pub mod vlmevalkit;
+pub mod vqa;
 
+pub use accuracy::{Accuracy, Groups, Judged, Report, mcnemar};
+pub use answers::{ReadSummary, read_answers};
 pub use reading::{AnswerType, Reading, Row, Verdict};
+pub use rule::Rule;

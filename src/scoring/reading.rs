@@ -85,3 +85,19 @@ pub struct Reading {
     /// The bytes of the response that were read, from and to.
     pub span: Option<[usize; 2]>,
 }
+
+impl Row {
+    /// A reading of this row: the score is 1 where the verdict is right, else 0.
+    pub fn judged(&self, read: Value, verdict: Verdict, by: &str) -> Reading {
+        let score = if verdict == Verdict::Right { 1.0 } else { 0.0 };
+        Reading { id: self.id.clone(), read, verdict, score, by: by.to_owned(), span: None }
+    }
+}
+
+impl Reading {
+    /// The same reading with the bytes of the response that were read.
+    pub fn with_span(mut self, span: Option<[usize; 2]>) -> Self {
+        self.span = span;
+        self
+    }
+}
