@@ -129,6 +129,17 @@ impl Session {
         Ok(())
     }
 
+    /// Keeps many answers that were given elsewhere: when this returns, all of them are on the disk.
+    ///
+    /// # Errors
+    /// As [`Session::append`]; the answers before the one that failed are kept.
+    pub fn append_all<'a>(&mut self, answers: impl IntoIterator<Item = &'a Answer>) -> Result<()> {
+        self.answers.set_durable(false);
+        let appended = answers.into_iter().try_for_each(|answer| self.append(answer));
+        self.answers.set_durable(true);
+        appended.and(self.answers.sync())
+    }
+
     /// Notes something that happened.
     ///
     /// # Errors

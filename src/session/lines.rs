@@ -41,6 +41,16 @@ impl Appender {
         Ok(Self { file, path, end, durable })
     }
 
+    /// Whether each line is on the disk before `append` returns.
+    pub fn set_durable(&mut self, durable: bool) {
+        self.durable = durable;
+    }
+
+    /// Puts all lines on the disk.
+    pub fn sync(&self) -> Result<()> {
+        self.file.sync_data().map_err(|error| Problem::io("write", &self.path, &error))
+    }
+
     /// Appends one line.
     pub fn append(&mut self, line: &impl Serialize) -> Result<()> {
         let mut bytes = serde_json::to_vec(line)

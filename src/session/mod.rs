@@ -5,12 +5,15 @@
 //! as done; `memory.jsonl` and `events.jsonl` tell what happened meanwhile.
 
 pub mod compare;
+pub mod export;
 pub mod folder;
+pub mod import;
 pub mod journal;
 mod lines;
 pub mod list;
 pub mod manifest;
 pub mod record;
+pub mod report;
 pub mod tally;
 
 pub use compare::{Comparison, Flip, Paired, Side, compare};

@@ -156,6 +156,17 @@ impl Record {
         self.places.get(index).copied()
     }
 
+    /// Positions of the answers in the dataset's order: by number where every index is one, else as answered.
+    pub fn dataset_order(&self) -> Vec<usize> {
+        let mut positions: Vec<usize> = (0..self.len()).collect();
+        let numbers: Option<Vec<i64>> =
+            self.outlines.iter().map(|outline| outline.index.parse().ok()).collect();
+        if let Some(numbers) = numbers {
+            positions.sort_by_key(|&position| numbers[position]);
+        }
+        positions
+    }
+
     /// What could not be read; the first of it.
     pub fn problems(&self) -> &[Problem] {
         &self.problems
@@ -198,10 +209,20 @@ impl Record {
 
     /// Every answer, read one by one, in the order in which they were given.
     pub fn answers(&self) -> impl Iterator<Item = Result<Answer>> + '_ {
+        self.answers_at(0..self.len())
+    }
+
+    /// The answers at these positions, read one by one.
+    pub fn answers_at<'a>(
+        &'a self,
+        positions: impl IntoIterator<Item = usize> + 'a,
+    ) -> impl Iterator<Item = Result<Answer>> + 'a {
         let mut reader = self.reader();
-        self.outlines.iter().map(move |outline| match &mut reader {
-            Ok(reader) => reader.read(outline),
-            Err(problem) => Err(problem.clone()),
+        positions.into_iter().filter_map(|position| self.outlines.get(position)).map(move |outline| {
+            match &mut reader {
+                Ok(reader) => reader.read(outline),
+                Err(problem) => Err(problem.clone()),
+            }
         })
     }
 
