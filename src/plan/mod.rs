@@ -1,1 +1,39 @@
 //! Where every unit goes and what each device will hold; pure functions on plain data.
+//!
+//! ```text
+//! ModelShape ─> Model (units) ─┐
+//! devices ─────────────────────┼─> planner ─> Plan ─> forecast, checks, edits, report
+//! assumptions, workload ───────┘
+//! ```
+//!
+//! Nothing here touches a file, a driver or a tensor, and nothing panics on any input: sizes are `u64` bytes added
+//! with saturation, and a refusal is a value.
+
+pub mod accelerate;
+pub mod assumptions;
+pub mod bytes;
+pub mod calibration;
+pub mod cards;
+pub mod catalogue;
+pub mod cost;
+pub mod device;
+pub mod layout;
+pub mod mistralrs;
+pub mod naming;
+pub mod planner;
+pub mod presets;
+pub mod shape;
+pub mod shape_config;
+pub mod spec;
+pub mod stages;
+pub mod unit;
+pub mod workload;
+
+pub use assumptions::{Assumptions, AttentionKind, Dtype, Logits, Source, Sourced};
+pub use calibration::Calibration;
+pub use cost::{CostTable, Holding};
+pub use device::{Device, DeviceKind};
+pub use layout::{Layout, Plan, Split};
+pub use shape::ModelShape;
+pub use unit::{Model, Unit, UnitKind};
+pub use workload::{QuestionCost, Workload};

@@ -1,0 +1,347 @@
+//! What units cost, in bytes: weights and cache add up, temporary memory is the largest of what runs on a device.
+//!
+//! The coefficients are counted from the forward passes (see `shape`); every component is kept apart so that it can be
+//! held against a measurement and corrected (`calibration`).
+
+use super::assumptions::{Assumptions, AttentionKind, Logits};
+use super::calibration::{Calibration, Component};
+use super::device::Device;
+use super::unit::{Model, Transient, UnitKind};
+use super::workload::Workload;
+
+/// Up to this share of usable memory a plan fits with comfort; above it the verdict is "tight".
+pub const COMFORTABLE_SHARE: f64 = 0.95;
+
+/// Units of one temporary-memory class; a device's temporary memory is the largest of the classes it holds.
+#[derive(Debug, Clone, PartialEq)]
+struct Class {
+    component: Component,
+    transient: Transient,
+}
+
+/// The costs of a model's units under given assumptions.
+#[derive(Debug, Clone)]
+pub struct CostTable {
+    classes: Vec<Class>,
+    class_of: Vec<u8>,
+    weights: Vec<u64>,
+    tied: Option<(usize, usize)>,
+    kv: Vec<u64>,
+    windowed: Vec<bool>,
+    window: u64,
+    element: u64,
+    tile_batch: u64,
+    chunk: u64,
+    attention: AttentionKind,
+    logits: Logits,
+    in_flight: u64,
+    max_new_tokens: u64,
+    calibration: Calibration,
+}
+
+/// What one device holds of a plan: everything that a question's peak is computed from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Holding {
+    /// Weights, in bytes.
+    pub weights: u64,
+    /// Bytes of keys and values a token, of layers that look at everything.
+    pub kv_per_token: u64,
+    /// The same, of layers with a sliding window.
+    pub kv_windowed: u64,
+    classes: u64,
+}
+
+/// What a device holds at one question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+pub struct Moment {
+    /// Weights.
+    pub weights: u64,
+    /// Keys and values at the longest answer.
+    pub kv: u64,
+    /// The largest temporary memory.
+    pub activation: u64,
+}
+
+impl Moment {
+    /// All of it.
+    pub fn peak(&self) -> u64 {
+        self.weights.saturating_add(self.kv).saturating_add(self.activation)
+    }
+}
+
+/// Temporary memory of each class at one question; see [`CostTable::at`].
+pub struct Activations {
+    bytes: [u64; CLASS_LIMIT],
+}
+
+const CLASS_LIMIT: usize = 16;
+
+impl CostTable {
+    /// Costs of a model's units under these assumptions, corrected by what was measured before.
+    pub fn new(model: &Model, assumptions: &Assumptions, calibration: &Calibration) -> Self {
+        let mut table = Self {
+            classes: Vec::new(),
+            class_of: Vec::with_capacity(model.units.len()),
+            weights: Vec::with_capacity(model.units.len()),
+            tied: model.units.iter().enumerate().find_map(|(unit, u)| Some((unit, u.tied_with?))),
+            kv: Vec::with_capacity(model.units.len()),
+            windowed: Vec::with_capacity(model.units.len()),
+            window: model.units.iter().filter_map(|u| u.kv_window).max().unwrap_or(u64::MAX),
+            element: model.dtype.element_bytes(),
+            tile_batch: assumptions.tile_batch.value.unwrap_or(u64::MAX).max(1),
+            chunk: assumptions.prefill_chunk.value.unwrap_or(u64::MAX).max(1),
+            attention: assumptions.attention.value,
+            logits: assumptions.logits.value,
+            in_flight: assumptions.in_flight.value.max(1),
+            max_new_tokens: assumptions.max_new_tokens.value,
+            calibration: calibration.clone(),
+        };
+        for unit in &model.units {
+            let component = match unit.kind {
+                UnitKind::VisionEmbeddings | UnitKind::VisionBlock(_) | UnitKind::Projector => Component::Vision,
+                UnitKind::Head => Component::Head,
+                _ => Component::Prefill,
+            };
+            let class = Class { component, transient: unit.transient };
+            let index = match table.classes.iter().position(|known| *known == class) {
+                Some(index) => index,
+                None if table.classes.len() < CLASS_LIMIT => {
+                    table.classes.push(class);
+                    table.classes.len() - 1
+                }
+                None => CLASS_LIMIT - 1,
+            };
+            table.class_of.push(index as u8);
+            table.weights.push(calibration.apply(Component::Weights, unit.weight_bytes));
+            table.kv.push(unit.kv_bytes_per_token);
+            table.windowed.push(unit.kv_window.is_some());
+        }
+        table
+    }
+
+    /// The same costs with another limit on the answer.
+    pub fn with_answer_limit(&self, max_new_tokens: u64) -> Self {
+        Self { max_new_tokens, ..self.clone() }
+    }
+
+    /// The longest answer assumed, in tokens.
+    pub fn answer_limit(&self) -> u64 {
+        self.max_new_tokens
+    }
+
+    /// Number of units.
+    pub fn len(&self) -> usize {
+        self.weights.len()
+    }
+
+    /// Whether there are no units.
+    pub fn is_empty(&self) -> bool {
+        self.weights.is_empty()
+    }
+
+    /// Weights of a unit, in bytes.
+    pub fn weights(&self, unit: usize) -> u64 {
+        self.weights.get(unit).copied().unwrap_or(0)
+    }
+
+    /// Adds a unit to what a device holds.
+    pub fn add(&self, holding: &mut Holding, unit: usize) {
+        holding.weights = holding.weights.saturating_add(self.weights[unit]);
+        if self.windowed[unit] {
+            holding.kv_windowed = holding.kv_windowed.saturating_add(self.kv[unit]);
+        } else {
+            holding.kv_per_token = holding.kv_per_token.saturating_add(self.kv[unit]);
+        }
+        holding.classes |= 1 << self.class_of[unit];
+    }
+
+    /// What each of `devices` devices holds under an assignment of units to devices.
+    pub fn holdings(&self, assignment: &[usize], devices: usize) -> Vec<Holding> {
+        let mut holdings = vec![Holding::default(); devices];
+        for (unit, &device) in assignment.iter().enumerate().take(self.len()) {
+            if let Some(holding) = holdings.get_mut(device) {
+                self.add(holding, unit);
+            }
+        }
+        // A tied head away from the embedding needs a copy of it.
+        if let Some((head, embedding)) = self.tied
+            && let (Some(&away), Some(&home)) = (assignment.get(head), assignment.get(embedding))
+            && away != home
+            && let Some(holding) = holdings.get_mut(away)
+        {
+            holding.weights = holding.weights.saturating_add(self.weights[embedding]);
+        }
+        holdings
+    }
+
+    /// Bytes of keys and values of a holding while a question of so many prompt tokens and `answer` tokens of answer is
+    /// in flight (as many such questions as may be in flight).
+    pub fn kv_bytes(&self, holding: &Holding, prompt: u64, answer: u64) -> u64 {
+        let tokens = prompt.saturating_add(answer);
+        let all = holding.kv_per_token.saturating_mul(tokens);
+        let recent = holding.kv_windowed.saturating_mul(tokens.min(self.window));
+        self.calibration.apply(Component::Kv, all.saturating_add(recent).saturating_mul(self.in_flight))
+    }
+
+    /// Temporary memory of every class at a question.
+    pub fn at(&self, tiles: u64, prompt: u64) -> Activations {
+        let mut bytes = [0; CLASS_LIMIT];
+        for (class, slot) in self.classes.iter().zip(&mut bytes) {
+            *slot = self.calibration.apply(class.component, self.transient_bytes(&class.transient, tiles, prompt));
+        }
+        Activations { bytes }
+    }
+
+    /// The largest temporary memory on a device at a question.
+    pub fn activation(&self, holding: &Holding, activations: &Activations) -> u64 {
+        let mut classes = holding.classes;
+        let mut largest = 0;
+        while classes != 0 {
+            let index = classes.trailing_zeros() as usize;
+            largest = largest.max(activations.bytes.get(index).copied().unwrap_or(0));
+            classes &= classes - 1;
+        }
+        largest
+    }
+
+    /// Temporary memory on a device by component at a question; the peak is the largest of them.
+    pub fn activation_parts(&self, holding: &Holding, activations: &Activations) -> Vec<(Component, u64)> {
+        let mut parts: Vec<(Component, u64)> = Vec::new();
+        for (index, class) in self.classes.iter().enumerate().filter(|(i, _)| holding.classes >> i & 1 == 1) {
+            let bytes = activations.bytes[index];
+            match parts.iter_mut().find(|(component, _)| *component == class.component) {
+                Some((_, known)) => *known = (*known).max(bytes),
+                None => parts.push((class.component, bytes)),
+            }
+        }
+        parts
+    }
+
+    /// What a device holds when a question is at its worst, its answer at the limit.
+    pub fn moment(&self, holding: &Holding, tiles: u64, prompt: u64) -> Moment {
+        Moment {
+            weights: holding.weights,
+            kv: self.kv_bytes(holding, prompt, self.max_new_tokens),
+            activation: self.activation(holding, &self.at(tiles, prompt)),
+        }
+    }
+
+    fn transient_bytes(&self, t: &Transient, tiles: u64, prompt: u64) -> u64 {
+        let (tiles_now, rows) = (tiles.min(self.tile_batch), prompt.min(self.chunk));
+        // One float computation would be shorter, but sizes here must be exact integers.
+        let mut elements = t.per_tile_at_once.saturating_mul(tiles_now);
+        elements = elements.saturating_add(t.per_tile.saturating_mul(tiles));
+        elements = elements.saturating_add(t.per_token_at_once.saturating_mul(rows));
+        let mut bytes = elements.saturating_mul(self.element);
+        let score_rows = |positions: u64| match self.attention {
+            AttentionKind::Fused => 0,
+            AttentionKind::Chunked(rows) => rows.min(positions),
+            AttentionKind::Eager => positions,
+        };
+        // Scores, their softmax and its copy: three matrices of one element each.
+        let vision = tiles_now
+            .saturating_mul(t.vision_heads)
+            .saturating_mul(score_rows(t.vision_positions))
+            .saturating_mul(t.vision_positions);
+        let decoder = t.heads.saturating_mul(score_rows(rows)).saturating_mul(prompt);
+        bytes = bytes.saturating_add(vision.saturating_add(decoder).saturating_mul(3 * self.element));
+        bytes = bytes.saturating_add(match self.logits {
+            Logits::Last => t.bytes,
+            Logits::All => t.bytes.max(t.bytes_per_logit_row.saturating_mul(prompt)),
+        });
+        bytes
+    }
+
+    /// What stays and what is transient for every unit at each of the questions that could be the worst, for the solver.
+    pub fn at_frontier(&self, workload: &Workload) -> (Vec<Vec<u64>>, Vec<Vec<u64>>) {
+        let points: Vec<(u64, u64)> = match workload.frontier.as_slice() {
+            [] => vec![(0, 0)],
+            questions => questions.iter().map(|q| (q.tiles, q.prompt_tokens)).collect(),
+        };
+        let mut stays = Vec::with_capacity(points.len());
+        let mut peaks = Vec::with_capacity(points.len());
+        for (tiles, prompt) in points {
+            let activations = self.at(tiles, prompt);
+            let mut stay = Vec::with_capacity(self.len());
+            let mut peak = Vec::with_capacity(self.len());
+            for unit in 0..self.len() {
+                let mut alone = Holding::default();
+                self.add(&mut alone, unit);
+                stay.push(alone.weights.saturating_add(self.kv_bytes(&alone, prompt, self.max_new_tokens)));
+                peak.push(activations.bytes[usize::from(self.class_of[unit])]);
+            }
+            stays.push(stay);
+            peaks.push(peak);
+        }
+        (stays, peaks)
+    }
+}
+
+/// The driver overhead that holds for a device under the assumptions: the assumed one for GPUs, else the device's own.
+pub fn usable(device: &Device, assumptions: &Assumptions) -> u64 {
+    match assumptions.overhead.value {
+        Some(overhead) if device.is_gpu() => Device { overhead, ..device.clone() }.usable(),
+        _ => device.usable(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{Dtype, Sourced, catalogue};
+
+    fn table(change: impl Fn(&mut Assumptions)) -> (Model, CostTable) {
+        let model = Model::new(catalogue::find("InternVL2-Llama3-76B").unwrap(), Dtype::Bf16, None);
+        let mut assumptions = Assumptions::default();
+        change(&mut assumptions);
+        let table = CostTable::new(&model, &assumptions, &Calibration::default());
+        (model, table)
+    }
+
+    fn transient(model: &Model, table: &CostTable, name: &str, tiles: u64, prompt: u64) -> u64 {
+        let mut holding = Holding::default();
+        table.add(&mut holding, model.by_name(name).unwrap());
+        table.activation(&holding, &table.at(tiles, prompt))
+    }
+
+    const GIB: f64 = (1u64 << 30) as f64;
+
+    /// The figures counted in the planning notes: one decoder layer, the head and the vision tower of the 76B.
+    #[test]
+    fn activation_peaks_are_the_counted_ones() {
+        let layer = "language_model.model.layers.7";
+        let (model, plain) = table(|_| {});
+        assert_eq!(transient(&model, &plain, layer, 0, 18_520), 18_520 * 2 * (3 * 28_672 + 4 * 8192));
+        assert_eq!(transient(&model, &plain, "language_model.lm_head", 0, 18_520), 128_265 * 4);
+        let block = "vision_model.encoder.layers.44";
+        assert_eq!(transient(&model, &plain, block, 70, 0), 8 * 1025 * 2 * (12_800 + 5 * 3200));
+        let (model, all) = table(|a| a.tile_batch = Sourced::chosen(None));
+        let peak = transient(&model, &all, block, 70, 0) as f64 / GIB;
+        assert!((peak - 3.85).abs() < 0.05, "{peak}");
+        let (model, scores) = table(|a| a.attention = Sourced::chosen(AttentionKind::Eager));
+        let peak = transient(&model, &scores, block, 8, 0) as f64 / GIB;
+        assert!((peak - 1.6).abs() < 0.05, "{peak}");
+        let (model, chunked) = table(|a| a.attention = Sourced::chosen(AttentionKind::Chunked(512)));
+        let more = (transient(&model, &chunked, layer, 0, 18_520) - transient(&model, &plain, layer, 0, 18_520)) as f64;
+        assert!((more / GIB - 3.4).abs() < 0.05, "{}", more / GIB);
+        let (model, logits) = table(|a| a.logits = Sourced::chosen(Logits::All));
+        let peak = transient(&model, &logits, "language_model.lm_head", 0, 18_520) as f64 / GIB;
+        assert!((13.3..14.0).contains(&peak), "{peak}");
+    }
+
+    #[test]
+    fn cache_counts_prompt_answer_and_questions_in_flight() {
+        let (model, table) = table(|a| a.in_flight = Sourced::chosen(3));
+        let all = table.holdings(&vec![0; model.units.len()], 1);
+        assert_eq!(table.kv_bytes(&all[0], 18_520, 4096), 3 * 22_616 * 4096 * 80);
+    }
+
+    #[test]
+    fn sliding_layers_keep_only_their_window() {
+        let model = Model::new(catalogue::find("InternVL3_5-GPT-OSS-20B-A4B-Preview").unwrap(), Dtype::Bf16, None);
+        let table = CostTable::new(&model, &Assumptions::default(), &Calibration::default());
+        let all = table.holdings(&vec![0; model.units.len()], 1);
+        let per_layer = 2 * 8 * 64 * 2;
+        assert_eq!(table.kv_bytes(&all[0], 9_000, 1_000), 12 * per_layer * 10_000 + 12 * per_layer * 128);
+    }
+}

@@ -1,0 +1,110 @@
+//! A device as the planner sees it: a name, a capacity and what is already taken of it.
+
+use super::bytes::GIB;
+
+/// What sort of place a device is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DeviceKind {
+    /// A CUDA device, by its ordinal after `CUDA_VISIBLE_DEVICES`.
+    Cuda,
+    /// A device that only keeps books: the run computes on the CPU and an allocation past the capacity is refused.
+    Simulated,
+    /// The processor and the host memory.
+    Cpu,
+    /// Weights left on disk, as accelerate does when host memory is short. Never chosen by our planner.
+    Disk,
+}
+
+/// A device to plan for. All sizes are bytes.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Device {
+    /// `cuda:0`, `sim:3`, `cpu`: unique within a plan.
+    pub name: String,
+    /// What sort of place it is.
+    pub kind: DeviceKind,
+    /// The card's own name, where known.
+    pub card: Option<String>,
+    /// The card's UUID, which stays true when ordinals change.
+    pub uuid: Option<String>,
+    /// All of its memory.
+    pub capacity: u64,
+    /// Held by other processes now.
+    pub others: u64,
+    /// Held by the driver and the libraries for a process of ours: context, workspaces, allocator slack.
+    pub overhead: u64,
+    /// Kept free on purpose.
+    pub reserve: u64,
+    /// Memory bandwidth in bytes a second, where known.
+    pub bandwidth: Option<u64>,
+    /// Dense half-precision operations a second, where known.
+    pub flops: Option<u64>,
+    /// A slice of a card (MIG). A process sees at most one of these.
+    pub mig: bool,
+}
+
+/// Driver context, cuBLAS workspace and allocator slack of a CUDA process on one card: 0.6 GiB, a starting value
+/// that a calibration replaces.
+pub const CUDA_OVERHEAD: u64 = GIB * 6 / 10;
+
+impl Device {
+    /// A device of this kind with nothing taken.
+    pub fn new(name: impl Into<String>, kind: DeviceKind, capacity: u64) -> Self {
+        Self {
+            name: name.into(),
+            kind,
+            card: None,
+            uuid: None,
+            capacity,
+            others: 0,
+            overhead: 0,
+            reserve: 0,
+            bandwidth: None,
+            flops: None,
+            mig: false,
+        }
+    }
+
+    /// A simulated device: no driver overhead unless asked for.
+    pub fn simulated(index: usize, capacity: u64) -> Self {
+        Self::new(format!("sim:{index}"), DeviceKind::Simulated, capacity)
+    }
+
+    /// What a plan may put here: capacity less what others hold, the driver's overhead and the reserve.
+    pub fn usable(&self) -> u64 {
+        self.capacity.saturating_sub(self.others).saturating_sub(self.overhead).saturating_sub(self.reserve)
+    }
+
+    /// What a process would see as free after its context exists; this is what accelerate calls the device's memory.
+    pub fn free(&self) -> u64 {
+        self.capacity.saturating_sub(self.others).saturating_sub(self.overhead)
+    }
+
+    /// Whether it is a GPU, real or simulated.
+    pub fn is_gpu(&self) -> bool {
+        matches!(self.kind, DeviceKind::Cuda | DeviceKind::Simulated)
+    }
+}
+
+/// How fast the way between two devices is, for the order of stages and the predicted time. Bytes a second and seconds.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Link {
+    /// Bytes a second.
+    pub bandwidth: f64,
+    /// Seconds before the first byte arrives.
+    pub latency: f64,
+}
+
+impl Link {
+    /// Through host memory over PCIe 4 x16, the slow case that always works (peers' measurements: 289 MiB in 25 to 30 ms).
+    pub const HOST: Link = Link { bandwidth: 11e9, latency: 30e-6 };
+    /// Directly over PCIe 4 x16 (289 MiB in about 12 ms).
+    pub const PCIE: Link = Link { bandwidth: 24e9, latency: 20e-6 };
+    /// Over NVLink.
+    pub const NVLINK: Link = Link { bandwidth: 200e9, latency: 10e-6 };
+
+    /// Seconds for a message of so many bytes.
+    pub fn seconds(&self, bytes: u64) -> f64 {
+        self.latency + bytes as f64 / self.bandwidth
+    }
+}
