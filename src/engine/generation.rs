@@ -95,11 +95,10 @@ mod tests {
     fn equal_seeds_draw_equal_tokens_and_greedy_takes_the_first_of_equals() {
         let logits: Vec<f32> = (0..50).map(|i| ((i * 37) % 11) as f32 / 3.0).collect();
         let sampling = Sampling::Sample { temperature: 0.8, top_p: Some(0.9), top_k: Some(20), seed: 7 };
-        let draw = |row| (0..20).map({
+        let draw = |row| {
             let mut chooser = Chooser::new(sampling, row);
-            move |_| chooser.choose(&logits.clone()).unwrap()
-        }).collect::<Vec<_>>();
-        let mut draw = draw;
+            (0..20).map(|_| chooser.choose(&logits).unwrap()).collect::<Vec<_>>()
+        };
         assert_eq!(draw(3), draw(3));
         assert_ne!(draw(3), draw(4));
         assert_eq!(Chooser::new(Sampling::Greedy, 0).choose(&[1.0, 2.0, 2.0]).unwrap(), 1);
