@@ -50,6 +50,8 @@ pub enum Command {
     Eval(EvalArgs),
     /// Show what a checkpoint holds, from its headers alone.
     Inspect(InspectArgs),
+    /// Measure how fast a checkpoint runs on this machine.
+    Bench(BenchArgs),
     /// Read answers from standard input by a rule, one JSON object a line; no model needed.
     ReadAnswers(ReadAnswersArgs),
     /// Score a finished or partial session again.
@@ -142,6 +144,35 @@ pub struct InspectArgs {
     /// Checkpoint: a folder, a Hugging Face cache entry, org/name found in that cache, or built-in.
     #[arg(long, value_name = "P")]
     pub checkpoint: String,
+    /// Print one JSON object to standard output.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `bench`.
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// Checkpoint, as for `eval` [default: built-in].
+    #[arg(long, value_name = "P")]
+    pub checkpoint: Option<String>,
+    /// Number format of the weights, as for `eval`.
+    #[arg(long, value_name = "T", default_value = "auto")]
+    pub dtype: String,
+    /// Tiles of one round.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one)]
+    pub tiles: usize,
+    /// Prompt tokens of one round.
+    #[arg(long, value_name = "N", default_value_t = 300, value_parser = at_least_one)]
+    pub prompt_tokens: usize,
+    /// Tokens decoded in one round.
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = at_least_one)]
+    pub new_tokens: usize,
+    /// Rounds; the median counts.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = at_least_one)]
+    pub rounds: usize,
+    /// Threads of the CPU [default: all].
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub threads: Option<usize>,
     /// Print one JSON object to standard output.
     #[arg(long)]
     pub json: bool,

@@ -9,11 +9,14 @@ use shardscope::terminal;
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         None => {
-            eprintln!("No window in this build: running the built-in evaluation in the terminal (`shardscope --help` shows more).");
+            eprintln!(
+                "No window in this build: running the built-in evaluation in the terminal (`shardscope --help` shows more)."
+            );
             terminal::eval::run(&EvalArgs::built_in())
         }
         Some(Command::Eval(args)) => terminal::eval::run(&args),
         Some(Command::Inspect(args)) => terminal::inspect::run(&args),
+        Some(Command::Bench(args)) => terminal::bench::run(&args),
         Some(Command::ReadAnswers(args)) => terminal::scoring::read_answers(&args),
         Some(Command::Score(args)) => terminal::scoring::score(&args),
         Some(Command::Sessions(command)) => terminal::sessions::run(&command),

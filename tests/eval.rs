@@ -84,11 +84,14 @@ fn a_whole_checkpoint_answers_as_the_original_does() {
 fn json_is_one_object_on_standard_output() {
     let dir = tempfile::tempdir().unwrap();
     let session = dir.path().join("session");
-    let output = eval(&checkpoint(), "easyvqa_mcq.tsv", &session, &["--json", "--top-logprobs", "3"]).output().unwrap();
+    let output = eval(&checkpoint(), "easyvqa_mcq.tsv", &session, &["--json", "--top-logprobs", "3"])
+        .output()
+        .unwrap();
     let result: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(result["complete"], true);
     assert_eq!(result["questions"], 7);
-    let manifest: Value = serde_json::from_str(&std::fs::read_to_string(session.join("manifest.json")).unwrap()).unwrap();
+    let manifest: Value =
+        serde_json::from_str(&std::fs::read_to_string(session.join("manifest.json")).unwrap()).unwrap();
     assert_eq!(manifest["dataset"]["questions"], 7);
     assert_eq!(manifest["settings"]["max_new_tokens"], 24);
     for answer in answers(&session).values() {
@@ -174,7 +177,9 @@ fn settings_that_change_answers_refuse_a_resume() {
     refused(&["--resume", "--limit", "3"], "selected questions");
     refused(&["--resume", "--temperature", "0.5"], "sampling");
     // The rule changes no answer.
-    let output = eval(&checkpoint(), "easyvqa_mcq.tsv", &session, &["--resume", "--rule", "vlmevalkit"]).output().unwrap();
+    let output = eval(&checkpoint(), "easyvqa_mcq.tsv", &session, &["--resume", "--rule", "vlmevalkit"])
+        .output()
+        .unwrap();
     assert!(output.status.success(), "{}", text(&output.stderr));
 }
 
@@ -196,7 +201,9 @@ fn selections_ask_for_what_they_say() {
     assert_eq!(sample.len(), 3);
     assert_eq!(sample, run("again", &["--sample", "3", "--seed", "5"]));
     assert_ne!(sample, run("other", &["--sample", "3", "--seed", "6"]));
-    let output = eval(&checkpoint(), "easyvqa_mcq.tsv", &dir.path().join("no"), &["--category", "nonsense"]).output().unwrap();
+    let output = eval(&checkpoint(), "easyvqa_mcq.tsv", &dir.path().join("no"), &["--category", "nonsense"])
+        .output()
+        .unwrap();
     assert_refused(&output, "yesno-color");
 }
 
@@ -229,8 +236,10 @@ type Stored = Vec<(String, safetensors::Dtype, Vec<usize>, Vec<u8>)>;
 fn edit_weights(file: &Path, edit: impl FnOnce(&mut Stored)) {
     let bytes = std::fs::read(file).unwrap();
     let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
-    let mut stored: Stored =
-        tensors.iter().map(|(n, t)| (n.to_owned(), t.dtype(), t.shape().to_vec(), t.data().to_vec())).collect();
+    let mut stored: Stored = tensors
+        .iter()
+        .map(|(n, t)| (n.to_owned(), t.dtype(), t.shape().to_vec(), t.data().to_vec()))
+        .collect();
     edit(&mut stored);
     let views = stored
         .iter()
@@ -275,38 +284,59 @@ fn every_unusable_checkpoint_is_refused_with_file_and_fix() {
         (NORM, weights(&|s| s.retain(|(n, ..)| n != NORM))),
         ("has shape [32], but config.json asks for [64]", weights(Box::leak(Box::new(shorten)))),
         ("surplus.weight", weights(Box::leak(Box::new(add("surplus.weight"))))),
-        ("LoRA", weights(Box::leak(Box::new(add("language_model.model.layers.0.self_attn.q_proj.lora_A.weight"))))),
+        (
+            "LoRA",
+            weights(Box::leak(Box::new(add("language_model.model.layers.0.self_attn.q_proj.lora_A.weight")))),
+        ),
         ("Flash variant", weights(Box::leak(Box::new(add("mlp2.0.weight"))))),
         ("LoRA", config(&|c| c["use_llm_lora"] = 16.into())),
         ("Flash variant", config(&|c| c["flash_mode"] = true.into())),
         ("MambaForCausalLM", config(&|c| c["llm_config"]["architectures"][0] = "MambaForCausalLM".into())),
-        ("not an InternVL model", config(&|c| {
-            c["model_type"] = "llava".into();
-            c["architectures"] = Value::Null;
-        })),
+        (
+            "not an InternVL model",
+            config(&|c| {
+                c["model_type"] = "llava".into();
+                c["architectures"] = Value::Null;
+            }),
+        ),
         ("hidden_size", config(&|c| c["llm_config"]["hidden_size"] = "many".into())),
         ("model-00002-of-00002.safetensors", index("model-00002-of-00002.safetensors")),
         ("outside the checkpoint's folder", index("../model.safetensors")),
         ("outside the checkpoint's folder", index("/etc/passwd")),
         ("header", header(u64::MAX)),
         ("header", header(90_000_000)),
-        ("model.safetensors", Box::new(|dir| {
-            let file = dir.join("model.safetensors");
-            let bytes = std::fs::read(&file).unwrap();
-            std::fs::write(file, &bytes[..bytes.len() - 100]).unwrap();
-        })),
-        ("pickle", Box::new(|dir| {
-            std::fs::rename(dir.join("model.safetensors"), dir.join("pytorch_model.bin")).unwrap();
-        })),
+        (
+            "model.safetensors",
+            Box::new(|dir| {
+                let file = dir.join("model.safetensors");
+                let bytes = std::fs::read(&file).unwrap();
+                std::fs::write(file, &bytes[..bytes.len() - 100]).unwrap();
+            }),
+        ),
+        (
+            "pickle",
+            Box::new(|dir| {
+                std::fs::rename(dir.join("model.safetensors"), dir.join("pytorch_model.bin")).unwrap();
+            }),
+        ),
         ("model.safetensors", Box::new(|dir| std::fs::remove_file(dir.join("model.safetensors")).unwrap())),
         ("config.json", Box::new(|dir| std::fs::remove_file(dir.join("config.json")).unwrap())),
-        ("<IMG_CONTEXT>", Box::new(|dir| {
-            for name in ["tokenizer.json", "tokenizer_config.json", "added_tokens.json", "special_tokens_map.json"] {
-                let file = dir.join(name);
-                let text = std::fs::read_to_string(&file).unwrap().replace("<IMG_CONTEXT>", "<IMG_NOTHING>");
-                std::fs::write(file, text).unwrap();
-            }
-        })),
+        (
+            "<IMG_CONTEXT>",
+            Box::new(|dir| {
+                for name in [
+                    "tokenizer.json",
+                    "tokenizer_config.json",
+                    "added_tokens.json",
+                    "special_tokens_map.json",
+                ] {
+                    let file = dir.join(name);
+                    let text =
+                        std::fs::read_to_string(&file).unwrap().replace("<IMG_CONTEXT>", "<IMG_NOTHING>");
+                    std::fs::write(file, text).unwrap();
+                }
+            }),
+        ),
         ("tokenizer", Box::new(|dir| std::fs::remove_file(dir.join("tokenizer.json")).unwrap())),
     ];
     for (named, spoil) in cases {
@@ -335,7 +365,9 @@ fn spoiled_bytes_never_panic() {
         state ^= state << 17;
         state
     };
-    for name in ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "added_tokens.json"] {
+    for name in
+        ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "added_tokens.json"]
+    {
         for round in 0..6 {
             copy(&checkpoint(), &folder);
             let file = folder.join(name);
@@ -368,7 +400,11 @@ fn checkpoints_are_found_in_the_hugging_face_cache() {
     std::fs::create_dir_all(entry.join("refs")).unwrap();
     std::fs::write(entry.join("refs/main"), "abc123\n").unwrap();
     let inspect = |named: &str| {
-        program().env("HF_HUB_CACHE", dir.path().join("hub")).args(["inspect", "--checkpoint", named]).output().unwrap()
+        program()
+            .env("HF_HUB_CACHE", dir.path().join("hub"))
+            .args(["inspect", "--checkpoint", named])
+            .output()
+            .unwrap()
     };
     for named in ["some-org/Tiny-1B", entry.to_str().unwrap()] {
         let output = inspect(named);
@@ -381,7 +417,11 @@ fn checkpoints_are_found_in_the_hugging_face_cache() {
 #[test]
 fn the_built_in_pair_needs_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    let output = program().current_dir(dir.path()).args(["eval", "--limit", "5", "--session", "s", "--json"]).output().unwrap();
+    let output = program()
+        .current_dir(dir.path())
+        .args(["eval", "--limit", "5", "--session", "s", "--json"])
+        .output()
+        .unwrap();
     assert!(output.status.success(), "{}", text(&output.stderr));
     let result: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(result["questions"], 5);

@@ -349,7 +349,9 @@ fn vision(fields: &Fields<'_>, layout: Layout) -> Result<VisionConfig> {
         "layer_norm" => NormKind::LayerNorm,
         "rms_norm" => NormKind::RmsNorm,
         other => {
-            return Err(fields.wrong("norm_type", &format!("is {other:?}; layer_norm and rms_norm are known")));
+            return Err(
+                fields.wrong("norm_type", &format!("is {other:?}; layer_norm and rms_norm are known"))
+            );
         }
     };
     if let Some(act) = fields.text("hidden_act").filter(|act| *act != "gelu") {
@@ -396,8 +398,11 @@ fn refuse_many_layers(fields: &Fields<'_>, layers: usize) -> Result<()> {
 }
 
 fn decoder(fields: &Fields<'_>, top: &Fields<'_>, layout: Layout) -> Result<DecoderConfig> {
-    let named = architecture(fields).and_then(Backbone::by_architecture);
-    let Some(backbone) = named.or_else(|| fields.text("model_type").and_then(Backbone::by_model_type)) else {
+    let known = match architecture(fields) {
+        Some(name) => Backbone::by_architecture(name),
+        None => fields.text("model_type").and_then(Backbone::by_model_type),
+    };
+    let Some(backbone) = known else {
         let name = architecture(fields).or_else(|| fields.text("model_type")).unwrap_or("unnamed");
         return Err(fields.wrong(
             "architectures",

@@ -86,7 +86,12 @@ pub enum Step<'a> {
 ///
 /// # Errors
 /// Images that cannot be read or decoded, a template that fails, a prompt that does not fit together.
-pub fn prepare(model: &Model, dataset: &Dataset, question: &Question, settings: &RunSettings) -> Result<Asked> {
+pub fn prepare(
+    model: &Model,
+    dataset: &Dataset,
+    question: &Question,
+    settings: &RunSettings,
+) -> Result<Asked> {
     let start = Instant::now();
     let built = prompt::build(dataset, question, settings.style, settings.max_tiles)?;
     let tiling = model.tiling(built.max_tiles);
@@ -170,6 +175,9 @@ pub fn ask(
         if ids.len() < settings.max_new_tokens {
             logits = network.step(token, &mut cache)?;
         }
+    }
+    if let Some(rest) = stream.finish() {
+        watch(Step::Text(&rest));
     }
     let decoded = model.tokenizer.decode(&ids, !model.template.keeps_special_tokens())?;
     let cleaned = model.template.clean(&decoded);

@@ -87,7 +87,9 @@ pub fn weight_type(name: &str) -> Result<WeightType> {
         "q8_0" | "q4k" => Err(Problem::new("quantising on load is not part of this version")
             .at(format!("--dtype {name}"))
             .fix("choose auto, f32, bf16 or f16")),
-        other => Err(Problem::new("is no number format").at(format!("--dtype {other}")).fix("choose auto, f32, bf16 or f16")),
+        other => Err(Problem::new("is no number format")
+            .at(format!("--dtype {other}"))
+            .fix("choose auto, f32, bf16 or f16")),
     }
 }
 

@@ -34,7 +34,14 @@ impl Survey {
     }
 
     /// Reads prompt and image headers of every question in turn, until done or stopped.
-    pub fn fill(&self, dataset: &Dataset, rows: &[usize], config: &Config, style: Style, max_tiles: Option<u32>) {
+    pub fn fill(
+        &self,
+        dataset: &Dataset,
+        rows: &[usize],
+        config: &Config,
+        style: Style,
+        max_tiles: Option<u32>,
+    ) {
         for (slot, row) in self.work.iter().zip(rows) {
             if self.stopped.load(Ordering::Relaxed) {
                 return;
@@ -54,11 +61,18 @@ impl Survey {
     /// Work of the question at this place of the run, where it is known.
     pub fn work(&self, place: usize) -> Option<Work> {
         let packed = self.work.get(place)?.load(Ordering::Relaxed);
-        (packed != u64::MAX).then(|| Work { tiles: (packed >> 32) as f64, text: (packed & 0xffff_ffff) as f64 })
+        (packed != u64::MAX)
+            .then(|| Work { tiles: (packed >> 32) as f64, text: (packed & 0xffff_ffff) as f64 })
     }
 }
 
-fn look(dataset: &Dataset, row: usize, config: &Config, style: Style, max_tiles: Option<u32>) -> Option<Work> {
+fn look(
+    dataset: &Dataset,
+    row: usize,
+    config: &Config,
+    style: Style,
+    max_tiles: Option<u32>,
+) -> Option<Work> {
     let question = dataset.question(row).ok()?;
     let built = prompt::build(dataset, &question, style, max_tiles).ok()?;
     let tiling = tiling(config, built.max_tiles);

@@ -156,7 +156,10 @@ impl Run {
 }
 
 fn panicked(panic: &(dyn std::any::Any + Send)) -> Problem {
-    let said = panic.downcast_ref::<&str>().map(|s| (*s).to_owned()).or_else(|| panic.downcast_ref::<String>().cloned());
+    let said = panic
+        .downcast_ref::<&str>()
+        .map(|s| (*s).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned());
     Problem::new(format!("the program made an error of its own: {}", said.unwrap_or_default()))
         .fix("what was answered is kept; please report this, with the session folder")
 }

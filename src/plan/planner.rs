@@ -163,11 +163,13 @@ pub fn ours(case: &Case, wishes: &Wishes) -> Result<Plan> {
             };
             let staging = if better { other } else { contiguous };
             let staging = staging.ok_or_else(|| {
-                Problem::new("no plan keeps these pins").fix("unpin a unit, or pin it to a device that has memory")
+                Problem::new("no plan keeps these pins")
+                    .fix("unpin a unit, or pin it to a device that has memory")
             })?;
             plan.assignment = if better { loose.assignment(&staging) } else { body.assignment(&staging) };
             if better {
-                plan.notes.push("the pinned units leave no plan in contiguous stages; they cost extra hops".into());
+                plan.notes
+                    .push("the pinned units leave no plan in contiguous stages; they cost extra hops".into());
             }
         }
     }
@@ -177,7 +179,10 @@ pub fn ours(case: &Case, wishes: &Wishes) -> Result<Plan> {
         }
     }
     if !body.exact_devices {
-        plan.notes.push("more than one MIG slice is visible, but a process can use only one: the largest was taken".into());
+        plan.notes.push(
+            "more than one MIG slice is visible, but a process can use only one: the largest was taken"
+                .into(),
+        );
     }
     Ok(plan)
 }
@@ -200,7 +205,9 @@ impl Body {
         let units = &case.model.units;
         for &(unit, device) in &wishes.pins {
             if unit >= units.len() || device >= case.devices.len() {
-                return Err(Problem::new(format!("cannot pin unit {unit} to device {device}: there is no such thing")));
+                return Err(Problem::new(format!(
+                    "cannot pin unit {unit} to device {device}: there is no such thing"
+                )));
             }
         }
         let (devices, exact_devices) = taking_part(case, wishes)?;
@@ -217,7 +224,9 @@ impl Body {
         let (stays, peaks) = case.costs.at_frontier(&case.workload);
         let points = stays.len();
         let gather = |of: &[Vec<u64>], combine: fn(u64, u64) -> u64| -> Vec<Vec<u64>> {
-            let sum = |point: &Vec<u64>| items.iter().map(|&(a, b)| point[a..b].iter().copied().fold(0, combine)).collect();
+            let sum = |point: &Vec<u64>| {
+                items.iter().map(|&(a, b)| point[a..b].iter().copied().fold(0, combine)).collect()
+            };
             of.iter().map(sum).collect()
         };
         let mut at_tail = vec![(0u64, 0u64); points];
@@ -234,7 +243,10 @@ impl Body {
         };
         let embedding = items.iter().position(|&(a, _)| units[a].kind == UnitKind::TokenEmbedding);
         let tied = units.iter().any(|u| u.tied_with.is_some());
-        if tied && !case.assumptions.duplicate_tied_head.value && let Some(embedding) = embedding {
+        if tied
+            && !case.assumptions.duplicate_tied_head.value
+            && let Some(embedding) = embedding
+        {
             tail_place = Tail::With(embedding);
         }
         for &(unit, device) in &wishes.pins {
@@ -261,7 +273,8 @@ impl Body {
 
     fn solve(&self, case: &Case, wishes: &Wishes) -> Option<Staging> {
         if let Some(order) = &wishes.order {
-            let order: Vec<usize> = order.iter().filter_map(|d| self.devices.iter().position(|own| own == d)).collect();
+            let order: Vec<usize> =
+                order.iter().filter_map(|d| self.devices.iter().position(|own| own == d)).collect();
             return self.chain.solve_in_order(&order);
         }
         let previous: Option<Vec<usize>> = wishes.previous.as_ref().map(|assignment| {
@@ -286,7 +299,8 @@ impl Body {
         let tied = case.model.units.iter().any(|u| u.tied_with.is_some());
         if tied && case.assumptions.duplicate_tied_head.value {
             // The head's own copy is already counted as staying with the tail; keeping it with the embedding may be cheaper.
-            let embedding = self.items.iter().position(|&(a, _)| case.model.units[a].kind == UnitKind::TokenEmbedding);
+            let embedding =
+                self.items.iter().position(|&(a, _)| case.model.units[a].kind == UnitKind::TokenEmbedding);
             if let Some(embedding) = embedding {
                 let mut shared = self.chain.clone();
                 shared.tail_place = Tail::With(embedding);
@@ -318,7 +332,13 @@ impl Body {
         }
         chain.pins = vec![None; self.items.len()];
         let _ = (case, wishes);
-        Self { items: self.items.clone(), tail: self.tail.clone(), devices: self.devices.clone(), exact_devices: self.exact_devices, chain }
+        Self {
+            items: self.items.clone(),
+            tail: self.tail.clone(),
+            devices: self.devices.clone(),
+            exact_devices: self.exact_devices,
+            chain,
+        }
     }
 
     fn assignment(&self, staging: &Staging) -> Vec<usize> {
@@ -350,7 +370,8 @@ fn taking_part(case: &Case, wishes: &Wishes) -> Result<(Vec<usize>, bool)> {
     }
     let mut whole = true;
     if devices.len() > 1 && devices.iter().any(|&d| case.devices[d].mig) {
-        let largest = devices.iter().copied().max_by_key(|&d| (case.devices[d].usable(), std::cmp::Reverse(d)));
+        let largest =
+            devices.iter().copied().max_by_key(|&d| (case.devices[d].usable(), std::cmp::Reverse(d)));
         devices = largest.into_iter().collect();
         whole = false;
     }
@@ -419,7 +440,11 @@ mod tests {
         let case = case("InternVL2-Llama3-76B", cards(4, 79));
         let plan = plan(&case, Layout::Accelerate).unwrap();
         let projector = case.model.position(UnitKind::Projector).unwrap();
-        assert!(plan.splits.iter().any(|s| s.unit == projector && s.module == "3" && s.device == 3), "{:?}", plan.splits);
+        assert!(
+            plan.splits.iter().any(|s| s.unit == projector && s.module == "3" && s.device == 3),
+            "{:?}",
+            plan.splits
+        );
         assert_eq!(plan.assignment[projector], 2);
     }
 
@@ -450,16 +475,33 @@ mod tests {
         let usable = case.usable(&plan.devices);
         let holdings = plan.holdings(&case.costs);
         let at = |device: usize| {
-            let peaks = case.workload.frontier.iter().map(|q| case.costs.moment(&holdings[device], q.tiles, q.prompt_tokens).peak());
+            let peaks = case
+                .workload
+                .frontier
+                .iter()
+                .map(|q| case.costs.moment(&holdings[device], q.tiles, q.prompt_tokens).peak());
             let peak = peaks.max().unwrap_or(0);
-            if holdings[device] == Default::default() { 0.0 } else { peak as f64 / usable[device].max(1) as f64 }
+            if holdings[device] == Default::default() {
+                0.0
+            } else {
+                peak as f64 / usable[device].max(1) as f64
+            }
         };
         (0..plan.devices.len()).map(at).fold(0.0, f64::max)
     }
 
     #[test]
     fn never_worse_than_any_preset() {
-        let sets = [cards(2, 80), cards(8, 40), cards(3, 24), vec![Device::simulated(0, 24 * GIB), Device::simulated(1, 80 * GIB), Device::simulated(2, 48 * GIB)]];
+        let sets = [
+            cards(2, 80),
+            cards(8, 40),
+            cards(3, 24),
+            vec![
+                Device::simulated(0, 24 * GIB),
+                Device::simulated(1, 80 * GIB),
+                Device::simulated(2, 48 * GIB),
+            ],
+        ];
         for name in ["InternVL2-Llama3-76B", "InternVL3-8B", "InternVL3_5-30B-A3B", "InternVL3-1B-hf"] {
             for devices in &sets {
                 let case = case(name, devices.clone());
@@ -467,7 +509,14 @@ mod tests {
                 for layout in Layout::NAMED {
                     let Ok(other) = plan(&case, layout) else { continue };
                     if other.devices.len() == devices.len() {
-                        assert!(best <= worst(&case, &other) * (1.0 + 1e-12), "{name}: {} is better, {} than {best}: {:?} {:?}", layout.name(), worst(&case, &other), weights_gib(&case, &other), other.splits);
+                        assert!(
+                            best <= worst(&case, &other) * (1.0 + 1e-12),
+                            "{name}: {} is better, {} than {best}: {:?} {:?}",
+                            layout.name(),
+                            worst(&case, &other),
+                            weights_gib(&case, &other),
+                            other.splits
+                        );
                     }
                 }
             }
@@ -506,7 +555,10 @@ mod tests {
         shape.decoder.tied = true;
         let model = Model::new(shape, Dtype::Bf16, None);
         let mut case = Case::new(model, cards(4, 8), Assumptions::default(), Workload::assumed(13, 4_000));
-        let (embedding, head) = (case.model.position(UnitKind::TokenEmbedding).unwrap(), case.model.position(UnitKind::Head).unwrap());
+        let (embedding, head) = (
+            case.model.position(UnitKind::TokenEmbedding).unwrap(),
+            case.model.position(UnitKind::Head).unwrap(),
+        );
         let plan = ours(&case, &Wishes::default()).unwrap();
         assert_eq!(plan.assignment[embedding], plan.assignment[head]);
         assert_eq!(case.model.units[head].weight_bytes, 0);

@@ -44,10 +44,7 @@ impl EvalArgs {
 /// # Errors
 /// A refusal before the run starts, or what broke it.
 pub fn run(args: &EvalArgs) -> Outcome {
-    if let Some(threads) = args.threads {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
-        pool.map_err(|e| Problem::new(format!("cannot start {threads} threads: {e}")).at("--threads"))?;
-    }
+    use_threads(args.threads)?;
     let rule = Rule::by_name(&args.rule)?;
     let weight_type = model::weight_type(&args.dtype)?;
     let (device, device_name) = device(&args.devices)?;
@@ -121,6 +118,16 @@ pub fn run(args: &EvalArgs) -> Outcome {
     Ok(Ending::Incomplete)
 }
 
+/// Limits the CPU's threads.
+///
+/// # Errors
+/// The system gives no threads.
+pub fn use_threads(threads: Option<usize>) -> Result<()> {
+    let Some(threads) = threads else { return Ok(()) };
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+    pool.map_err(|e| Problem::new(format!("cannot start {threads} threads: {e}")).at("--threads"))
+}
+
 /// Opens a checkpoint by what a person named; the built-in one by default.
 ///
 /// # Errors
@@ -155,13 +162,19 @@ fn device(spec: &str) -> Result<(Device, String)> {
         "auto" if cfg!(feature = "cuda") => cuda(0).or(Ok((Device::Cpu, "cpu".into()))),
         "auto" => Ok((Device::Cpu, "cpu".into())),
         _ => match (spec.strip_prefix("cuda:"), spec.strip_prefix("sim:")) {
-            (Some(_), _) if !cfg!(feature = "cuda") => Err(refuse("this build has no CUDA")
-                .fix("build with `--features cuda`, or choose --devices cpu")),
+            (Some(_), _) if !cfg!(feature = "cuda") => {
+                Err(refuse("this build has no CUDA")
+                    .fix("build with `--features cuda`, or choose --devices cpu"))
+            }
             (Some(ordinals), _) => match ordinals.parse() {
                 Ok(ordinal) => cuda(ordinal),
-                Err(_) => Err(refuse("this version runs on one device").fix("name one device, such as cuda:0")),
+                Err(_) => {
+                    Err(refuse("this version runs on one device").fix("name one device, such as cuda:0"))
+                }
             },
-            (_, Some(_)) => Err(refuse("this version does not run on simulated devices yet").fix("choose --devices cpu")),
+            (_, Some(_)) => {
+                Err(refuse("this version does not run on simulated devices yet").fix("choose --devices cpu"))
+            }
             _ => Err(refuse("is no device").fix("choose auto, cpu or cuda:0")),
         },
     }
@@ -213,7 +226,11 @@ fn select(dataset: &Dataset, args: &EvalArgs) -> Result<Vec<usize>> {
     if let Some(wanted) = &args.category {
         let outlines = dataset.outlines()?;
         let groups = |row: usize| {
-            outlines.get(row).into_iter().flat_map(|o| [o.category.as_deref(), o.super_category.as_deref()]).flatten()
+            outlines
+                .get(row)
+                .into_iter()
+                .flat_map(|o| [o.category.as_deref(), o.super_category.as_deref()])
+                .flatten()
         };
         let known: std::collections::BTreeSet<&str> = rows.iter().flat_map(|row| groups(*row)).collect();
         if !known.contains(wanted.as_str()) {
@@ -239,7 +256,9 @@ fn select(dataset: &Dataset, args: &EvalArgs) -> Result<Vec<usize>> {
     }
     rows.truncate(args.limit.unwrap_or(usize::MAX));
     if rows.is_empty() {
-        return Err(Problem::new("no question is selected").at(dataset.name()).fix("ask for more with --limit, --sample, --ids or --category"));
+        return Err(Problem::new("no question is selected")
+            .at(dataset.name())
+            .fix("ask for more with --limit, --sample, --ids or --category"));
     }
     Ok(rows)
 }
@@ -295,7 +314,10 @@ fn manifest(
             ..DatasetRecord::default()
         },
         Settings {
-            prompt_style: serde_json::to_value(settings.style).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default(),
+            prompt_style: serde_json::to_value(settings.style)
+                .ok()
+                .and_then(|v| v.as_str().map(str::to_owned))
+                .unwrap_or_default(),
             system_prompt: settings.system.clone(),
             rule: Rule::by_name(&args.rule)?.name(),
             max_new_tokens: settings.max_new_tokens,
@@ -332,7 +354,11 @@ fn remaining_rows(
 ) -> Result<Vec<usize>> {
     let done: std::collections::HashSet<&str> = done.iter().map(|a| a.index.as_str()).collect();
     let outlines = dataset.outlines()?;
-    Ok(rows.iter().copied().filter(|row| outlines.get(*row).is_none_or(|o| !done.contains(o.index.as_str()))).collect())
+    Ok(rows
+        .iter()
+        .copied()
+        .filter(|row| outlines.get(*row).is_none_or(|o| !done.contains(o.index.as_str())))
+        .collect())
 }
 
 /// Listens to the worker until it is over; whether every question was asked.

@@ -34,7 +34,8 @@ fn as_json(checkpoint: &Checkpoint, language: &Result<Language>) -> serde_json::
                 .tensors
                 .iter()
                 .map(|(name, t)| {
-                    let stored = json!({"dtype": format!("{:?}", t.dtype), "shape": t.shape, "bytes": t.bytes()});
+                    let stored =
+                        json!({"dtype": format!("{:?}", t.dtype), "shape": t.shape, "bytes": t.bytes()});
                     (name.clone(), stored)
                 })
                 .collect();
@@ -107,7 +108,8 @@ fn as_text(checkpoint: &Checkpoint, language: &Result<Language>) -> String {
         Err(problem) => lines.push(format!("  problem   {problem}")),
     }
     lines.push(String::new());
-    lines.push(format!("  {:<44} {:>7} {:>16} {:>12}  {}", "unit", "tensors", "parameters", "bytes", "types"));
+    lines
+        .push(format!("  {:<44} {:>7} {:>16} {:>12}  {}", "unit", "tensors", "parameters", "bytes", "types"));
     lines.extend(runs(&checkpoint.units).into_iter().map(|run| unit_line(run)));
     lines.join("\n")
 }
@@ -145,6 +147,7 @@ fn unit_line(run: &[Unit]) -> String {
 /// A number with its thousands apart.
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
-    let groups: Vec<&str> = digits.as_bytes().rchunks(3).rev().filter_map(|g| std::str::from_utf8(g).ok()).collect();
+    let groups: Vec<&str> =
+        digits.as_bytes().rchunks(3).rev().filter_map(|g| std::str::from_utf8(g).ok()).collect();
     groups.join(",")
 }

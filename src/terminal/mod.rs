@@ -1,5 +1,6 @@
 //! A run without a window: progress, score, summary.
 
+pub mod bench;
 pub mod eval;
 pub mod inspect;
 pub mod progress;
@@ -18,7 +19,8 @@ use crate::{Problem, Result};
 /// # Errors
 /// Standard output is closed.
 pub fn print_json(value: &impl Serialize) -> Result<()> {
-    let text = serde_json::to_string_pretty(value).map_err(|e| Problem::new(format!("cannot write JSON: {e}")))?;
+    let text =
+        serde_json::to_string_pretty(value).map_err(|e| Problem::new(format!("cannot write JSON: {e}")))?;
     print_line(&text)
 }
 

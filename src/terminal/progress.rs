@@ -22,7 +22,8 @@ impl Progress {
     /// A display for so many questions.
     pub fn new(total: usize) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
-            let bar = ProgressBar::with_draw_target(Some(total as u64), ProgressDrawTarget::stderr_with_hz(8));
+            let bar =
+                ProgressBar::with_draw_target(Some(total as u64), ProgressDrawTarget::stderr_with_hz(8));
             // The template is a constant that the tests draw; a mistake in it would fall back to the default look.
             if let Ok(style) = ProgressStyle::with_template("{bar:30.cyan/blue} {pos}/{len}  {wide_msg}") {
                 bar.set_style(style.progress_chars("━╸─"));

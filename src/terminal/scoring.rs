@@ -16,7 +16,8 @@ pub fn read_answers(args: &ReadAnswersArgs) -> Outcome {
     let rule = Rule::by_name(&args.rule)?;
     let mut out = BufWriter::new(std::io::stdout().lock());
     let summary = read(&rule, BufReader::new(std::io::stdin().lock()), &mut out).map_err(Failure::Broken)?;
-    out.flush().map_err(|e| Failure::Broken(Problem::new(format!("cannot write to standard output: {e}"))))?;
+    out.flush()
+        .map_err(|e| Failure::Broken(Problem::new(format!("cannot write to standard output: {e}"))))?;
     for problem in &summary.problems {
         eprintln!("{problem}");
     }

@@ -36,7 +36,11 @@ pub fn accuracy_json(accuracy: &Accuracy) -> Value {
 /// A report as JSON.
 pub fn report_json(report: &Report) -> Value {
     let groups = |groups: &Groups| -> Value {
-        groups.iter().map(|(name, accuracy)| (name.to_owned(), accuracy_json(accuracy))).collect::<serde_json::Map<_, _>>().into()
+        groups
+            .iter()
+            .map(|(name, accuracy)| (name.to_owned(), accuracy_json(accuracy)))
+            .collect::<serde_json::Map<_, _>>()
+            .into()
     };
     let mut value = accuracy_json(&report.overall);
     value["by_category"] = groups(&report.by_category);
