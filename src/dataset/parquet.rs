@@ -187,7 +187,8 @@ impl Parquet {
             images.retain(|image| image.bytes.is_some() || image.name != "image_path");
         }
         let has = |name: &str| texts.iter().any(|column| column.name == name);
-        if !has("question") && !(has("options") && !images.is_empty()) {
+        let asked_in_image = has("options") && !images.is_empty();
+        if !has("question") && !asked_in_image {
             return Err(Problem::new(format!(
                 "there is no column 'question'; the columns are: {}",
                 columns.join(", ")
