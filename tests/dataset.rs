@@ -464,3 +464,24 @@ fn every_family_has_its_sentence() {
     }
     assert!("mmlu".parse::<Style>().unwrap_err().to_string().contains("vlmevalkit-cot"));
 }
+
+#[test]
+fn a_file_that_is_not_the_published_one_is_told() {
+    let folder = folder(&[
+        ("MMStar.tsv", b"index\tquestion\n1\tq\n"),
+        ("BLINK.tsv", b"index\tquestion\tA\tB\n1\tq\tx\ty\n"),
+    ]);
+    let check = |name: &str| {
+        let dataset = Dataset::open(&folder.path().join(name)).unwrap();
+        dataset.check_published(&mut |_| true).unwrap().unwrap().what
+    };
+    assert_eq!(check("MMStar.tsv"), "MMStar is published with 1500 rows, and this file has 1");
+    // The MD5 of these bytes by md5sum.
+    assert_eq!(
+        check("BLINK.tsv"),
+        "this is not the published file of BLINK: its MD5 is f8a29679bea5f6a4aecc04220e941650, not 3b6649b6a662184ea046908e5506260e"
+    );
+    let found = shardscope::dataset::in_vlmevalkit_root(folder.path());
+    assert_eq!(found.iter().map(|found| found.name.as_str()).collect::<Vec<_>>(), ["BLINK", "MMStar"]);
+    assert!(found[0].entry.is_some() && found[0].bytes == 27);
+}

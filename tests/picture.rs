@@ -2,7 +2,7 @@
 
 use image::RgbImage;
 use sha2::{Digest, Sha256};
-use shardscope::picture::{Filter, Tiling, resize};
+use shardscope::picture::{Filter, Tiling, decode, dimensions, resize};
 
 fn fixture(name: &str) -> serde_json::Value {
     let path = format!("{}/tests/fixtures/picture/{name}", env!("CARGO_MANIFEST_DIR"));
@@ -56,4 +56,36 @@ fn grids_equal_opengvlab_in_every_golden_row() {
             "{row}"
         );
     }
+}
+
+fn bytes_of(text: &serde_json::Value) -> Vec<u8> {
+    use base64::Engine;
+    base64::engine::general_purpose::STANDARD.decode(text.as_str().unwrap()).unwrap()
+}
+
+#[test]
+fn every_kind_of_file_decodes_as_pillow_converts_it() {
+    let mut different = Vec::new();
+    for row in fixture("decode.json").as_array().unwrap() {
+        let file = bytes_of(&row["file"]);
+        let name = row["name"].as_str().unwrap();
+        match decode(&file, name) {
+            Ok(picture) if serde_json::json!([picture.width(), picture.height()]) != row["size"] => {
+                different.push(format!("{name}: another size"));
+            }
+            Ok(picture) if picture.as_raw() != &bytes_of(&row["rgb"]) => {
+                let expected = bytes_of(&row["rgb"]);
+                let at =
+                    picture.as_raw().iter().zip(&expected).position(|(ours, theirs)| ours != theirs).unwrap();
+                different.push(format!(
+                    "{name}: byte {at} is {} and not {}",
+                    picture.as_raw()[at],
+                    expected[at]
+                ));
+            }
+            Ok(picture) => assert_eq!(dimensions(&file, name).unwrap(), picture.dimensions()),
+            Err(problem) => different.push(problem.to_string()),
+        }
+    }
+    assert!(different.is_empty(), "{}", different.join("\n"));
 }

@@ -10,6 +10,7 @@ mod found;
 pub mod jsonl;
 pub mod literal;
 mod mmmu;
+mod pages;
 mod parquet;
 pub mod prompt;
 pub mod question;
@@ -245,6 +246,34 @@ impl Dataset {
         }
         let made = self.source.fingerprint(go_on).map_err(|problem| placed(problem, &self.place()))?;
         Ok(made.map(|made| self.fingerprint.get_or_init(|| made).clone()))
+    }
+
+    /// Compares a dataset of a known name with what is published of it: rows, then MD5. `None` when it agrees or
+    /// nothing is published; `go_on` hears how many bytes have been gone through.
+    pub fn check_published(&self, go_on: &mut dyn FnMut(u64) -> bool) -> Result<Option<Problem>> {
+        let (Some(entry), Some(path)) = (self.profile().entry, self.path().filter(|path| path.is_file()))
+        else {
+            return Ok(None);
+        };
+        let differs = |what: String| {
+            let fix = "scores may not compare with published ones; download the file again if that matters";
+            Ok(Some(Problem::new(what).in_file(path).fix(fix)))
+        };
+        if let Some(rows) = entry.rows.filter(|&rows| rows != self.len()) {
+            return differs(format!(
+                "{} is published with {rows} rows, and this file has {}",
+                entry.name,
+                self.len()
+            ));
+        }
+        let Some(published) = entry.md5 else { return Ok(None) };
+        match Storage::open(path)?.md5(go_on)? {
+            Some(found) if found != published => differs(format!(
+                "this is not the published file of {}: its MD5 is {found}, not {published}",
+                entry.name
+            )),
+            _ => Ok(None),
+        }
     }
 
     fn place(&self) -> String {

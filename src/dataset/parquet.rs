@@ -7,11 +7,12 @@
 //! Opening reads the file's footer. A question reads the texts of its row group, without images; an image reads
 //! pages of its own column up to its row.
 
-use std::collections::HashMap;
+use std::cell::Cell;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError};
 
 use ::parquet::basic::{Compression, Type};
 use ::parquet::column::reader::{ColumnReader, ColumnReaderImpl};
@@ -25,14 +26,14 @@ use crate::dataset::question::{ImageRef, Question, QuestionKind};
 use crate::dataset::record::{self, Record};
 use crate::dataset::registry::Profile;
 use crate::dataset::storage::Storage;
-use crate::dataset::{Names, Outline, Source, mmmu};
+use crate::dataset::{Names, Outline, Source, mmmu, pages};
 use crate::{Problem, Result};
 
 /// Most bytes of texts of a row group that are read at once; of larger groups single rows are read.
 const LARGEST_TEXTS: i64 = 64 << 20;
 
 /// The largest footer that is read.
-const LARGEST_FOOTER: u64 = 64 << 20;
+const LARGEST_FOOTER: u64 = 16 << 20;
 
 /// Most rows of a file, and most columns.
 const MOST_ROWS: usize = 50_000_000;
@@ -41,6 +42,7 @@ const MOST_COLUMNS: usize = 4096;
 /// A parquet file of questions.
 pub(crate) struct Parquet {
     file: SerializedFileReader<File>,
+    storage: Storage,
     path: PathBuf,
     profile: Profile,
     columns: Vec<String>,
@@ -51,6 +53,8 @@ pub(crate) struct Parquet {
     starts: Vec<usize>,
     texts: Vec<TextColumn>,
     images: Vec<ImageColumn>,
+    /// Columns (row group, leaf) whose page headers were looked at.
+    checked: Mutex<HashSet<(usize, usize)>>,
     /// The row group read last.
     group: Mutex<Option<(usize, Arc<Vec<Row>>)>>,
     /// Where each image column was read last.
@@ -104,9 +108,10 @@ fn is_question_column(name: &str) -> bool {
 impl Parquet {
     /// Opens a file. `name` is the dataset's.
     pub(crate) fn open(name: &str, path: &Path) -> Result<Self> {
-        check_footer(path)?;
+        let storage = Storage::open(path)?;
+        check_footer(&storage)?;
         let opened = File::open(path).map_err(|error| Problem::io("open the file", path, &error))?;
-        let length = opened.metadata().map_err(|error| Problem::io("read the file", path, &error))?.len();
+        let length = storage.len();
         let file = guarded(|| SerializedFileReader::new(opened))?;
         let about = file.metadata();
         let schema = about.file_metadata().schema_descr_ptr();
@@ -187,7 +192,8 @@ impl Parquet {
             images.retain(|image| image.bytes.is_some() || image.name != "image_path");
         }
         let has = |name: &str| texts.iter().any(|column| column.name == name);
-        if !has("question") && !(has("options") && !images.is_empty()) {
+        let asked_in_image = has("options") && !images.is_empty();
+        if !has("question") && !asked_in_image {
             return Err(Problem::new(format!(
                 "there is no column 'question'; the columns are: {}",
                 columns.join(", ")
@@ -211,6 +217,8 @@ impl Parquet {
             folders: ImageFolders::of_dataset(name, Some(path)),
             split: split_of(&stem).map(str::to_owned),
             path: path.to_owned(),
+            storage,
+            checked: Mutex::new(HashSet::new()),
             file,
             profile,
             columns,
@@ -235,6 +243,18 @@ impl Parquet {
         self.starts[group + 1] - self.starts[group]
     }
 
+    /// A reader of a leaf, at its first row.
+    fn reader(&self, group: usize, leaf: usize) -> Result<ColumnReader> {
+        let mut checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
+        if !checked.contains(&(group, leaf)) {
+            let (start, length) = self.file.metadata().row_group(group).column(leaf).byte_range();
+            pages::check(&self.storage, start..start.saturating_add(length))?;
+            checked.insert((group, leaf));
+        }
+        drop(checked);
+        guarded(|| self.file.get_row_group(group)?.get_column_reader(leaf))
+    }
+
     /// Some rows of a leaf: for each row its values.
     fn leaf(
         &self,
@@ -243,8 +263,8 @@ impl Parquet {
         from: usize,
         count: usize,
     ) -> Result<Vec<Vec<Option<ByteArray>>>> {
+        let mut reader = self.reader(group, leaf)?;
         guarded(|| {
-            let mut reader = self.file.get_row_group(group)?.get_column_reader(leaf)?;
             skip(&mut reader, from)?;
             let max_def = self.file.metadata().file_metadata().schema_descr().column(leaf).max_def_level();
             read(&mut reader, count, max_def)
@@ -285,8 +305,8 @@ impl Parquet {
             return Ok(rows.iter().map(|row| row.iter().flatten().count()).collect());
         }
         let max_def = self.file.metadata().file_metadata().schema_descr().column(leaf).max_def_level();
+        let mut reader = self.reader(group, leaf)?;
         guarded(|| {
-            let mut reader = self.file.get_row_group(group)?.get_column_reader(leaf)?;
             skip(&mut reader, from)?;
             let mut counts = Vec::new();
             while counts.len() < count {
@@ -397,7 +417,7 @@ impl Parquet {
         let mut current = match taken {
             Some(cursor) => cursor,
             None => {
-                let reader = guarded(|| self.file.get_row_group(group)?.get_column_reader(leaf))?;
+                let reader = self.reader(group, leaf)?;
                 Cursor { group, next: 0, reader }
             }
         };
@@ -570,9 +590,27 @@ fn read_typed<T: DataType>(
     Ok(out)
 }
 
-/// Runs the parquet reader, whose errors (and, on damaged files, panics) become problems.
+thread_local! {
+    /// Whether this thread is in [`guarded`], where a panic is an answer and no message.
+    static GUARDED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs the parquet reader. Its errors become problems, and so do its panics: on some damaged files it asserts what
+/// the file should have held.
 fn guarded<T>(work: impl FnOnce() -> Result<T, ParquetError>) -> Result<T> {
-    match catch_unwind(AssertUnwindSafe(work)) {
+    static SILENCE: Once = Once::new();
+    SILENCE.call_once(|| {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if !GUARDED.get() {
+                usual(panic);
+            }
+        }));
+    });
+    let outer = GUARDED.replace(true);
+    let result = catch_unwind(AssertUnwindSafe(work));
+    GUARDED.set(outer);
+    match result {
         Ok(result) => result.map_err(|error| damaged(&error.to_string())),
         Err(_) => Err(damaged("its pages make no sense")),
     }
@@ -583,8 +621,7 @@ fn damaged(how: &str) -> Problem {
 }
 
 /// Looks at a file's two ends before the reader trusts them.
-fn check_footer(path: &Path) -> Result<()> {
-    let storage = Storage::open(path)?;
+fn check_footer(storage: &Storage) -> Result<()> {
     let length = storage.len();
     let not_parquet = || Problem::new("this is not a parquet file");
     if length < 12 || storage.read(0..4)?[..] != *b"PAR1" {
@@ -663,6 +700,6 @@ impl Source for Parquet {
     }
 
     fn fingerprint(&self, go_on: &mut dyn FnMut(u64) -> bool) -> Result<Option<String>> {
-        Storage::open(&self.path)?.sha256(go_on)
+        self.storage.sha256(go_on)
     }
 }

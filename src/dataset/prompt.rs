@@ -180,7 +180,7 @@ fn cut_at_images(text: &str, images: usize) -> Result<(Vec<&str>, Vec<usize>)> {
     let (mut start, mut from) = (0, 0);
     while let Some(found) = text[from..].find("<image ") {
         let at = from + found;
-        let rest = text[at + 7..].as_bytes();
+        let rest = &text.as_bytes()[at + 7..];
         from = at + 7;
         let (Some(digit @ b'1'..=b'9'), Some(b'>')) = (rest.first(), rest.get(1)) else { continue };
         let index = usize::from(digit - b'1');

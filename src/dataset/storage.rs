@@ -8,7 +8,7 @@ use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
+use sha2::Digest;
 
 use crate::{Problem, Result};
 
@@ -95,8 +95,17 @@ impl Storage {
     }
 
     /// SHA-256 of everything, in hexadecimal; `None` when `go_on` (which hears the bytes done) stopped it.
-    pub(crate) fn sha256(&self, mut go_on: impl FnMut(u64) -> bool) -> Result<Option<String>> {
-        let mut digest = Sha256::new();
+    pub(crate) fn sha256(&self, go_on: impl FnMut(u64) -> bool) -> Result<Option<String>> {
+        self.digest::<sha2::Sha256>(go_on)
+    }
+
+    /// MD5 of everything, as VLMEvalKit publishes it.
+    pub(crate) fn md5(&self, go_on: impl FnMut(u64) -> bool) -> Result<Option<String>> {
+        self.digest::<md5::Md5>(go_on)
+    }
+
+    fn digest<D: Digest>(&self, mut go_on: impl FnMut(u64) -> bool) -> Result<Option<String>> {
+        let mut digest = D::new();
         let mut done = 0;
         let finished = self.walk(0, |piece| {
             digest.update(piece);
