@@ -13,6 +13,7 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Value};
 use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior};
 use regex::Regex;
+use serde_json::Value as Json;
 
 use super::IMAGE_MARKER;
 use crate::checkpoint::Folder;
@@ -154,7 +155,7 @@ impl ChatTemplate {
         let mut out = Bounded { bytes: Vec::new(), room };
         self.environment
             .get_template(NAME)
-            .and_then(|template| template.render_captured_to(Value::from_iter(context), &mut out).map(|_| ()))
+            .and_then(|template| template.render_captured_to(Value::from(context), &mut out).map(|_| ()))
             .map_err(|error| {
                 let what = match error.kind() {
                     ErrorKind::OutOfFuel => "the chat template does not come to an end".to_owned(),
@@ -176,7 +177,7 @@ impl ChatTemplate {
         for (index, text) in question.split(IMAGE_MARKER).enumerate() {
             let mut text = text;
             if index > 0 {
-                parts.push(Value::from_iter([("type", Value::from("image"))]));
+                parts.push(Value::from_pairs([("type", "image")]));
                 text = text.strip_prefix('\n').unwrap_or(text);
             }
             if !text.is_empty() {
@@ -188,11 +189,11 @@ impl ChatTemplate {
 }
 
 fn message(role: &str, content: Value) -> Value {
-    Value::from_iter([("role", Value::from(role)), ("content", content)])
+    Value::from_pairs([("role", Value::from(role)), ("content", content)])
 }
 
 fn text_part(text: &str) -> Value {
-    Value::from_iter([("type", Value::from("text")), ("text", Value::from(text))])
+    Value::from_pairs([("type", "text"), ("text", text)])
 }
 
 /// The chat template of a folder and the file that it stands in.
@@ -203,13 +204,13 @@ fn find(folder: &Folder) -> Result<Option<(String, &'static str)>> {
     for file in ["chat_template.json", "tokenizer_config.json"] {
         let Some(json) = folder.json(file)? else { continue };
         let source = match json.get("chat_template") {
-            Some(serde_json::Value::String(source)) => Some(source.clone()),
+            Some(Json::String(source)) => Some(source.clone()),
             // Several templates by name: the default one.
-            Some(serde_json::Value::Array(named)) => named
+            Some(Json::Array(named)) => named
                 .iter()
                 .find(|entry| entry.get("name").and_then(|name| name.as_str()) == Some("default"))
                 .and_then(|entry| entry.get("template")?.as_str().map(str::to_owned)),
-            Some(serde_json::Value::Object(named)) => {
+            Some(Json::Object(named)) => {
                 named.get("default").and_then(|source| source.as_str().map(str::to_owned))
             }
             _ => None,
@@ -225,7 +226,7 @@ fn find(folder: &Folder) -> Result<Option<(String, &'static str)>> {
 fn special_tokens(folder: &Folder) -> Result<BTreeMap<String, Value>> {
     let mut tokens = BTreeMap::new();
     for file in ["special_tokens_map.json", "tokenizer_config.json"] {
-        let Some(serde_json::Value::Object(entries)) = folder.json(file)? else { continue };
+        let Some(Json::Object(entries)) = folder.json(file)? else { continue };
         for (key, value) in entries {
             let text = value.as_str().or_else(|| value.get("content")?.as_str());
             if let (true, Some(text)) = (key.ends_with("_token"), text) {
@@ -278,8 +279,7 @@ fn environment() -> Environment<'static> {
 }
 
 /// JSON in the spelling of Python's `json.dumps(…, ensure_ascii=False)`.
-fn write_json(json: &serde_json::Value, indent: Option<usize>, sort: bool, depth: usize, text: &mut String) {
-    use serde_json::Value as Json;
+fn write_json(json: &Json, indent: Option<usize>, sort: bool, depth: usize, text: &mut String) {
     let line = |text: &mut String, depth: usize| {
         if let Some(step) = indent {
             text.push('\n');
