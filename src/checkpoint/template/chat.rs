@@ -1,13 +1,15 @@
 //! The chat template of a checkpoint in the Hugging Face layout, rendered as transformers renders it.
 //!
 //! A chat template is a Jinja program in an untrusted file. It sees the messages of one question and nothing
-//! else; it runs on a budget of instructions, its source and its output are bounded, and it can neither include
-//! nor read files.
+//! else, and can neither include nor read files. It runs on a budget of instructions, on a stack of its own, and
+//! its source and its output are bounded; what no budget bounds is the size of a value that a template doubles
+//! and doubles on purpose.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Write};
 use std::sync::LazyLock;
+use std::thread;
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Value};
@@ -21,7 +23,9 @@ use crate::checkpoint::tokenizer::IMAGE_CONTEXT;
 use crate::{Problem, Result};
 
 /// Instructions that one rendering may take; real templates take a few hundred.
-const FUEL: u64 = 200_000;
+const FUEL: u64 = 20_000;
+/// Stack of a rendering: enough for values nested as deeply as the budget allows.
+const STACK: usize = 64 << 20;
 /// Longest source of a template; real ones have a few thousand bytes.
 const MAX_SOURCE: usize = 256 << 10;
 /// How much longer than the question a prompt may become.
@@ -152,20 +156,31 @@ impl ChatTemplate {
         context.insert("tools".to_owned(), Value::from(()));
         context.insert("documents".to_owned(), Value::from(()));
         let room = question.len() + system.map_or(0, str::len) + MAX_ADDED;
+        let rendered = thread::scope(|scope| {
+            thread::Builder::new()
+                .stack_size(STACK)
+                .spawn_scoped(scope, move || self.run(context, room))
+                .map(|run| run.join().unwrap_or_else(|_| Err("fails in a way of its own".to_owned())))
+                .unwrap_or_else(|error| Err(format!("gets no thread: {error}")))
+        });
+        rendered.map_err(|what| {
+            Problem::new(format!("the chat template {what}"))
+                .at(&self.origin)
+                .fix("use the chat template of this very checkpoint")
+        })
+    }
+
+    fn run(&self, context: BTreeMap<String, Value>, room: usize) -> Result<String, String> {
         let mut out = Bounded { bytes: Vec::new(), room };
         self.environment
             .get_template(NAME)
             .and_then(|template| template.render_captured_to(Value::from(context), &mut out).map(|_| ()))
-            .map_err(|error| {
-                let what = match error.kind() {
-                    ErrorKind::OutOfFuel => "the chat template does not come to an end".to_owned(),
-                    ErrorKind::WriteFailure => "the chat template writes without end".to_owned(),
-                    _ => format!("the chat template fails: {error}"),
-                };
-                Problem::new(what).at(&self.origin).fix("use the chat template of this very checkpoint")
+            .map_err(|error| match error.kind() {
+                ErrorKind::OutOfFuel => "does not come to an end".to_owned(),
+                ErrorKind::WriteFailure => "writes without end".to_owned(),
+                _ => format!("fails: {error}"),
             })?;
-        String::from_utf8(out.bytes)
-            .map_err(|_| Problem::new("the chat template writes broken text").at(&self.origin))
+        String::from_utf8(out.bytes).map_err(|_| "writes broken text".to_owned())
     }
 
     /// The content of the user's message.

@@ -210,6 +210,15 @@ fn hostile_chat_templates_are_stopped() {
         ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "fails"),
         ("{% set long = 'x' * 90000 %}{% for a in range(100) %}{{ long }}{% endfor %}", "writes without end"),
         ("{% set long = 'x' * 1000000000000 %}", "fails"),
+        (
+            "{% set n = namespace(x=1) %}{% for i in range(90000) %}{% set n.x = [n.x] %}{% endfor %}",
+            "does not come to an end",
+        ),
+        (
+            "{% set n = namespace(x=1) %}{% for i in range(2000) %}{% set n.x = [n.x] %}{% endfor %}\
+             {% set text = n.x | tojson %}{{ raise_exception('survived') }}",
+            "survived",
+        ),
         ("{% include '/etc/passwd' %}", "fails"),
         ("{{ messages.__class__.__mro__ }}{{ messages[0].content.pop() }}", "fails"),
         ("{{ raise_exception('never') }}", "never"),
