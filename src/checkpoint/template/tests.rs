@@ -237,3 +237,29 @@ fn hostile_chat_templates_are_stopped() {
     let folder = folder_with(&format!("{fine}{}", "x".repeat(300 << 10)), &serde_json::json!({}));
     assert!(open(folder.path()).unwrap_err().what.contains("bytes"));
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(200))]
+
+    /// Whatever a chat template holds, it is rendered or refused.
+    #[test]
+    fn random_chat_templates_never_panic(
+        parts in proptest::collection::vec(
+            proptest::sample::select(vec![
+                "{% for m in messages %}", "{% endfor %}", "{% if m.role == 'user' %}", "{% else %}", "{% endif %}",
+                "{{ m.content }}", "{{ m['content'][0]['type'] }}", "<IMG_CONTEXT>", "{{ m | tojson }}", "{%", "}}",
+                "{{ m.content[0].text.split('x')[-1] }}", "{% set x = m %}", "{{ x | length }}", "{# note #}", "\n  ",
+                "{% macro f(a) %}", "{% endmacro %}", "{{ f(messages) }}", "{{ 1 // 0 }}", "{{ 9999999999 * 9999999999 }}",
+                "{% generation %}", "{% endgeneration %}", "{{ strftime_now('%Y-%Q') }}", "{{ messages[::-1] }}", "é中",
+            ]),
+            0..12,
+        ),
+        question in ".{0,20}",
+    ) {
+        let folder = folder_with(&parts.concat(), &serde_json::json!({}));
+        match open(folder.path()) {
+            Ok(template) => { let _ = template.render(Some("S"), &question); }
+            Err(problem) => proptest::prop_assert!(problem.place.is_some() && problem.fix.is_some()),
+        }
+    }
+}
