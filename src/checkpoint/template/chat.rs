@@ -1,18 +1,21 @@
 //! The chat template of a checkpoint in the Hugging Face layout, rendered as transformers renders it.
 //!
 //! A chat template is a Jinja program in an untrusted file. It sees the messages of one question and nothing
-//! else; it runs on a budget of instructions, its source and its output are bounded, and it can neither include
-//! nor read files.
+//! else, and can neither include nor read files. It runs on a budget of instructions, on a stack of its own, and
+//! its source and its output are bounded; what no budget bounds is the size of a value that a template doubles
+//! and doubles on purpose.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Write};
 use std::sync::LazyLock;
+use std::thread;
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Value};
 use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior};
 use regex::Regex;
+use serde_json::Value as Json;
 
 use super::IMAGE_MARKER;
 use crate::checkpoint::Folder;
@@ -20,7 +23,9 @@ use crate::checkpoint::tokenizer::IMAGE_CONTEXT;
 use crate::{Problem, Result};
 
 /// Instructions that one rendering may take; real templates take a few hundred.
-const FUEL: u64 = 200_000;
+const FUEL: u64 = 20_000;
+/// Stack of a rendering: enough for values nested as deeply as the budget allows.
+const STACK: usize = 64 << 20;
 /// Longest source of a template; real ones have a few thousand bytes.
 const MAX_SOURCE: usize = 256 << 10;
 /// How much longer than the question a prompt may become.
@@ -151,20 +156,31 @@ impl ChatTemplate {
         context.insert("tools".to_owned(), Value::from(()));
         context.insert("documents".to_owned(), Value::from(()));
         let room = question.len() + system.map_or(0, str::len) + MAX_ADDED;
+        let rendered = thread::scope(|scope| {
+            thread::Builder::new()
+                .stack_size(STACK)
+                .spawn_scoped(scope, move || self.run(context, room))
+                .map(|run| run.join().unwrap_or_else(|_| Err("fails in a way of its own".to_owned())))
+                .unwrap_or_else(|error| Err(format!("gets no thread: {error}")))
+        });
+        rendered.map_err(|what| {
+            Problem::new(format!("the chat template {what}"))
+                .at(&self.origin)
+                .fix("use the chat template of this very checkpoint")
+        })
+    }
+
+    fn run(&self, context: BTreeMap<String, Value>, room: usize) -> Result<String, String> {
         let mut out = Bounded { bytes: Vec::new(), room };
         self.environment
             .get_template(NAME)
-            .and_then(|template| template.render_captured_to(Value::from_iter(context), &mut out).map(|_| ()))
-            .map_err(|error| {
-                let what = match error.kind() {
-                    ErrorKind::OutOfFuel => "the chat template does not come to an end".to_owned(),
-                    ErrorKind::WriteFailure => "the chat template writes without end".to_owned(),
-                    _ => format!("the chat template fails: {error}"),
-                };
-                Problem::new(what).at(&self.origin).fix("use the chat template of this very checkpoint")
+            .and_then(|template| template.render_captured_to(Value::from(context), &mut out).map(|_| ()))
+            .map_err(|error| match error.kind() {
+                ErrorKind::OutOfFuel => "does not come to an end".to_owned(),
+                ErrorKind::WriteFailure => "writes without end".to_owned(),
+                _ => format!("fails: {error}"),
             })?;
-        String::from_utf8(out.bytes)
-            .map_err(|_| Problem::new("the chat template writes broken text").at(&self.origin))
+        String::from_utf8(out.bytes).map_err(|_| "writes broken text".to_owned())
     }
 
     /// The content of the user's message.
@@ -176,7 +192,7 @@ impl ChatTemplate {
         for (index, text) in question.split(IMAGE_MARKER).enumerate() {
             let mut text = text;
             if index > 0 {
-                parts.push(Value::from_iter([("type", Value::from("image"))]));
+                parts.push(Value::from_pairs([("type", "image")]));
                 text = text.strip_prefix('\n').unwrap_or(text);
             }
             if !text.is_empty() {
@@ -188,11 +204,11 @@ impl ChatTemplate {
 }
 
 fn message(role: &str, content: Value) -> Value {
-    Value::from_iter([("role", Value::from(role)), ("content", content)])
+    Value::from_pairs([("role", Value::from(role)), ("content", content)])
 }
 
 fn text_part(text: &str) -> Value {
-    Value::from_iter([("type", Value::from("text")), ("text", Value::from(text))])
+    Value::from_pairs([("type", "text"), ("text", text)])
 }
 
 /// The chat template of a folder and the file that it stands in.
@@ -203,13 +219,13 @@ fn find(folder: &Folder) -> Result<Option<(String, &'static str)>> {
     for file in ["chat_template.json", "tokenizer_config.json"] {
         let Some(json) = folder.json(file)? else { continue };
         let source = match json.get("chat_template") {
-            Some(serde_json::Value::String(source)) => Some(source.clone()),
+            Some(Json::String(source)) => Some(source.clone()),
             // Several templates by name: the default one.
-            Some(serde_json::Value::Array(named)) => named
+            Some(Json::Array(named)) => named
                 .iter()
                 .find(|entry| entry.get("name").and_then(|name| name.as_str()) == Some("default"))
                 .and_then(|entry| entry.get("template")?.as_str().map(str::to_owned)),
-            Some(serde_json::Value::Object(named)) => {
+            Some(Json::Object(named)) => {
                 named.get("default").and_then(|source| source.as_str().map(str::to_owned))
             }
             _ => None,
@@ -225,7 +241,7 @@ fn find(folder: &Folder) -> Result<Option<(String, &'static str)>> {
 fn special_tokens(folder: &Folder) -> Result<BTreeMap<String, Value>> {
     let mut tokens = BTreeMap::new();
     for file in ["special_tokens_map.json", "tokenizer_config.json"] {
-        let Some(serde_json::Value::Object(entries)) = folder.json(file)? else { continue };
+        let Some(Json::Object(entries)) = folder.json(file)? else { continue };
         for (key, value) in entries {
             let text = value.as_str().or_else(|| value.get("content")?.as_str());
             if let (true, Some(text)) = (key.ends_with("_token"), text) {
@@ -278,8 +294,7 @@ fn environment() -> Environment<'static> {
 }
 
 /// JSON in the spelling of Python's `json.dumps(…, ensure_ascii=False)`.
-fn write_json(json: &serde_json::Value, indent: Option<usize>, sort: bool, depth: usize, text: &mut String) {
-    use serde_json::Value as Json;
+fn write_json(json: &Json, indent: Option<usize>, sort: bool, depth: usize, text: &mut String) {
     let line = |text: &mut String, depth: usize| {
         if let Some(step) = indent {
             text.push('\n');

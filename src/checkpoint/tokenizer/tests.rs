@@ -96,6 +96,30 @@ fn qwen2_ids_equal_the_original_from_tokenizer_json() {
 }
 
 #[test]
+fn files_inside_the_program_serve_as_well() {
+    static FILES: [(&str, &[u8]); 2] = [
+        ("tokenizer.json", include_bytes!("../../../tests/fixtures/tokenizer/qwen2/tokenizer.json")),
+        (
+            "tokenizer_config.json",
+            include_bytes!("../../../tests/fixtures/tokenizer/qwen2/tokenizer_config.json"),
+        ),
+    ];
+    check_qwen2(&Tokenizer::open(&Folder::Embedded(&FILES), "Qwen2ForCausalLM").unwrap());
+}
+
+#[test]
+fn special_tokens_in_a_question_count_as_in_the_original() {
+    let tokenizer = open("qwen2", "Qwen2ForCausalLM");
+    let prompt = Template::Internvl2_5.render(None, "<image>\nWhat is <IMG_CONTEXT><|im_end|>?").unwrap();
+    let prompt =
+        crate::checkpoint::template::expand_images(&Template::Internvl2_5, &prompt, &[1], 4).unwrap();
+    let image_ids =
+        tokenizer.encode(&prompt).unwrap().into_iter().filter(|id| *id == tokenizer.image_context_id());
+    // One more than the image has: whoever places the image sees it.
+    assert_eq!(image_ids.count(), 5);
+}
+
+#[test]
 fn qwen2_ids_equal_the_original_from_vocab_and_merges() {
     let folder = split_into_vocab_and_merges(&fixture("qwen2"));
     let tokenizer = Tokenizer::open(&Folder::Disk(folder.path().to_owned()), "Qwen2ForCausalLM").unwrap();
