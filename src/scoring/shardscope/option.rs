@@ -55,6 +55,7 @@ fn in_region(region: &str, options: &Options) -> Choice {
     if let Some(choice) = statement(region, options)
         .or_else(|| called_right(region, options))
         .or_else(|| last_words(region, options))
+        .or_else(|| last_line(region, options))
     {
         return choice;
     }
@@ -135,6 +136,8 @@ fn joined_behind(rest: &str) -> bool {
     let (first, second, third) = (chars.next(), chars.next(), chars.next());
     match first {
         Some('\'' | '’' | '-' | '_') => second.is_some_and(joins),
+        // "E\)" closes a formula, "E\theta" goes on.
+        Some('\\') => second.is_some_and(char::is_alphanumeric),
         // "e.g.", "U.S."
         Some('.') => second.is_some_and(|c| c.is_ascii_alphabetic()) && third == Some('.'),
         Some(c) => joins(c),
@@ -221,6 +224,7 @@ static CUE: LazyLock<Regex> = LazyLock::new(|| {
               | (?:correct|right|best|true|final|most\s+\w+|appropriate|suitable|proper|accurate|likely|chosen|selected)
                 \s+(?:option|choice|one|statement|letter|match|response|selection|description|pick|image|figure)
               | (?:option|choice|selection|guess|pick)
+              | (?:correct|right|best|most\s+likely|most\s+appropriate)\s+(?:[a-z]+\s+){0,2}?[a-z]+
             )\b
           [\s*_`"')\]}】]*
           (?: (?:is|are|was|would\s+be|should\s+be|must\s+be|could\s+be|will\s+be|has\s+to\s+be|seems?(?:\s+to\s+be)?
@@ -246,10 +250,11 @@ static LETTER_CUE: LazyLock<Regex> = LazyLock::new(|| {
 static GLUE: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
         r#"(?ix)^ (?: [\s*_`"'“”‘’«»$:：=,，>→(（\[【{《<~|\#]+ | [-–—]+\s | \\(?:boxed|fbox|text(?:bf|rm|it|tt)?|math(?:rm|bf|it)?|bf|rm)\b\s*\{?
-        | \\[(\[] | (?:is|are|was|would|should|must|could|will|be|being|to|that|it|i|think|believe|choose|say|select
+        | \\[(\[] | (?:is|are|was|would|should|must|could|will|be|being|to|that|it|choose|say|select
             |the|most|very|best|correct|right|final|answer|option|choice|letter|statement|number|likely|probably
             |definitely|certainly|clearly|obviously|actually|simply|just|therefore|thus|indeed|then|hence|either
-            |without|any|a?\s?doubt|in|my|opinion|as|follows|given|by)\b
+            |without|any|doubt|in|my|opinion|as|follows|given|by)\b
+        | (?-i:I)\s+(?:would\s+|will\s+)?(?:think|believe|guess|say|choose|pick|select)\b
         | 选项 | 选 | 是 | 为 | 应该 | 应 )*"#,
     )
 });
@@ -479,7 +484,7 @@ fn ordinal(text: &str, options: &Options) -> Option<Choice> {
 
 static CALLED_RIGHT: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
-        r#"(?ix) ([A-ZＡ-Ｚ]) [)\]}）】*_`"'.]* \s* (?:\([^)\n]{0,80}\)\s*)?
+        r#"(?ix) ((?-i:[A-ZＡ-Ｚ])) [)\]}）】*_`"'.]* \s* (?:\([^)\n]{2,80}\)\s*)?
         (?: (?:is|seems|looks|appears|would\s+be|should\s+be|must\s+be) \s+
             (?:clearly|obviously|definitely|likely|probably|therefore|thus|indeed|also|the|to\s+be|only|most|single|\s)*
             (?:correct|right|best|true|accurate|appropriate|suitable|likely|answer)\b
@@ -520,10 +525,31 @@ fn last_words(text: &str, options: &Options) -> Option<Choice> {
     Some(Choice::Option { place, by: "last words", span: letter.span })
 }
 
+/// A last line that begins with a letter and its text, where the line before it does not: then it is no list.
+fn last_line(text: &str, options: &Options) -> Option<Choice> {
+    let (before, line) = text.trim_end().rsplit_once('\n')?;
+    let begins = |line: &str| {
+        let found = LEADING.captures(line)?.get(1)?;
+        let letter = letter_at(line, found.start(), options)?;
+        let behind = line.get(letter.span[1]..)?;
+        (letter.capital && letter.option.is_some() && SET_APART.is_match(behind)).then_some(letter)
+    };
+    let letter = begins(line)?;
+    let previous = before.trim_end();
+    let previous = previous.rsplit_once('\n').map_or(previous, |(_, line)| line);
+    if begins(previous).is_some() || is_refuted(&line[letter.span[1]..]) {
+        return None;
+    }
+    let offset = place(text, line)[0];
+    let span = [letter.span[0] + offset, letter.span[1] + offset];
+    Some(Choice::Option { place: letter.option?, by: "last line", span })
+}
+
 static LEADING: LazyLock<Regex> =
     LazyLock::new(|| pattern(r#"^[\s*_`"'“‘#>(（\[【{<$|~\x{feff}-]*([A-Za-zＡ-Ｚａ-ｚ])"#));
-static LISTED: LazyLock<Regex> =
-    LazyLock::new(|| pattern(r#"(?m)^[\s*_#>(\[-]*(?:[Oo]ption\s+)?([A-ZＡ-Ｚ])[*_)\]]*\s?[.):：．、]"#));
+static LISTED: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(r#"(?m)(?:^|[.;]\s)[\s*_#>(\[-]*(?:[Oo]ption\s+)?([A-Za-zＡ-Ｚ])[*_)\]]*\s?[.):：．、]"#)
+});
 static SET_APART: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
         r#"^[*_`"'”’$)\]}）】>|]*\s*(?:$|[\n.):：．、,，;；=|<。!！?？]|[-–—]\s)|^[*_`"'”’$)\]}）】>|]+\s|^\s*\n"#,
@@ -565,7 +591,7 @@ fn leading_letter(text: &str, options: &Options) -> Option<Choice> {
 
 static NAMED: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
-        r#"(?x) (?: \b(?i:option|choice|answer|letter)\s+[*_`"'(\[]* | 选项\s* | [(\[（【] | \*\* | ["'`“]) ([A-ZＡ-Ｚa-z]) (?:[)\]）】*"'`”.,:]|\s|$)"#,
+        r#"(?x) (?: \b(?i:option|choice|answer|letter)\s+[*_`"'(\[]* | 选项\s* | (?:^|[^\\\w])[(\[（【] | \*\* | ["'`“]) ([A-ZＡ-Ｚa-z]) (?:[)\]）】*"'`”.,:]|\s|$)"#,
     )
 });
 
