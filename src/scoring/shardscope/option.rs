@@ -37,8 +37,22 @@ fn shifted(choice: Choice, by_bytes: usize) -> Choice {
     }
 }
 
-/// The steps in order. The first that finds the response choosing something decides, even that it is undecided.
+/// Where a model that has answered goes on to make up the next question.
+static NEXT_QUESTION: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r"(?m)^\s*(?:#+\s*)?(?:Question|Human|User|USER|Q)\s*[:：]"));
+
+/// What stands before the next question decides if it can.
 fn in_region(region: &str, options: &Options) -> Choice {
+    if let Some(next) = NEXT_QUESTION.find(region)
+        && let answered @ Choice::Option { .. } = steps(trim(&region[..next.start()]), options)
+    {
+        return answered;
+    }
+    steps(region, options)
+}
+
+/// The steps in order. The first that finds the response choosing something decides, even that it is undecided.
+fn steps(region: &str, options: &Options) -> Choice {
     if let Some(choice) = whole_letter(region, options) {
         return choice;
     }
@@ -313,7 +327,8 @@ fn stated_letter(text: &str, from: usize, options: &Options) -> Option<Choice> {
         // "The answer is E" among A to D. Prose begins with other letters too ("Answer: I think").
         return closes(behind).then_some(Undecided("a letter that is no option"));
     };
-    if names_another(behind, place, options) {
+    let on_new_line = rest.get(..glue).is_some_and(|between| between.contains('\n'));
+    if names_another(behind, place, options) || (on_new_line && begins_list(behind, place, options)) {
         return Some(Undecided("several letters"));
     }
     Some(Choice::Option { place, by: "stated letter", span: letter.span })
@@ -428,8 +443,29 @@ static OWN_CLAUSE: LazyLock<Regex> = LazyLock::new(|| {
     )
 });
 
-/// Whether another letter follows on equal terms: "B or C", "B/C", "B, C".
+/// A further option in the same line: "B. text or D. text".
+static OR_ANOTHER: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r"^[^\n]{0,200}?\b(?:or|and)\s+(?:option\s+)?[*(\[]*([A-Z])[*)\]]*[.):]"));
+static NEXT_LINE: LazyLock<Regex> = LazyLock::new(|| pattern(r"^[^\n]*\n\s*[*(\[-]*\s?([A-Z])[*)\]]*[.):]"));
+
+/// Whether the next line goes on with the next letter, as a list of the options does.
+fn begins_list(behind: &str, option: usize, options: &Options) -> bool {
+    let next = NEXT_LINE.captures(behind).and_then(|found| found.get(1));
+    next.and_then(|next| letter_at(behind, next.start(), options))
+        .is_some_and(|letter| letter.option == Some(option + 1))
+}
+
+/// Whether another letter follows on equal terms: "B or C", "B/C", "B, C", "B. text or C. text".
 fn names_another(behind: &str, option: usize, options: &Options) -> bool {
+    let other = OR_ANOTHER.captures(behind).and_then(|found| {
+        let other = letter_at(behind, found.get(1)?.start(), options)?.option?;
+        // Its own text follows, so it is named as an option.
+        let text = tokenize(behind.get(found.get(0)?.end()..)?.lines().next()?);
+        (text.first()?.text == options.tokens.get(other)?.first()?.text).then_some(other)
+    });
+    if other.is_some_and(|other| other != option) {
+        return true;
+    }
     let Some(found) = ANOTHER.captures(behind).and_then(|captures| captures.get(1)) else { return false };
     let Some(letter) = letter_at(behind, found.start(), options) else { return false };
     letter.option.is_some_and(|other| other != option)
