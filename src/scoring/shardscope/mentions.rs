@@ -205,7 +205,9 @@ fn affirmed(tokens: &[Token], options: &Options) -> Vec<Mention> {
                         "and" | "or" | "nor" | "the" | "an" | "a" | "&" | "和" | "或" | "与"
                     )
                 };
-                b.tokens[0] > a.tokens[1] && between.len() <= 2 && between.iter().all(joins)
+                let separated =
+                    !between.is_empty() || tokens.get(b.tokens[0]).is_some_and(|token| token.begins_clause);
+                b.tokens[0] > a.tokens[1] && separated && between.len() <= 2 && between.iter().all(joins)
             }
             _ => false,
         })
@@ -259,6 +261,10 @@ fn is_predicate(tokens: &[Token], options: &Options, mention: &Mention) -> bool 
             "is" | "are"
                 | "was"
                 | "were"
+                | "will"
+                | "would"
+                | "must"
+                | "should"
                 | "by"
                 | "with"
                 | "equals"
