@@ -1,5 +1,7 @@
 //! Every rule against outcomes that the original evaluation code produced (see `tests/fixtures/scoring/README.md`).
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use std::io::Read;
 use std::path::PathBuf;
 

@@ -155,34 +155,132 @@ static CONCLUSION: LazyLock<Regex> = LazyLock::new(|| {
     )
 });
 
-/// The option that a text means by its words: the only one it mentions and does not deny, or the only one it
-/// mentions behind its conclusion. Gives the option's place and the bytes of the mention.
+/// The option that a text means by its words: the only one that it mentions and does not deny; else the only one of
+/// which its last or first sentence says that it is the one; else the only one behind its conclusion. Gives the
+/// option's place and the bytes of the mention.
 pub(super) fn meant(text: &str, tokens: &[Token], options: &Options) -> Option<(usize, [usize; 2])> {
-    let found: Vec<Mention> =
-        mentions(tokens, options).into_iter().filter(|mention| !is_denied(tokens, mention)).collect();
-    let span = |mention: &Mention| {
-        let [from, to] = mention.tokens;
-        Some([tokens.get(from)?.span[0], tokens.get(to)?.span[1]])
+    let found = affirmed(tokens, options);
+    let first = found.first()?;
+    let starts = |mention: &Mention| tokens.get(mention.tokens[0]).map_or(0, |token| token.span[0]);
+    let only = |keep: &dyn Fn(&Mention) -> bool| {
+        let mut kept = found.iter().filter(|mention| keep(mention));
+        let first = kept.next()?;
+        kept.all(|other| other.option == first.option).then_some(first)
     };
-    let only = |from: usize| {
-        let mut behind = found
-            .iter()
-            .filter(|mention| tokens.get(mention.tokens[0]).is_some_and(|token| token.span[0] >= from));
-        let first = behind.next()?;
-        behind.all(|other| other.option == first.option).then_some(first)
-    };
-    let conclusion = CONCLUSION.find_iter(text).last().map(|found| found.end());
-    let decided = match only(0) {
-        Some(mention) if is_plain_number(options, mention.option) && tokens.len() > SHORT => {
-            conclusion.and_then(only)
-        }
-        Some(mention) => Some(mention),
+    let alone =
+        only(&|_| true).filter(|mention| tokens.len() <= SHORT || !is_plain_number(options, mention.option));
+    let decided = alone
         // "Yes, there are no cars": what begins the text outweighs the rest of it.
-        None => {
-            found.first().filter(|first| leads(tokens, options, first)).or_else(|| conclusion.and_then(only))
+        .or_else(|| Some(first).filter(|first| leads(tokens, options, first)))
+        .or_else(|| {
+            let last_sentence = SENTENCE.find_iter(text.trim_end()).last().map_or(0, |end| end.end());
+            let first_sentence = SENTENCE.find(text).map_or(text.len(), |end| end.start());
+            let says = |mention: &Mention| is_predicate(tokens, options, mention);
+            only(&|mention| starts(mention) >= last_sentence && says(mention))
+                .or_else(|| only(&|mention| starts(mention) < first_sentence && says(mention)))
+        })
+        .or_else(|| {
+            let conclusion = CONCLUSION.find_iter(text).last()?.end();
+            only(&|mention| starts(mention) >= conclusion)
+        })?;
+    let [from, to] = decided.tokens;
+    Some((decided.option, [tokens.get(from)?.span[0], tokens.get(to)?.span[1]]))
+}
+
+static SENTENCE: LazyLock<Regex> = LazyLock::new(|| pattern(r"[.!?]\s+|\n+|[。！？]"));
+
+/// Mentions that nothing denies. A denial of one option of a list ("neither A nor B", "A, B and C are not") is a
+/// denial of its neighbours in the list.
+fn affirmed(tokens: &[Token], options: &Options) -> Vec<Mention> {
+    let found = mentions(tokens, options);
+    let mut denied: Vec<bool> = found.iter().map(|mention| is_denied(tokens, mention)).collect();
+    let joined: Vec<bool> = found
+        .windows(2)
+        .map(|pair| match pair {
+            [a, b] => {
+                let between = tokens.get(a.tokens[1] + 1..b.tokens[0]).unwrap_or_default();
+                let joins = |token: &Token| {
+                    matches!(
+                        token.text.as_str(),
+                        "and" | "or" | "nor" | "the" | "an" | "a" | "&" | "和" | "或" | "与"
+                    )
+                };
+                let separated =
+                    !between.is_empty() || tokens.get(b.tokens[0]).is_some_and(|token| token.begins_clause);
+                b.tokens[0] > a.tokens[1] && separated && between.len() <= 2 && between.iter().all(joins)
+            }
+            _ => false,
+        })
+        .collect();
+    for (at, &joined) in joined.iter().enumerate() {
+        if joined && denied[at] {
+            denied[at + 1] = true;
         }
+    }
+    for (at, &joined) in joined.iter().enumerate().rev() {
+        if joined && denied[at + 1] {
+            denied[at] = true;
+        }
+    }
+    found.into_iter().zip(denied).filter(|&(_, denied)| !denied).map(|(mention, _)| mention).collect()
+}
+
+/// Whether the text says of something that it is this option: "the diagnosis is …", "caused by a …".
+fn is_predicate(tokens: &[Token], options: &Options, mention: &Mention) -> bool {
+    let own_letter =
+        options.letters.get(mention.option).map_or('\0', |&(letter, _)| letter.to_ascii_lowercase());
+    let fills = |token: &&Token| {
+        let text = token.text.as_str();
+        matches!(
+            text,
+            "the"
+                | "a"
+                | "an"
+                | "likely"
+                | "most"
+                | "probably"
+                | "approximately"
+                | "about"
+                | "around"
+                | "to"
+                | "be"
+                | "been"
+                | "have"
+                | "called"
+                | "option"
+                | "indeed"
+                | "therefore"
+                | "thus"
+        ) || text.chars().eq([own_letter])
     };
-    decided.and_then(|mention| Some((mention.option, span(mention)?)))
+    let before = tokens.get(..mention.tokens[0]).unwrap_or_default();
+    let verb = before.iter().rev().find(|token| !fills(token));
+    verb.is_some_and(|token| {
+        matches!(
+            token.text.as_str(),
+            "is" | "are"
+                | "was"
+                | "were"
+                | "will"
+                | "would"
+                | "must"
+                | "should"
+                | "by"
+                | "with"
+                | "equals"
+                | "="
+                | "≈"
+                | "becomes"
+                | "represents"
+                | "shows"
+                | "suggests"
+                | "indicates"
+                | "means"
+                | "depicts"
+                | "是"
+                | "为"
+        )
+    })
 }
 
 /// A number alone may stand in a longer text for anything.

@@ -19,11 +19,14 @@
 //! Never taken for an answer: what stands within a thinking block (unless nothing else stands anywhere), the article
 //! "A", the pronoun "I", letters that are denied, one of several options named on equal terms.
 
+mod letter;
+mod marked;
 mod mentions;
 mod number;
 mod option;
 mod region;
 mod short;
+mod statement;
 mod tokens;
 mod yes_no;
 

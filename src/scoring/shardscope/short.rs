@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use super::super::vqa::number_word;
+use super::marked::{TAGGED, braced};
 use super::number::{of_tokens, quantity};
-use super::option::braced;
 use super::region::{answer_region, pattern, trim};
 use super::tokens::{Token, same_word, tokenize};
 
@@ -21,8 +21,6 @@ static STATED: LazyLock<Regex> = LazyLock::new(|| {
             | (?:最终|正确)?答案\s*(?:应该|应)?(?:是|为|：|:) ) [\s*_`:：]* "#,
     )
 });
-static TAGGED: LazyLock<Regex> =
-    LazyLock::new(|| pattern(r"(?is)<(?:final_)?answer>(.*?)(?:</(?:final_)?answer>|$)"));
 static SENTENCE_END: LazyLock<Regex> = LazyLock::new(|| pattern(r"[.!?]\s+[A-Z]|[。！？]"));
 
 /// The answer within a response and the step that found it: what a tag or a box holds, what follows "the answer
