@@ -1,5 +1,7 @@
 //! Sessions in the formats of others, and back: against files that pandas wrote as VLMEvalKit lets it write them.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // A test that cannot go on fails.
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

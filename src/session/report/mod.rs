@@ -231,7 +231,10 @@ fn write_settings(manifest: &Manifest, out: &mut Out) -> Result<(), Stop> {
     ];
     if let Value::Object(all) = serde_json::to_value(settings)? {
         for (name, value) in all.iter().filter(|(_, value)| !value.is_null()) {
-            let text = value.as_str().map_or_else(|| value.to_string(), str::to_string);
+            let text = match name.as_str() {
+                "sampling" => settings.sampling.to_string(),
+                _ => value.as_str().map_or_else(|| value.to_string(), str::to_string),
+            };
             rows.push(match SETTINGS.iter().find(|known| known.0 == name) {
                 Some((_, label)) => (label, text),
                 None => ("Further setting", format!("{name}: {text}")),
