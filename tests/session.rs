@@ -1,5 +1,7 @@
 //! A session folder: nothing counted as done is lost or doubled, whatever happens to the process or the file.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // A test that cannot go on fails.
+
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -42,8 +44,8 @@ fn answer(number: usize) -> Answer {
     answer.options = json!({"A": "None", "B": "NA"}).as_object().unwrap().clone();
     answer.images = vec![ImageRecord { name: "a.png".into(), width: 64, height: 48, grid: [2, 1] }];
     answer.output_ids = vec![1, 2, 151_645];
-    answer.verdict = if number % 3 == 0 { Verdict::Right } else { Verdict::Wrong };
-    answer.score = if number % 3 == 0 { 1.0 } else { 0.0 };
+    answer.verdict = if number.is_multiple_of(3) { Verdict::Right } else { Verdict::Wrong };
+    answer.score = f64::from(u8::from(answer.verdict == Verdict::Right));
     answer.read = json!(["red", "blue"]);
     answer.answer = json!("B");
     answer.seconds = Seconds { images: 0.25, prefill: 0.5, decode: 0.125, total: 0.875 };
@@ -267,6 +269,57 @@ fn unknown_fields_are_kept() {
     let read = Record::open(dir.path()).unwrap().answer(0).unwrap();
     assert_eq!(read.index, "17");
     assert_eq!(serde_json::to_value(&read).unwrap()["energy_joules"], json!({"cuda:0": 12.5}));
+}
+
+/// Reading under another rule changes what is seen everywhere, and nothing on the disk.
+#[test]
+fn a_session_is_read_under_another_rule() {
+    let dir = session(5);
+    let path = dir.path().join("answers.jsonl");
+    let before = fs::read(&path).unwrap();
+    let generous = |answer: &mut Answer| {
+        answer.verdict = Verdict::Right;
+        answer.score = 1.0;
+        answer.rule = "generous".into();
+    };
+    let record = Record::open(dir.path()).unwrap().read_under("generous", generous).unwrap();
+    assert_eq!((record.tally().right, record.tally().wrong), (5, 0));
+    assert_eq!(record.answer(1).unwrap().rule, "generous");
+    let comparison = compare(&Record::open(dir.path()).unwrap(), &record).unwrap();
+    assert_eq!((comparison.paired.both, comparison.paired.second_alone), (2, 3));
+    assert_eq!(
+        comparison.cautions,
+        ["The answers were read under different rules: shardscope and generous."]
+    );
+    assert_eq!(fs::read(&path).unwrap(), before);
+}
+
+/// A folder from a stranger may hold links; nothing outside it is ever written, cut or waited for.
+#[cfg(unix)]
+#[test]
+fn links_and_pipes_are_not_followed() {
+    let outside = tempfile::NamedTempFile::new().unwrap();
+    fs::write(outside.path(), "precious, and without a line feed").unwrap();
+    for name in ["answers.jsonl", "events.jsonl", "memory.jsonl"] {
+        let dir = session(0);
+        let path = dir.path().join(name);
+        fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink(outside.path(), &path).unwrap();
+        assert!(refusal(resume(dir.path())).what.contains("this is a link"), "{name}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(outside.path(), dir.path().join("manifest.json.tmp")).unwrap();
+    Session::create(dir.path(), &manifest()).unwrap();
+    assert_eq!(fs::read(outside.path()).unwrap(), b"precious, and without a line feed");
+
+    for name in ["answers.jsonl", "manifest.json", "session.lock"] {
+        let dir = session(0);
+        let path = dir.path().join(name);
+        fs::remove_file(&path).unwrap();
+        assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+        assert_eq!(Record::open(dir.path()).is_err(), name != "session.lock");
+        assert!(!Summary::of(dir.path()).running);
+    }
 }
 
 /// Numbers that JSON does not have must not make a line that cannot be read again.

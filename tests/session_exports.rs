@@ -1,5 +1,7 @@
 //! Sessions in the formats of others, and back: against files that pandas wrote as VLMEvalKit lets it write them.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // A test that cannot go on fails.
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -241,7 +243,7 @@ fn nothing_in_a_report_is_more_than_text() {
     let picture = b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(5)'/>".to_vec();
     let record = Record::open(dir.path()).unwrap();
     let warnings = export(&record, Format::Html, &page, &|_, _| Some(picture.clone())).unwrap();
-    assert!(warnings[0].what.contains("2 pictures could not be read"), "{warnings:?}");
+    assert!(warnings[0].what.contains("2 pictures are not at hand or cannot be read"), "{warnings:?}");
     let page = fs::read_to_string(page).unwrap();
     // Two blocks of data and the page's own script; the only tags that begin with these letters.
     assert_eq!(page.matches("<script").count(), 3);

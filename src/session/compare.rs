@@ -141,7 +141,8 @@ pub fn mcnemar(b: usize, c: usize) -> f64 {
     (2.0 * tail).min(1.0)
 }
 
-/// Whether a question counts in an accuracy.
+/// Whether a question counts in a comparison: it was answered and judged. That one session failed at it says nothing
+/// about which model is the better one.
 fn counts(outline: &Outline) -> bool {
     matches!(outline.verdict, Verdict::Right | Verdict::Wrong | Verdict::Unparsed)
 }

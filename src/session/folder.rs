@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::journal::{Answer, Event, MemorySample, now};
-use super::lines::{Appender, scan};
+use super::lines::{Appender, open_file, scan};
 use super::manifest::{MANIFEST, Manifest};
 use crate::{Problem, Result};
 
@@ -110,6 +110,11 @@ impl Session {
         &self.manifest
     }
 
+    /// Whether a question need not be asked again.
+    pub fn has(&self, index: &str) -> bool {
+        self.settled.contains(index)
+    }
+
     /// Keeps the answer to one question: when this returns, it is on the disk.
     ///
     /// # Errors
@@ -183,7 +188,7 @@ fn lock(dir: &Path) -> Result<File> {
 
 /// Whether a process is writing this session now.
 pub(super) fn is_being_written(dir: &Path) -> bool {
-    let Ok(file) = File::open(dir.join(LOCK)) else { return false };
+    let Ok(file) = open_file(&dir.join(LOCK)) else { return false };
     matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
 }
 

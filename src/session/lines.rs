@@ -16,6 +16,14 @@ pub const LONGEST_LINE: usize = 64 << 20;
 /// Bytes parsed together.
 const BATCH: usize = 8 << 20;
 
+/// Opens a file for reading; what is no file (a pipe, a device) would never end.
+pub(super) fn open_file(path: &Path) -> io::Result<File> {
+    match path.metadata()?.is_file() {
+        true => File::open(path),
+        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "this is not a file")),
+    }
+}
+
 /// A file of JSON lines, open for appending. Whatever fails, it holds whole lines only.
 pub(super) struct Appender {
     file: File,
@@ -28,6 +36,11 @@ impl Appender {
     /// Opens a file and cuts it at `end`, where its last whole line ends; makes it where it is missing.
     /// `durable`: each line is on the disk before `append` returns.
     pub fn open(path: PathBuf, end: u64, durable: bool) -> Result<Self> {
+        if path.is_symlink() {
+            return Err(Problem::new("this is a link, and what it leads to is no part of the session")
+                .in_file(&path)
+                .fix("put the file itself into the session folder"));
+        }
         let open = || {
             // Read access too: on Windows a file opened for appending alone cannot be cut.
             let file = OpenOptions::new().read(true).append(true).create(true).open(&path)?;
@@ -101,7 +114,7 @@ pub(super) fn scan<T: Send>(
     mut each: impl FnMut(Line<T>) -> Result<()>,
 ) -> Result<u64> {
     let failed = |error: io::Error| Problem::io("read", path, &error);
-    let mut reader = BufReader::with_capacity(1 << 20, File::open(path).map_err(failed)?);
+    let mut reader = BufReader::with_capacity(1 << 20, open_file(path).map_err(failed)?);
     let (mut number, mut end) = (0, 0);
     // The line seen last, while it cannot be read.
     let mut doubtful: Option<Line<T>> = None;

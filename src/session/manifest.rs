@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
+use super::lines::open_file;
 use crate::{Problem, Result};
 
 /// Version of the session folder that this program writes, and the newest that it reads.
@@ -224,6 +225,20 @@ pub enum Sampling {
     },
 }
 
+impl std::fmt::Display for Sampling {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self::Sample { temperature, top_p, top_k, seed } = self else { return f.write_str("greedy") };
+        write!(f, "temperature {temperature}")?;
+        if let Some(top_p) = top_p {
+            write!(f, ", top p {top_p}")?;
+        }
+        if let Some(top_k) = top_k {
+            write!(f, ", top k {top_k}")?;
+        }
+        write!(f, ", seed {seed}")
+    }
+}
+
 /// Which unit sits on which device.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Debug, Default)]
 pub struct LayoutRecord {
@@ -347,6 +362,7 @@ impl Manifest {
         if let Ok(Value::Object(settings)) = serde_json::to_value(&self.settings) {
             all.extend(settings.into_iter().filter(|(name, _)| !NEUTRAL.contains(&name.as_str())));
         }
+        all.insert("sampling".into(), self.settings.sampling.to_string().into());
         all
     }
 
@@ -356,7 +372,7 @@ impl Manifest {
     /// The folder holds none, it is not a manifest, or a newer program wrote it.
     pub fn read(dir: &Path) -> Result<Self> {
         let path = dir.join(MANIFEST);
-        let file = File::open(&path).map_err(|error| match error.kind() {
+        let file = open_file(&path).map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => Problem::new(format!("not a session: it has no {MANIFEST}"))
                 .in_file(dir)
                 .fix("choose a folder that an evaluation has written"),
@@ -406,13 +422,21 @@ impl Manifest {
             .map_err(|error| Problem::new(format!("cannot write the manifest: {error}")).in_file(&path))?;
         bytes.push(b'\n');
         let write = || {
-            let mut file = File::create(&draft)?;
+            let mut file = create_new(&draft)?;
             file.write_all(&bytes)?;
             file.sync_all()?;
             fs::rename(&draft, &path)?;
             sync_folder(dir)
         };
         write().map_err(failed)
+    }
+}
+
+/// Makes a file that is not there yet; one that an interrupted run has left is removed, and no link is followed.
+pub(super) fn create_new(path: &Path) -> std::io::Result<File> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => File::create_new(path),
     }
 }
 

@@ -7,16 +7,20 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rayon::prelude::*;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::folder::{ANSWERS, EVENTS, MEMORY, parse};
 use super::journal::{Answer, Event, Finish, MemorySample, text_or_number};
-use super::lines::scan;
+use super::lines::{open_file, scan};
 use super::manifest::Manifest;
 use super::tally::Tally;
 use crate::scoring::Verdict;
 use crate::{Problem, Result};
+
+/// Answers judged together.
+const TOGETHER: usize = 512;
 
 /// Damaged lines told one by one; the rest are only counted.
 const PROBLEMS_TOLD: usize = 20;
@@ -29,7 +33,11 @@ pub struct Record {
     places: HashMap<Arc<str>, usize>,
     problems: Vec<Problem>,
     damaged: usize,
+    judge: Option<Arc<Judge>>,
 }
+
+/// Reads an answer under another rule than the recorded one.
+type Judge = dyn Fn(&mut Answer) + Send + Sync;
 
 /// What is known of each answer without reading it whole.
 #[derive(Debug, Clone, PartialEq)]
@@ -75,6 +83,7 @@ impl Record {
             places: HashMap::new(),
             problems: Vec::new(),
             damaged: 0,
+            judge: None,
         };
         let path = dir.join(ANSWERS);
         if path.exists() {
@@ -105,6 +114,31 @@ impl Record {
             })?;
         }
         Ok(record)
+    }
+
+    /// The same session with every answer read under another rule: verdicts, tally, comparison and exports follow it,
+    /// and the files stay as they are.
+    ///
+    /// # Errors
+    /// An answer cannot be read.
+    pub fn read_under(
+        mut self,
+        rule: &str,
+        judge: impl Fn(&mut Answer) + Send + Sync + 'static,
+    ) -> Result<Self> {
+        self.manifest.settings.rule = rule.to_string();
+        self.judge = Some(Arc::new(judge));
+        let mut outlines = std::mem::take(&mut self.outlines);
+        outlines.par_chunks_mut(TOGETHER).try_for_each(|outlines| {
+            let mut reader = self.reader()?;
+            for outline in outlines {
+                let answer = reader.read(outline)?;
+                (outline.verdict, outline.score) = (answer.verdict, answer.score);
+            }
+            Ok::<(), Problem>(())
+        })?;
+        self.outlines = outlines;
+        Ok(self)
     }
 
     fn add(&mut self, number: usize, outline: Outline) {
@@ -257,8 +291,8 @@ impl Record {
 
     fn reader(&self) -> Result<Reader> {
         let path = self.dir.join(ANSWERS);
-        let file = File::open(&path).map_err(|error| Problem::io("read", &path, &error))?;
-        Ok(Reader { file, path, line: Vec::new() })
+        let file = open_file(&path).map_err(|error| Problem::io("read", &path, &error))?;
+        Ok(Reader { file, path, line: Vec::new(), judge: self.judge.clone() })
     }
 }
 
@@ -274,6 +308,7 @@ struct Reader {
     file: File,
     path: PathBuf,
     line: Vec<u8>,
+    judge: Option<Arc<Judge>>,
 }
 
 impl Reader {
@@ -284,9 +319,13 @@ impl Reader {
             .seek(SeekFrom::Start(outline.bytes.start))
             .and_then(|_| (&mut self.file).take(length).read_to_end(&mut self.line))
             .map_err(|error| Problem::io("read", &self.path, &error))?;
-        parse(&self.line).map_err(|why| {
+        let mut answer = parse(&self.line).map_err(|why| {
             Problem::new(format!("the answer to question {} cannot be read: {why}", outline.index))
                 .in_file(&self.path)
-        })
+        })?;
+        if let Some(judge) = &self.judge {
+            judge(&mut answer);
+        }
+        Ok(answer)
     }
 }

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::str::FromStr;
 
 use super::journal::Answer;
+use super::manifest::create_new;
 use super::record::Record;
 use super::report;
 use crate::{Problem, Result};
@@ -148,7 +149,7 @@ fn write_whole<T>(to: &Path, write: impl FnOnce(&mut Out) -> Result<T, Stop>) ->
     let mut part = name.to_os_string();
     part.push(".part");
     let part = to.with_file_name(part);
-    let written = File::create(&part).map_err(Stop::File).and_then(|file| {
+    let written = create_new(&part).map_err(Stop::File).and_then(|file| {
         let mut out = BufWriter::with_capacity(1 << 18, file);
         let result = write(&mut out)?;
         out.flush()?;

@@ -5,7 +5,7 @@ mod samples;
 mod vlmevalkit;
 
 use std::collections::HashSet;
-use std::fs::{self, File};
+use std::fs;
 use std::io::Read;
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use super::folder::{Session, parse};
 use super::journal::Answer;
-use super::lines::scan;
+use super::lines::{open_file, scan};
 use super::manifest::{CheckpointRecord, DatasetRecord, Manifest, Selection, Settings};
 use crate::scoring::AnswerType;
 use crate::{Problem, Result};
@@ -173,7 +173,7 @@ fn records(file: &Path) -> Result<Vec<Map<String, Value>>> {
         Problem::new(what).in_file(file).fix("import the file that VLMEvalKit writes with PRED_FORMAT=json")
     };
     let mut bytes = Vec::new();
-    File::open(file)
+    open_file(file)
         .and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes))
         .map_err(|error| Problem::io("read", file, &error))?;
     if bytes.len() as u64 > LARGEST {

@@ -1,6 +1,5 @@
 //! Tables of others, row by row: tab-separated text as pandas writes it, and spreadsheets.
 
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
@@ -8,6 +7,7 @@ use calamine::{DataRef, Reader as _, Xlsx};
 use csv_core::{ReadRecordResult, ReaderBuilder};
 use serde_json::{Map, Value};
 
+use super::super::lines::open_file;
 use crate::{Problem, Result};
 
 /// Longest row, in bytes.
@@ -23,7 +23,7 @@ type Each<'a> = dyn FnMut(usize, Map<String, Value>) + 'a;
 /// Reads tab-separated text; cells in quotes may hold tabs and line feeds.
 pub(super) fn tabs(file: &Path, each: &mut Each) -> Result<()> {
     let failed = |error: io::Error| Problem::io("read", file, &error);
-    let mut input = BufReader::with_capacity(1 << 18, File::open(file).map_err(failed)?);
+    let mut input = BufReader::with_capacity(1 << 18, open_file(file).map_err(failed)?);
     let mut reader = ReaderBuilder::new().delimiter(b'\t').build();
     let (mut text, mut ends) = (vec![0; 1 << 16], vec![0; 256]);
     let (mut length, mut cells) = (0, 0);
@@ -76,7 +76,7 @@ pub(super) fn sheet(file: &Path, each: &mut Each) -> Result<()> {
     let wrong = |error: calamine::XlsxError| {
         Problem::new(format!("not a spreadsheet that can be read: {error}")).in_file(file)
     };
-    let input = File::open(file).map_err(|error| Problem::io("open", file, &error))?;
+    let input = open_file(file).map_err(|error| Problem::io("open", file, &error))?;
     let mut book = Xlsx::new(BufReader::new(input)).map_err(wrong)?;
     let name = book.sheet_names().first().cloned();
     let name = name.ok_or_else(|| Problem::new("a spreadsheet without a sheet").in_file(file))?;
@@ -149,7 +149,7 @@ fn check_size(file: &Path) -> Result<()> {
     let wrong = |error: &dyn std::fmt::Display| {
         Problem::new(format!("not a spreadsheet that can be read: {error}")).in_file(file)
     };
-    let input = File::open(file).map_err(|error| Problem::io("open", file, &error))?;
+    let input = open_file(file).map_err(|error| Problem::io("open", file, &error))?;
     let mut archive = zip::ZipArchive::new(BufReader::new(input)).map_err(|error| wrong(&error))?;
     let mut left = UNPACKED;
     for number in 0..archive.len() {

@@ -13,11 +13,11 @@ const MOST_BARS: usize = 80;
 /// A bar for each category: its accuracy, with the 95 % interval. Nothing where there is nothing to compare.
 pub(super) fn write(title: &str, categories: &BTreeMap<String, Tally>, out: &mut Out) -> Result<(), Stop> {
     let mut bars: Vec<(&String, &Tally)> =
-        categories.iter().filter(|(_, tally)| tally.judged() > 0).collect();
+        categories.iter().filter(|(_, tally)| tally.scored() > 0).collect();
     if bars.len() < 2 {
         return Ok(());
     }
-    bars.sort_by_key(|(_, tally)| std::cmp::Reverse(tally.judged()));
+    bars.sort_by_key(|(_, tally)| std::cmp::Reverse(tally.scored()));
     let hidden = bars.len().saturating_sub(MOST_BARS);
     bars.truncate(MOST_BARS);
     bars.sort_by_key(|(name, _)| *name);
@@ -36,14 +36,14 @@ pub(super) fn write(title: &str, categories: &BTreeMap<String, Tally>, out: &mut
              <span class=\"value\">{value} %</span><span class=\"of\">{}</span></div>",
             percent(low),
             percent(high),
-            tally.judged(),
+            tally.scored(),
             name = escape(name),
         )?;
     }
     let more = if hidden > 0 { format!(" {hidden} smaller ones are not drawn.") } else { String::new() };
     write!(
         out,
-        "</div>\n<p class=\"facts\">Accuracy with its 95&nbsp;% interval (Wilson), and questions judged.{more}</p>\n</section>\n"
+        "</div>\n<p class=\"facts\">Accuracy with its 95&nbsp;% interval (Wilson), and questions scored.{more}</p>\n</section>\n"
     )?;
     Ok(())
 }

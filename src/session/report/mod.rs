@@ -165,11 +165,11 @@ fn write_summary(record: &Record, overview: &Overview, out: &mut Out) -> Result<
         (Some(accuracy), Some([low, high])) => write!(
             out,
             "<p class=\"big\">{}<small>&nbsp;%</small></p>\n\
-             <p class=\"interval\">accuracy; 95&nbsp;% interval {} to {}&nbsp;%, {} questions judged</p>\n",
+             <p class=\"interval\">accuracy; 95&nbsp;% interval {} to {}&nbsp;%, {} questions scored</p>\n",
             percent(accuracy),
             percent(low),
             percent(high),
-            all.judged()
+            all.scored()
         )?,
         _ => out.write_all(b"<p class=\"big\">not scored</p>\n")?,
     }
@@ -186,8 +186,11 @@ fn write_summary(record: &Record, overview: &Overview, out: &mut Out) -> Result<
     if overview.cut_short > 0 {
         facts.push(format!("{} answers cut at the longest length allowed", overview.cut_short));
     }
-    if all.failed + all.out_of_memory + all.unscored > 0 {
-        facts.push("failed, out-of-memory and unscored questions do not count in the accuracy".into());
+    if all.failed + all.out_of_memory > 0 {
+        facts.push("questions that failed or ran out of memory have no credit".into());
+    }
+    if all.unscored > 0 {
+        facts.push("unscored questions do not count in the accuracy".into());
     }
     writeln!(out, "<p class=\"facts\">{}.</p>", facts.join(" · "))?;
     Ok(())
@@ -231,7 +234,10 @@ fn write_settings(manifest: &Manifest, out: &mut Out) -> Result<(), Stop> {
     ];
     if let Value::Object(all) = serde_json::to_value(settings)? {
         for (name, value) in all.iter().filter(|(_, value)| !value.is_null()) {
-            let text = value.as_str().map_or_else(|| value.to_string(), str::to_string);
+            let text = match name.as_str() {
+                "sampling" => settings.sampling.to_string(),
+                _ => value.as_str().map_or_else(|| value.to_string(), str::to_string),
+            };
             rows.push(match SETTINGS.iter().find(|known| known.0 == name) {
                 Some((_, label)) => (label, text),
                 None => ("Further setting", format!("{name}: {text}")),
@@ -329,7 +335,7 @@ fn write_questions(
     }
     if not_shown > left_out {
         warnings.push(Problem::new(format!(
-            "{} pictures could not be read and are left out",
+            "{} pictures are not at hand or cannot be read, and are left out",
             not_shown - left_out
         )));
     }

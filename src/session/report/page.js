@@ -162,6 +162,11 @@
   new IntersectionObserver((seen) => {
     if (seen.some((it) => it.isIntersecting) && shown && shown < matching.length) more();
   }, { rootMargin: "600px" }).observe(byId("more"));
+  // On paper: how it was run, and as many questions as anyone reads there.
+  window.addEventListener("beforeprint", () => {
+    document.querySelector(".settings").open = true;
+    while (shown < Math.min(matching.length, 200)) more();
+  });
   document.addEventListener("keydown", (event) => {
     if (event.key === "/" && !/^(INPUT|SELECT|TEXTAREA)$/.test(document.activeElement.tagName)) {
       event.preventDefault();
