@@ -3,7 +3,7 @@
 //! Source: huggingface/accelerate `src/accelerate/utils/modeling.py` (1.15.0), `get_balanced_memory`,
 //! `infer_auto_device_map` and what they call. It knows weights only; a device that it has closed is never opened again.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::device::{Device, DeviceKind};
 use super::layout::{Layout, Plan, Split};
@@ -139,7 +139,9 @@ impl<'a> Tree<'a> {
             let full = join(&n.path, name);
             !self.ties.iter().any(|group| group.iter().skip(1).any(|p| *p == full))
         });
-        own || !n.buffers.is_empty() || n.inner_leaves.0 > 0 || n.children.iter().any(|&c| self.has_tensors(c))
+        own || !n.buffers.is_empty()
+            || n.inner_leaves.0 > 0
+            || n.children.iter().any(|&c| self.has_tensors(c))
     }
 
     /// The budget: caps for each place, smaller where it balances. `given` tells that the caps are the user's own rather
@@ -154,7 +156,9 @@ impl<'a> Tree<'a> {
         }
         if count == 1 {
             low_zero = false;
-            if !given && let Some((_, cap)) = caps.iter_mut().find(|(place, _)| matches!(place, Place::Gpu(_))) {
+            if !given
+                && let Some((_, cap)) = caps.iter_mut().find(|(place, _)| matches!(place, Place::Gpu(_)))
+            {
                 *cap = (*cap as f64 * 0.9) as u64;
             }
         }
@@ -163,7 +167,8 @@ impl<'a> Tree<'a> {
         // The first module met of every class that stays whole, in the order of registration.
         let mut met: Vec<(&str, i128)> = Vec::new();
         for node in self.nodes.iter().skip(1).filter(|n| n.size > 0) {
-            if self.whole.contains(&node.class.as_str()) && !met.iter().any(|(class, _)| *class == node.class) {
+            if self.whole.contains(&node.class.as_str()) && !met.iter().any(|(class, _)| *class == node.class)
+            {
                 met.push((&node.class, node.size));
             }
         }
@@ -187,13 +192,15 @@ impl<'a> Tree<'a> {
                 _ => None,
             })
             .collect();
-        let cap_of = |caps: &[(Place, u64)], id: u32| caps.iter().find(|(p, _)| *p == Place::Gpu(id)).map(|&(_, c)| c);
+        let cap_of =
+            |caps: &[(Place, u64)], id: u32| caps.iter().find(|(p, _)| *p == Place::Gpu(id)).map(|&(_, c)| c);
         let crash = || {
             Problem::new("accelerate itself fails here: KeyError: 0")
                 .fix("balanced_low_0 reads GPUs by number and breaks where ids have gaps; use another layout")
         };
         for &id in ids.iter().take(ids.len() - 1) {
-            let wanted = if low_zero && id == 0 { i128::from(cap_of(&caps, 0).ok_or_else(crash)?) } else { per };
+            let wanted =
+                if low_zero && id == 0 { i128::from(cap_of(&caps, 0).ok_or_else(crash)?) } else { per };
             for (place, cap) in &mut caps {
                 if *place == Place::Gpu(id) {
                     *cap = u64::try_from(wanted.max(0)).unwrap_or(u64::MAX).min(*cap);
@@ -248,7 +255,8 @@ struct Fill<'t, 'a> {
 
 impl<'t, 'a> Fill<'t, 'a> {
     fn new(tree: &'t Tree<'a>, caps: Vec<(Place, u64)>) -> Self {
-        let mut places: Vec<(Place, Option<i128>)> = caps.iter().map(|&(p, cap)| (p, Some(i128::from(cap)))).collect();
+        let mut places: Vec<(Place, Option<i128>)> =
+            caps.iter().map(|&(p, cap)| (p, Some(i128::from(cap)))).collect();
         if let Some(disk) = places.iter_mut().find(|(p, _)| *p == Place::Disk) {
             disk.1 = None;
         } else {
@@ -287,8 +295,12 @@ impl<'t, 'a> Fill<'t, 'a> {
     fn find_largest(&mut self) {
         self.largest = 0;
         self.largest_names.clear();
-        let mut open: Vec<usize> =
-            self.queue.iter().rev().filter_map(|item| if let Item::Module(n) = item { Some(*n) } else { None }).collect();
+        let mut open: Vec<usize> = self
+            .queue
+            .iter()
+            .rev()
+            .filter_map(|item| if let Item::Module(n) = item { Some(*n) } else { None })
+            .collect();
         while let Some(node) = open.pop() {
             if !self.tree.is_whole(node) {
                 open.extend(self.tree.nodes[node].children.iter().rev());
@@ -376,7 +388,8 @@ impl<'t, 'a> Fill<'t, 'a> {
                 map.push((name, place));
                 for partner in partners {
                     let partner_name = self.name(&partner);
-                    if let Some(at) = self.queue.iter().position(|waiting| self.name(waiting) == partner_name) {
+                    if let Some(at) = self.queue.iter().position(|waiting| self.name(waiting) == partner_name)
+                    {
                         self.queue.remove(at);
                     }
                     if !map.iter().any(|(known, _)| *known == partner_name) {
@@ -387,11 +400,13 @@ impl<'t, 'a> Fill<'t, 'a> {
             }
             let room = room.unwrap_or(i128::MAX);
             if !partners.is_empty() && used[device] + size <= room {
-                let breakable = partners.iter().find_map(|p| self.splittable(p).map(|node| (p.clone(), node)));
+                let breakable =
+                    partners.iter().find_map(|p| self.splittable(p).map(|node| (p.clone(), node)));
                 if let Some((partner, node)) = breakable {
                     let partner_name = self.name(&partner);
                     let parts = self.parts(node);
-                    if let Some(at) = self.queue.iter().position(|waiting| self.name(waiting) == partner_name) {
+                    if let Some(at) = self.queue.iter().position(|waiting| self.name(waiting) == partner_name)
+                    {
                         self.queue.remove(at);
                         for (offset, part) in parts.into_iter().enumerate() {
                             self.queue.insert(at + offset, part);
@@ -416,7 +431,10 @@ impl<'t, 'a> Fill<'t, 'a> {
             self.queue.push_front(item);
         }
         let used = self.places.iter().zip(placed).filter(|(_, bytes)| *bytes > 0);
-        Placement { map, used: used.map(|(&(place, _), bytes)| (place, u64::try_from(bytes).unwrap_or(0))).collect() }
+        Placement {
+            map,
+            used: used.map(|(&(place, _), bytes)| (place, u64::try_from(bytes).unwrap_or(0))).collect(),
+        }
     }
 }
 
@@ -456,7 +474,8 @@ pub fn tree_of(model: &Model) -> (Module, Vec<String>) {
         }
         if matches!(u.kind, UnitKind::Layer(_) | UnitKind::VisionBlock(_)) {
             // Never looked into: only its size and its leaves count.
-            let direct: u64 = u.tensors.iter().filter(|t| !t.name.contains('.')).map(|t| t.bytes(model.dtype)).sum();
+            let direct: u64 =
+                u.tensors.iter().filter(|t| !t.name.contains('.')).map(|t| t.bytes(model.dtype)).sum();
             let leaves = u.tensors.iter().filter(|t| t.name.contains('.'));
             let mut names: Vec<&str> = Vec::new();
             let mut count = 0u64;
@@ -500,42 +519,53 @@ fn in_memory(name: &str) -> String {
 
 /// Where accelerate would put the model of a case.
 pub fn plan(case: &Case, mode: Mode) -> Result<Plan> {
-    let layout = match mode {
-        Mode::Balanced => Layout::Accelerate,
-        Mode::LowZero => Layout::AccelerateBalancedLow0,
-        Mode::Sequential => Layout::AccelerateSequential,
-    };
+    plans(case, &[mode]).and_then(|mut made| made.pop().unwrap_or_else(|| Err(no_gpu("accelerate"))))
+}
+
+/// The same in several modes, preparing the model once.
+pub fn plans(case: &Case, modes: &[Mode]) -> Result<Vec<Result<Plan>>> {
     let gpus = gpus(&case.devices);
     if gpus.is_empty() {
-        return Err(no_gpu(layout.name()));
+        return Err(no_gpu("accelerate"));
     }
     let model = &case.model;
     let (root, mut paths) = tree_of(model);
     let native = model.shape.naming.projector == "multi_modal_projector";
     let root = if native { native_tree(root, &mut paths) } else { root };
-    let ties: Vec<Vec<String>> = model
-        .units
-        .iter()
-        .enumerate()
-        .filter_map(|(unit, u)| Some(vec![format!("{}.weight", paths[u.tied_with?]), format!("{}.weight", paths[unit])]))
+    let tied = model.units.iter().enumerate().filter_map(|(unit, u)| Some((u.tied_with?, unit)));
+    let ties: Vec<Vec<String>> = tied
+        .map(|(first, second)| [first, second].map(|unit| format!("{}.weight", paths[unit])).to_vec())
         .collect();
     let tree = Tree::new(&root, &ties, &[TOWER, BLOCK]);
     let mut caps: Vec<(Place, u64)> =
         gpus.iter().enumerate().map(|(id, &g)| (Place::Gpu(id as u32), case.devices[g].free())).collect();
     caps.push((Place::Cpu, case.host_memory));
-    if mode != Mode::Sequential {
-        caps = tree.budget(&caps, mode == Mode::LowZero, false)?;
-    }
-    let placement = tree.fill(&caps);
-
-    let mut devices = case.devices.clone();
-    let mut host = |kind: DeviceKind, name: &str, capacity: u64| match devices.iter().position(|d| d.kind == kind) {
-        Some(index) => index,
-        None => {
-            devices.push(Device::new(name, kind, capacity));
-            devices.len() - 1
-        }
+    let one = |mode: &Mode| -> Result<Plan> {
+        let caps = match mode {
+            Mode::Sequential => caps.clone(),
+            _ => tree.budget(&caps, *mode == Mode::LowZero, false)?,
+        };
+        Ok(as_plan(case, *mode, &gpus, &paths, &tree.fill(&caps)))
     };
+    Ok(modes.iter().map(one).collect())
+}
+
+fn as_plan(case: &Case, mode: Mode, gpus: &[usize], paths: &[String], placement: &Placement) -> Plan {
+    let model = &case.model;
+    let layout = match mode {
+        Mode::Balanced => Layout::Accelerate,
+        Mode::LowZero => Layout::AccelerateBalancedLow0,
+        Mode::Sequential => Layout::AccelerateSequential,
+    };
+    let mut devices = case.devices.clone();
+    let mut host =
+        |kind: DeviceKind, name: &str, capacity: u64| match devices.iter().position(|d| d.kind == kind) {
+            Some(index) => index,
+            None => {
+                devices.push(Device::new(name, kind, capacity));
+                devices.len() - 1
+            }
+        };
     let mut device_of = |place: Place| match place {
         Place::Gpu(id) => gpus[id as usize],
         Place::Cpu => host(DeviceKind::Cpu, "cpu", case.host_memory),
@@ -543,8 +573,16 @@ pub fn plan(case: &Case, mode: Mode) -> Result<Plan> {
     };
     let mut assignment = vec![gpus[0]; model.units.len()];
     let mut splits = Vec::new();
+    let entries: HashMap<&str, Place> =
+        placement.map.iter().map(|(path, place)| (path.as_str(), *place)).collect();
     for (unit, path) in paths.iter().enumerate() {
-        if let Some((_, place)) = placement.map.iter().find(|(entry, _)| within(path, entry) || entry.is_empty()) {
+        // The entry of the unit, or of the nearest module around it.
+        let around = std::iter::successors(Some(path.as_str()), |p| match p.rsplit_once('.') {
+            Some((parent, _)) => Some(parent),
+            None if p.is_empty() => None,
+            None => Some(""),
+        });
+        if let Some(place) = around.into_iter().find_map(|p| entries.get(p)) {
             assignment[unit] = device_of(*place);
             continue;
         }
@@ -564,7 +602,7 @@ pub fn plan(case: &Case, mode: Mode) -> Result<Plan> {
     }
     let mut plan = Plan::new(layout, devices, assignment);
     plan.splits = splits;
-    Ok(plan)
+    plan
 }
 
 /// transformers' own InternVL keeps tower, projector and decoder below `model` and the head beside it.

@@ -139,7 +139,12 @@ mod tests {
 
     #[test]
     fn refuses_what_it_did_not_write() {
-        for bad in ["", "{}", r#"{"version":2,"cards":{}}"#, r#"{"version":1,"cards":{"x":{"factors":{"kv":{"factor":-1.0,"count":1}}}}}"#] {
+        for bad in [
+            "",
+            "{}",
+            r#"{"version":2,"cards":{}}"#,
+            r#"{"version":1,"cards":{"x":{"factors":{"kv":{"factor":-1.0,"count":1}}}}}"#,
+        ] {
             assert!(Calibrations::from_json(bad).is_err(), "{bad}");
         }
     }

@@ -16,7 +16,12 @@ pub struct Card {
 }
 
 const fn card(name: &'static str, gib: u64, gigabytes_a_second: u64, tera_operations: u64) -> Card {
-    Card { name, memory: gib * GIB, bandwidth: gigabytes_a_second * 1_000_000_000, flops: tera_operations * 1_000_000_000_000 }
+    Card {
+        name,
+        memory: gib * GIB,
+        bandwidth: gigabytes_a_second * 1_000_000_000,
+        flops: tera_operations * 1_000_000_000_000,
+    }
 }
 
 /// Known cards; a longer name stands before a shorter one it contains.
@@ -45,9 +50,12 @@ pub const CARDS: [Card; 19] = [
 /// Finds a card in a driver's name (`NVIDIA H100 80GB HBM3`, `NVIDIA A100-SXM4-40GB`) or in what a user wrote (`h100`,
 /// `A100-40GB`, `rtx4090`).
 pub fn find(name: &str) -> Option<&'static Card> {
-    let plain = |text: &str| text.to_ascii_lowercase().replace("nvidia", "").replace("geforce", "").replace([' ', '-', '_'], "");
+    let plain = |text: &str| {
+        text.to_ascii_lowercase().replace("nvidia", "").replace("geforce", "").replace([' ', '-', '_'], "")
+    };
     let wanted = plain(name).replace("sxm4", "").replace("sxm5", "").replace("sxm2", "");
-    if wanted.len() < 2 || wanted.bytes().next().is_some_and(|b| b.is_ascii_digit() && !wanted.contains("90")) {
+    if wanted.len() < 2 || wanted.bytes().next().is_some_and(|b| b.is_ascii_digit() && !wanted.contains("90"))
+    {
         return None;
     }
     CARDS.iter().find(|card| wanted.contains(&plain(card.name)) || plain(card.name) == format!("rtx{wanted}"))

@@ -76,8 +76,9 @@ pub fn all() -> &'static [Known] {
 
 /// Reads a catalogue file.
 pub fn read(text: &str) -> Result<Vec<Known>> {
-    let file: File = toml::from_str(text)
-        .map_err(|error| Problem::new(format!("cannot read the catalogue: {}", error.message())).at("catalogue.toml"))?;
+    let file: File = toml::from_str(text).map_err(|error| {
+        Problem::new(format!("cannot read the catalogue: {}", error.message())).at("catalogue.toml")
+    })?;
     file.model.iter().map(|entry| known(entry, &file.tower)).collect()
 }
 
@@ -127,7 +128,8 @@ fn known(entry: &Entry, towers: &BTreeMap<String, VisionShape>) -> Result<Known>
 pub fn find(name: &str) -> Result<ModelShape> {
     let wanted = name.trim().rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
     let same = |known: &&Known, wanted: &str| {
-        known.name.eq_ignore_ascii_case(wanted) || known.aliases.iter().any(|alias| alias.eq_ignore_ascii_case(wanted))
+        known.name.eq_ignore_ascii_case(wanted)
+            || known.aliases.iter().any(|alias| alias.eq_ignore_ascii_case(wanted))
     };
     let mut rest = wanted.as_str();
     let mut hugging_face = false;
@@ -153,8 +155,10 @@ pub fn find(name: &str) -> Result<ModelShape> {
         rest = shorter;
     }
     let close: Vec<&str> = {
-        let mut ranked: Vec<(usize, &str)> =
-            all().iter().map(|known| (likeness(&wanted, &known.name.to_ascii_lowercase()), known.name.as_str())).collect();
+        let mut ranked: Vec<(usize, &str)> = all()
+            .iter()
+            .map(|known| (likeness(&wanted, &known.name.to_ascii_lowercase()), known.name.as_str()))
+            .collect();
         ranked.sort_by_key(|&(score, _)| std::cmp::Reverse(score));
         ranked.into_iter().take(3).map(|(_, name)| name).collect()
     };
@@ -206,10 +210,22 @@ mod tests {
         for (name, billions, gigabytes, kv_kib) in published {
             let model = Model::new(find(name).unwrap(), Dtype::Bf16, None);
             let parameters = model.parameters() as f64 / 1e9;
-            let tolerance = if billions > 200.0 { 0.005 } else if name.contains("GPT-OSS") { 0.06 } else { 0.0006 };
-            assert!((parameters - billions).abs() <= tolerance, "{name}: {parameters} B, published {billions} B");
+            let tolerance = if billions > 200.0 {
+                0.005
+            } else if name.contains("GPT-OSS") {
+                0.06
+            } else {
+                0.0006
+            };
+            assert!(
+                (parameters - billions).abs() <= tolerance,
+                "{name}: {parameters} B, published {billions} B"
+            );
             let bytes = model.weight_bytes() as f64 / 1e9;
-            assert!((bytes - gigabytes).abs() <= gigabytes * 0.003, "{name}: {bytes} GB, published {gigabytes} GB");
+            assert!(
+                (bytes - gigabytes).abs() <= gigabytes * 0.003,
+                "{name}: {bytes} GB, published {gigabytes} GB"
+            );
             assert_eq!(model.kv_bytes_per_token() / 1024, kv_kib, "{name}");
         }
     }
@@ -240,7 +256,9 @@ mod tests {
 
     #[test]
     fn names_are_found_as_people_write_them() {
-        for name in ["internvl2-76b", "OpenGVLab/InternVL2-Llama3-76B", "InternVL2-8B-MPO", "InternVL3_5-8B-Instruct"] {
+        for name in
+            ["internvl2-76b", "OpenGVLab/InternVL2-Llama3-76B", "InternVL2-8B-MPO", "InternVL3_5-8B-Instruct"]
+        {
             assert!(find(name).is_ok(), "{name}");
         }
         assert_eq!(find("InternVL3-8B-hf").unwrap().naming, Naming::hugging_face());

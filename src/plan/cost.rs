@@ -98,7 +98,9 @@ impl CostTable {
         };
         for unit in &model.units {
             let component = match unit.kind {
-                UnitKind::VisionEmbeddings | UnitKind::VisionBlock(_) | UnitKind::Projector => Component::Vision,
+                UnitKind::VisionEmbeddings | UnitKind::VisionBlock(_) | UnitKind::Projector => {
+                    Component::Vision
+                }
                 UnitKind::Head => Component::Head,
                 _ => Component::Prefill,
             };
@@ -187,7 +189,9 @@ impl CostTable {
     pub fn at(&self, tiles: u64, prompt: u64) -> Activations {
         let mut bytes = [0; CLASS_LIMIT];
         for (class, slot) in self.classes.iter().zip(&mut bytes) {
-            *slot = self.calibration.apply(class.component, self.transient_bytes(&class.transient, tiles, prompt));
+            *slot = self
+                .calibration
+                .apply(class.component, self.transient_bytes(&class.transient, tiles, prompt));
         }
         Activations { bytes }
     }
@@ -322,7 +326,8 @@ mod tests {
         let peak = transient(&model, &scores, block, 8, 0) as f64 / GIB;
         assert!((peak - 1.6).abs() < 0.05, "{peak}");
         let (model, chunked) = table(|a| a.attention = Sourced::chosen(AttentionKind::Chunked(512)));
-        let more = (transient(&model, &chunked, layer, 0, 18_520) - transient(&model, &plain, layer, 0, 18_520)) as f64;
+        let more = (transient(&model, &chunked, layer, 0, 18_520)
+            - transient(&model, &plain, layer, 0, 18_520)) as f64;
         assert!((more / GIB - 3.4).abs() < 0.05, "{}", more / GIB);
         let (model, logits) = table(|a| a.logits = Sourced::chosen(Logits::All));
         let peak = transient(&model, &logits, "language_model.lm_head", 0, 18_520) as f64 / GIB;
@@ -338,7 +343,8 @@ mod tests {
 
     #[test]
     fn sliding_layers_keep_only_their_window() {
-        let model = Model::new(catalogue::find("InternVL3_5-GPT-OSS-20B-A4B-Preview").unwrap(), Dtype::Bf16, None);
+        let model =
+            Model::new(catalogue::find("InternVL3_5-GPT-OSS-20B-A4B-Preview").unwrap(), Dtype::Bf16, None);
         let table = CostTable::new(&model, &Assumptions::default(), &Calibration::default());
         let all = table.holdings(&vec![0; model.units.len()], 1);
         let per_layer = 2 * 8 * 64 * 2;

@@ -74,7 +74,8 @@ impl Layout {
         let named = |layout: &&Layout| layout.name() == wanted;
         Layout::NAMED.iter().find(named).copied().ok_or_else(|| {
             let names: Vec<&str> = Layout::NAMED.iter().map(|l| l.name()).collect();
-            Problem::new(format!("there is no layout {text:?}")).fix(format!("use one of {}", names.join(", ")))
+            Problem::new(format!("there is no layout {text:?}"))
+                .fix(format!("use one of {}", names.join(", ")))
         })
     }
 
@@ -82,7 +83,10 @@ impl Layout {
     pub fn is_from_pytorch(self) -> bool {
         matches!(
             self,
-            Layout::Rule(_) | Layout::Accelerate | Layout::AccelerateSequential | Layout::AccelerateBalancedLow0
+            Layout::Rule(_)
+                | Layout::Accelerate
+                | Layout::AccelerateSequential
+                | Layout::AccelerateBalancedLow0
         )
     }
 }

@@ -48,7 +48,8 @@ pub fn layers(caps: &[u64], cpu: Option<u64>, s: Sizes) -> Result<Vec<Given>> {
             break;
         }
         let first = device == 0;
-        let fixed = if first { s.non_mapped_activation.max(s.mapped_activation) } else { s.mapped_activation };
+        let fixed =
+            if first { s.non_mapped_activation.max(s.mapped_activation) } else { s.mapped_activation };
         if first && fixed.saturating_add(s.non_mapped) > cap {
             return Err(Problem::new(format!(
                 "mistral.rs refuses: the first device cannot hold what is no layer ({} of {cap} bytes)",
@@ -151,8 +152,14 @@ pub fn plan(case: &Case) -> Result<Plan> {
 mod tests {
     use super::*;
 
-    const TOY: Sizes =
-        Sizes { layer: 40, layers: 8, non_mapped: 106, mapped_activation: 10, non_mapped_activation: 50, kv_per_layer: 5 };
+    const TOY: Sizes = Sizes {
+        layer: 40,
+        layers: 8,
+        non_mapped: 106,
+        mapped_activation: 10,
+        non_mapped_activation: 50,
+        kv_per_layer: 5,
+    };
 
     fn counts(caps: &[u64], cpu: Option<u64>) -> Vec<(usize, u64)> {
         layers(caps, cpu, TOY).unwrap().iter().map(|g| (g.device, g.layers)).collect()

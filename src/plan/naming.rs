@@ -150,10 +150,21 @@ pub fn read(path: &str) -> Option<(Meaning, &str)> {
     if path.is_empty() || path == "model" {
         return Some((Meaning::Everything, ""));
     }
-    const VISION: [&str; 6] =
-        ["vision_model", "model.vision_tower", "vision_tower", "model.vision_model", "model.visual", "visual"];
-    const PROJECTOR: [&str; 5] =
-        ["mlp1", "model.multi_modal_projector", "multi_modal_projector", "model.visual.merger", "visual.merger"];
+    const VISION: [&str; 6] = [
+        "vision_model",
+        "model.vision_tower",
+        "vision_tower",
+        "model.vision_model",
+        "model.visual",
+        "visual",
+    ];
+    const PROJECTOR: [&str; 5] = [
+        "mlp1",
+        "model.multi_modal_projector",
+        "multi_modal_projector",
+        "model.visual.merger",
+        "visual.merger",
+    ];
     const HEAD: [&str; 3] = ["language_model.lm_head", "language_model.output", "lm_head"];
     const BODY: [&str; 3] = ["language_model.model", "model.language_model.model", "model.language_model"];
 
@@ -248,8 +259,13 @@ mod tests {
             UnitKind::FinalNorm,
             UnitKind::Head,
         ];
-        let layouts =
-            [Naming::github(), Naming::internlm2(), Naming::hugging_face(), Naming::qwen_vl(), Naming::decoder()];
+        let layouts = [
+            Naming::github(),
+            Naming::internlm2(),
+            Naming::hugging_face(),
+            Naming::qwen_vl(),
+            Naming::decoder(),
+        ];
         for naming in layouts {
             for kind in kinds {
                 assert_eq!(read(&naming.of(kind)), Some((Meaning::Unit(kind), "")), "{}", naming.of(kind));
@@ -273,7 +289,13 @@ mod tests {
             Some((Meaning::Unit(UnitKind::Layer(3)), "mlp.up_proj"))
         );
         assert_eq!(read("mlp1.3"), Some((Meaning::Unit(UnitKind::Projector), "3")));
-        for stranger in ["language_modelx", "qllama", "language_model.model.layers.x", "vision_model.head.9", "layers.999999999999"] {
+        for stranger in [
+            "language_modelx",
+            "qllama",
+            "language_model.model.layers.x",
+            "vision_model.head.9",
+            "layers.999999999999",
+        ] {
             assert_eq!(read(stranger), None, "{stranger}");
         }
     }

@@ -131,7 +131,11 @@ pub fn by_rule(case: &Case, rule: Rule) -> Result<Plan> {
 
 /// Everything on the GPU with the most usable memory (the first of equals), or on the CPU where there is no GPU.
 pub fn single(case: &Case) -> Result<Plan> {
-    let candidates = case.devices.iter().enumerate().filter(|(_, d)| d.is_gpu() || case.devices.iter().all(|d| !d.is_gpu()));
+    let candidates = case
+        .devices
+        .iter()
+        .enumerate()
+        .filter(|(_, d)| d.is_gpu() || case.devices.iter().all(|d| !d.is_gpu()));
     let largest = candidates.max_by_key(|&(index, device)| (device.usable(), std::cmp::Reverse(index)));
     let (index, _) = largest.ok_or_else(no_device)?;
     Ok(Plan::new(Layout::Single, case.devices.clone(), vec![index; case.model.units.len()]))
@@ -148,7 +152,8 @@ pub(super) fn no_gpu(layout: &str) -> Problem {
 }
 
 pub(super) fn no_device() -> Problem {
-    Problem::new("there is no device to plan for").fix("name some: --devices auto, cpu, cuda:0,1 or sim:8x40GiB")
+    Problem::new("there is no device to plan for")
+        .fix("name some: --devices auto, cpu, cuda:0,1 or sim:8x40GiB")
 }
 
 #[cfg(test)]

@@ -210,7 +210,12 @@ impl ModelShape {
     pub fn check(&self) -> Result<()> {
         let refuse = |what: String| Err(Problem::new(what).at(format!("the configuration of {}", self.name)));
         let d = &self.decoder;
-        for (value, what) in [(d.layers, "layers"), (d.hidden, "hidden size"), (d.heads, "attention heads"), (d.vocab, "vocabulary")] {
+        for (value, what) in [
+            (d.layers, "layers"),
+            (d.hidden, "hidden size"),
+            (d.heads, "attention heads"),
+            (d.vocab, "vocabulary"),
+        ] {
             if value == 0 {
                 return refuse(format!("the language model has no {what}"));
             }
@@ -254,9 +259,9 @@ impl ModelShape {
                 UnitKind::Projector,
                 projector.tensors(decoder.hidden),
                 Transient {
-                    per_tile_at_once: self
-                        .tokens_per_tile
-                        .saturating_mul(projector.input.saturating_mul(2).saturating_add(projector.middle.saturating_mul(3))),
+                    per_tile_at_once: self.tokens_per_tile.saturating_mul(
+                        projector.input.saturating_mul(2).saturating_add(projector.middle.saturating_mul(3)),
+                    ),
                     per_tile: self.tokens_per_tile.saturating_mul(decoder.hidden),
                     ..Transient::default()
                 },
@@ -285,21 +290,28 @@ impl ModelShape {
             Transient {
                 bytes: decoder.vocab.saturating_mul(4),
                 // Half precision and 32-bit copies, and the body's input and output that are held meanwhile.
-                bytes_per_logit_row: decoder.vocab.saturating_mul(6).saturating_add(decoder.hidden.saturating_mul(4)),
+                bytes_per_logit_row: decoder
+                    .vocab
+                    .saturating_mul(6)
+                    .saturating_add(decoder.hidden.saturating_mul(4)),
                 ..Transient::default()
             },
         );
         for (index, &unit) in layers.iter().enumerate() {
             units[unit].kv_bytes_per_token = decoder.kv_elements_per_token();
-            units[unit].kv_window = decoder.sliding.filter(|s| s.period > 1 && !(index as u64 + 1).is_multiple_of(s.period)).map(|s| s.window);
+            units[unit].kv_window = decoder
+                .sliding
+                .filter(|s| s.period > 1 && !(index as u64 + 1).is_multiple_of(s.period))
+                .map(|s| s.window);
         }
         if decoder.tied {
             units[head].tied_with = Some(embedding);
         }
-        let rotary = self.naming.rotary.iter().map(|name| Buffer {
-            name: name.clone(),
-            bytes: decoder.head_dim.div_ceil(2).saturating_mul(4),
-        });
+        let rotary = self
+            .naming
+            .rotary
+            .iter()
+            .map(|name| Buffer { name: name.clone(), bytes: decoder.head_dim.div_ceil(2).saturating_mul(4) });
         (units, rotary.collect())
     }
 }
@@ -313,7 +325,8 @@ impl VisionShape {
         if self.position_table > 0 {
             tensors.push(Tensor::matrix("position_embedding", self.position_table, self.hidden));
         }
-        let pixels = self.patch_size.saturating_mul(self.patch_size).saturating_mul(3).saturating_mul(self.frames);
+        let pixels =
+            self.patch_size.saturating_mul(self.patch_size).saturating_mul(3).saturating_mul(self.frames);
         tensors.push(Tensor::matrix("patch_embedding.weight", self.hidden, pixels));
         tensors.push(Tensor::vector("patch_embedding.bias", self.hidden));
         if self.extra > 0 {
@@ -358,9 +371,13 @@ impl VisionShape {
 
     /// Pixels (as 32-bit floats, hence twice two bytes) and the first hidden state.
     fn embedding_transient(&self) -> Transient {
-        let pixels = self.image_size.saturating_mul(self.image_size).saturating_mul(3).saturating_mul(self.frames);
+        let pixels =
+            self.image_size.saturating_mul(self.image_size).saturating_mul(3).saturating_mul(self.frames);
         let hidden = self.positions.saturating_mul(self.hidden);
-        Transient { per_tile_at_once: pixels.saturating_mul(2).saturating_add(hidden.saturating_mul(2)), ..Transient::default() }
+        Transient {
+            per_tile_at_once: pixels.saturating_mul(2).saturating_add(hidden.saturating_mul(2)),
+            ..Transient::default()
+        }
     }
 
     /// Residual, normed input, queries, keys and values, and the feed-forward part's middle; plus scores where the
@@ -368,7 +385,9 @@ impl VisionShape {
     fn block_transient(&self) -> Transient {
         let middle = if self.gated { self.ff.saturating_mul(2) } else { self.ff };
         Transient {
-            per_tile_at_once: self.positions.saturating_mul(middle.saturating_add(self.hidden.saturating_mul(5))),
+            per_tile_at_once: self
+                .positions
+                .saturating_mul(middle.saturating_add(self.hidden.saturating_mul(5))),
             vision_heads: self.heads,
             vision_positions: self.positions,
             ..Transient::default()
@@ -448,7 +467,11 @@ impl DecoderShape {
             } else {
                 tensors.push(Tensor::weight("self_attn.q_proj.weight", width, h));
             }
-            tensors.push(Tensor::weight("self_attn.kv_a_proj_with_mqa.weight", l.kv_rank.saturating_add(l.rope), h));
+            tensors.push(Tensor::weight(
+                "self_attn.kv_a_proj_with_mqa.weight",
+                l.kv_rank.saturating_add(l.rope),
+                h,
+            ));
             tensors.push(Tensor::vector("self_attn.kv_a_layernorm.weight", l.kv_rank));
             let spread = self.heads.saturating_mul(l.nope.saturating_add(l.value));
             tensors.push(Tensor::weight("self_attn.kv_b_proj.weight", spread, l.kv_rank));
@@ -457,7 +480,11 @@ impl DecoderShape {
         }
         match self.style {
             DecoderStyle::Internlm2 => {
-                tensors.push(Tensor::weight("attention.wqkv.weight", q.saturating_add(kv.saturating_mul(2)), h));
+                tensors.push(Tensor::weight(
+                    "attention.wqkv.weight",
+                    q.saturating_add(kv.saturating_mul(2)),
+                    h,
+                ));
                 tensors.push(Tensor::weight("attention.wo.weight", h, q));
                 return;
             }
@@ -489,15 +516,15 @@ impl DecoderShape {
     fn feed_forward_tensors(&self, sparse: bool, tensors: &mut Vec<Tensor>) {
         let h = self.hidden;
         let gated = |path: &str, ff: u64, repeat: u64| {
-            [("gate_proj", ff, h), ("up_proj", ff, h), ("down_proj", h, ff)].map(|(name, rows, columns)| Tensor {
-                repeat,
-                ..Tensor::weight(format!("{path}.{name}.weight"), rows, columns)
+            [("gate_proj", ff, h), ("up_proj", ff, h), ("down_proj", h, ff)].map(|(name, rows, columns)| {
+                Tensor { repeat, ..Tensor::weight(format!("{path}.{name}.weight"), rows, columns) }
             })
         };
         let Some(experts) = self.experts.filter(|_| sparse) else {
             match self.style {
                 DecoderStyle::Internlm2 => {
-                    for (name, rows, columns) in [("w1", self.ff, h), ("w3", self.ff, h), ("w2", h, self.ff)] {
+                    for (name, rows, columns) in [("w1", self.ff, h), ("w3", self.ff, h), ("w2", h, self.ff)]
+                    {
                         tensors.push(Tensor::weight(format!("feed_forward.{name}.weight"), rows, columns));
                     }
                 }
@@ -513,7 +540,11 @@ impl DecoderShape {
             let (e, ff) = (experts.count, experts.ff);
             tensors.push(Tensor::matrix("mlp.router.weight", e, h));
             tensors.push(Tensor::vector("mlp.router.bias", e));
-            tensors.push(Tensor::weight("mlp.experts.gate_up_proj", e.saturating_mul(h), ff.saturating_mul(2)));
+            tensors.push(Tensor::weight(
+                "mlp.experts.gate_up_proj",
+                e.saturating_mul(h),
+                ff.saturating_mul(2),
+            ));
             tensors.push(Tensor::matrix("mlp.experts.gate_up_proj_bias", e, ff.saturating_mul(2)));
             tensors.push(Tensor::weight("mlp.experts.down_proj", e.saturating_mul(ff), h));
             tensors.push(Tensor::matrix("mlp.experts.down_proj_bias", e, h));

@@ -4,7 +4,9 @@ use serde_json::Value;
 
 use super::assumptions::Dtype;
 use super::naming::Naming;
-use super::shape::{DecoderShape, DecoderStyle, ExpertsShape, ModelShape, ProjectorShape, SlidingShape, VisionShape};
+use super::shape::{
+    DecoderShape, DecoderStyle, ExpertsShape, ModelShape, ProjectorShape, SlidingShape, VisionShape,
+};
 use crate::{Problem, Result};
 
 impl ModelShape {
@@ -28,14 +30,16 @@ impl ModelShape {
                 .fix("plan it by name if the catalogue has it: shardscope plan --list"));
         }
         let decoder = decoder(config, text, github)?;
-        let vision_section = config.get("vision_config").filter(|section| section.is_object()).ok_or_else(|| {
-            Problem::new("this configuration has no vision_config").at("config.json")
-        })?;
+        let vision_section = config
+            .get("vision_config")
+            .filter(|section| section.is_object())
+            .ok_or_else(|| Problem::new("this configuration has no vision_config").at("config.json"))?;
         let vision = vision(config, vision_section, github)?;
         let ratio = config.get("downsample_ratio").and_then(Value::as_f64).unwrap_or(0.5).clamp(0.0, 1.0);
         let patches = (vision.positions.saturating_sub(u64::from(vision.class_token))) as f64;
         let shuffle = if ratio > 0.0 { (1.0 / (ratio * ratio)).round() as u64 } else { 1 };
-        let tokens_per_tile = number(config, "image_seq_length").unwrap_or((patches * ratio * ratio).round() as u64);
+        let tokens_per_tile =
+            number(config, "image_seq_length").unwrap_or((patches * ratio * ratio).round() as u64);
         let input = vision.hidden.saturating_mul(shuffle);
         let projector = ProjectorShape { norm: input, input, middle: decoder.hidden, extra: 0 };
         let naming = match (github, decoder.style) {
@@ -49,12 +53,19 @@ impl ModelShape {
             .and_then(|name| Dtype::parse(name).ok())
             .unwrap_or(Dtype::Bf16);
         let shape = ModelShape {
-            name: config.get("_name_or_path").and_then(Value::as_str).filter(|n| !n.is_empty()).unwrap_or("model").into(),
+            name: config
+                .get("_name_or_path")
+                .and_then(Value::as_str)
+                .filter(|n| !n.is_empty())
+                .unwrap_or("model")
+                .into(),
             vision: Some((vision, projector)),
             runnable: decoder.style != DecoderStyle::GptOss,
             decoder,
             tokens_per_tile,
-            max_tiles: number(config, "max_dynamic_patch").or_else(|| number(config, "max_patches")).unwrap_or(12),
+            max_tiles: number(config, "max_dynamic_patch")
+                .or_else(|| number(config, "max_patches"))
+                .unwrap_or(12),
             positions: number(text, "max_position_embeddings"),
             stored,
             naming,
@@ -134,7 +145,9 @@ fn decoder(config: &Value, text: &Value, github: bool) -> Result<DecoderShape> {
         Some(count) if count > 0 && (qwen3 || style == DecoderStyle::GptOss) => Some(ExpertsShape {
             count,
             active: number(text, "num_experts_per_tok").unwrap_or(1),
-            ff: number(text, "moe_intermediate_size").or_else(|| number(text, "intermediate_size")).unwrap_or(0),
+            ff: number(text, "moe_intermediate_size")
+                .or_else(|| number(text, "intermediate_size"))
+                .unwrap_or(0),
             shared_ff: 0,
             dense_layers: 0,
         }),
@@ -155,7 +168,11 @@ fn decoder(config: &Value, text: &Value, github: bool) -> Result<DecoderShape> {
         heads,
         kv_heads: number(text, "num_key_value_heads").unwrap_or(heads),
         head_dim,
-        ff: if experts.is_some() { number(text, "intermediate_size").unwrap_or(0) } else { need(text, "intermediate_size", whose)? },
+        ff: if experts.is_some() {
+            number(text, "intermediate_size").unwrap_or(0)
+        } else {
+            need(text, "intermediate_size", whose)?
+        },
         vocab: need(text, "vocab_size", whose)?,
         tied,
         qkv_bias: qwen2 || bias.unwrap_or(style == DecoderStyle::GptOss),

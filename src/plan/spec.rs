@@ -38,12 +38,14 @@ impl DeviceSpec {
             "" => return Err(refuse("the device SPEC is empty".into())),
             _ => {}
         }
-        let (kind, rest) = trimmed.split_once(':').ok_or_else(|| refuse(format!("{trimmed:?} names no device")))?;
+        let (kind, rest) =
+            trimmed.split_once(':').ok_or_else(|| refuse(format!("{trimmed:?} names no device")))?;
         match kind.to_ascii_lowercase().as_str() {
             "cuda" => {
                 let mut ordinals = Vec::new();
                 for part in rest.split(',') {
-                    let ordinal: usize = part.trim().parse().map_err(|_| refuse(format!("{part:?} is not a CUDA ordinal")))?;
+                    let ordinal: usize =
+                        part.trim().parse().map_err(|_| refuse(format!("{part:?} is not a CUDA ordinal")))?;
                     if ordinals.contains(&ordinal) {
                         return Err(refuse(format!("CUDA device {ordinal} is named twice")));
                     }
@@ -66,7 +68,9 @@ fn simulated(rest: &str, refuse: impl Fn(String) -> Problem) -> Result<Vec<Devic
     let mut devices: Vec<Device> = Vec::new();
     for part in sizes.split(',') {
         let part = part.trim();
-        let counted = part.split_once(['x', 'X', '×']).filter(|(n, _)| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
+        let counted = part
+            .split_once(['x', 'X', '×'])
+            .filter(|(n, _)| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
         let (count, what) = match counted {
             Some((count, what)) => {
                 (count.parse::<usize>().map_err(|_| refuse(format!("{count:?} is not a count")))?, what)
@@ -79,7 +83,8 @@ fn simulated(rest: &str, refuse: impl Fn(String) -> Problem) -> Result<Vec<Devic
         let card = cards::find(what);
         let capacity = match card {
             Some(card) => card.memory,
-            None => bytes::parse(what).map_err(|_| refuse(format!("{what:?} is neither a size nor a known card")))?,
+            None => bytes::parse(what)
+                .map_err(|_| refuse(format!("{what:?} is neither a size nor a known card")))?,
         };
         if capacity == 0 {
             return Err(refuse("a device of no memory holds nothing".into()));
@@ -95,7 +100,8 @@ fn simulated(rest: &str, refuse: impl Fn(String) -> Problem) -> Result<Vec<Devic
         }
     }
     for setting in sections.map(str::trim).filter(|s| !s.is_empty()) {
-        let (name, value) = setting.split_once('=').ok_or_else(|| refuse(format!("{setting:?} is not a setting")))?;
+        let (name, value) =
+            setting.split_once('=').ok_or_else(|| refuse(format!("{setting:?} is not a setting")))?;
         let size = bytes::parse(value).map_err(|_| refuse(format!("{value:?} is not a size")))?;
         for device in &mut devices {
             match name.trim() {
@@ -134,7 +140,9 @@ mod tests {
 
     #[test]
     fn reads_cards_and_settings() {
-        let DeviceSpec::Simulated(devices) = DeviceSpec::parse("sim:2xH100;overhead=600MiB;others=2GiB").unwrap() else {
+        let DeviceSpec::Simulated(devices) =
+            DeviceSpec::parse("sim:2xH100;overhead=600MiB;others=2GiB").unwrap()
+        else {
             panic!()
         };
         assert!(devices[1].bandwidth.unwrap() > 3_000_000_000_000);
@@ -144,7 +152,20 @@ mod tests {
 
     #[test]
     fn refuses_the_rest() {
-        for bad in ["", "sim:", "sim:0x40GiB", "sim:8x", "sim:9999999x1GiB", "cuda:x", "cuda:1,1", "tpu:0", "sim:0GiB", "gpu", "sim:8x40GiB;speed=1", "sim:-1GiB"] {
+        for bad in [
+            "",
+            "sim:",
+            "sim:0x40GiB",
+            "sim:8x",
+            "sim:9999999x1GiB",
+            "cuda:x",
+            "cuda:1,1",
+            "tpu:0",
+            "sim:0GiB",
+            "gpu",
+            "sim:8x40GiB;speed=1",
+            "sim:-1GiB",
+        ] {
             assert!(DeviceSpec::parse(bad).is_err(), "{bad}");
         }
     }

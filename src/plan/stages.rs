@@ -58,6 +58,13 @@ impl Share {
         self.held as f64 / self.usable.max(1) as f64
     }
 
+    /// The most bytes on a device of so many usable bytes that are strictly below this share.
+    fn strictly_below(self, usable: u64) -> u64 {
+        let limit =
+            (u128::from(self.held) * u128::from(usable)).saturating_sub(1) / u128::from(self.usable.max(1));
+        u64::try_from(limit).unwrap_or(u64::MAX)
+    }
+
     /// Whether it is more than another, exactly.
     pub fn exceeds(self, other: Share) -> bool {
         u128::from(self.held) * u128::from(other.usable) > u128::from(other.held) * u128::from(self.usable)
@@ -128,10 +135,19 @@ impl Chain {
         Some(staging)
     }
 
+    /// Whether any staging has a worst share strictly below this one. One step of the search: cheap.
+    pub fn can_beat(&self, share: Share) -> bool {
+        let Some(prepared) = Prepared::new(self) else { return false };
+        let (kinds, _) = self.kinds();
+        let limits: Vec<u64> = kinds.iter().map(|k| share.strictly_below(k.usable.max(1))).collect();
+        Search::new(&prepared, &kinds).feasible(&limits, self.max_stages, false).is_some()
+    }
+
     /// The same with the devices in a given order (devices may be left out of use, not exchanged).
     pub fn solve_in_order(&self, order: &[usize]) -> Option<Staging> {
         let prepared = Prepared::new(self)?;
-        let kinds: Vec<Kind> = order.iter().filter(|&&d| d < self.usable.len()).map(|&d| self.kind(vec![d])).collect();
+        let kinds: Vec<Kind> =
+            order.iter().filter(|&&d| d < self.usable.len()).map(|&d| self.kind(vec![d])).collect();
         let mut search = Search::new(&prepared, &kinds);
         search.ordered = true;
         let best = search.minimise(self.max_stages)?;
@@ -178,14 +194,18 @@ impl Chain {
             exact = false;
             let smallest = |g: &Vec<usize>| g.iter().map(|&d| self.usable[d]).min().unwrap_or(0);
             let at = (0..groups.len() - 1)
-                .min_by_key(|&i| (smallest(&groups[i]) - smallest(&groups[i + 1])).saturating_mul(groups[i].len() as u64))
+                .min_by_key(|&i| {
+                    (smallest(&groups[i]) - smallest(&groups[i + 1])).saturating_mul(groups[i].len() as u64)
+                })
                 .unwrap_or(0);
             let merged = groups.remove(at + 1);
             groups[at].extend(merged);
         }
         // Pinned devices alone may be too many; the last ones are then left to the order in which they are pinned.
         let mut kinds: Vec<Kind> = groups.into_iter().map(|g| self.kind(g)).collect();
-        while states(&kinds.iter().map(|k| k.devices.clone()).collect::<Vec<_>>(), single.len()) > STATE_LIMIT && !kinds.is_empty() {
+        while states(&kinds.iter().map(|k| k.devices.clone()).collect::<Vec<_>>(), single.len()) > STATE_LIMIT
+            && !kinds.is_empty()
+        {
             exact = false;
             kinds.pop();
         }
@@ -345,8 +365,10 @@ impl<'a> Search<'a> {
             return None;
         }
         let prepared = self.prepared;
-        let total = (0..prepared.sums.len()).map(|p| prepared.sums[p][prepared.items] + prepared.tail[p].0).max()?;
-        let room: u128 = self.kinds.iter().map(|k| u128::from(k.usable.max(1)) * k.devices.len() as u128).sum();
+        let total =
+            (0..prepared.sums.len()).map(|p| prepared.sums[p][prepared.items] + prepared.tail[p].0).max()?;
+        let room: u128 =
+            self.kinds.iter().map(|k| u128::from(k.usable.max(1)) * k.devices.len() as u128).sum();
         let mut low = (total as f64 / room as f64) * 0.999_999;
         let at = |share: f64| -> Vec<u64> { usable.iter().map(|&u| (share * u as f64) as u64).collect() };
         let mut best = None;
@@ -363,10 +385,7 @@ impl<'a> Search<'a> {
             }
         }
         let mut best = best?;
-        let below = |share: Share| -> Vec<u64> {
-            let limit = |u: u64| (u128::from(share.held) * u128::from(u)).saturating_sub(1) / u128::from(share.usable);
-            usable.iter().map(|&u| u64::try_from(limit(u)).unwrap_or(u64::MAX)).collect()
-        };
+        let below = |share: Share| -> Vec<u64> { usable.iter().map(|&u| share.strictly_below(u)).collect() };
         for _ in 0..400 {
             if best.worst.held == 0 {
                 break;
@@ -393,18 +412,19 @@ impl<'a> Search<'a> {
     /// the tail's host. Nothing where there is none.
     fn feasible(&mut self, limits: &[u64], max_stages: usize, tail_last: bool) -> Option<Found> {
         let (items, row) = (self.prepared.items, self.prepared.items + 1);
-        for kind in 0..self.kinds.len() {
+        for (kind, &limit) in limits.iter().enumerate().take(self.kinds.len()) {
             let span = kind * row..(kind + 1) * row;
-            self.prepared.reach(limits[kind], false, &mut self.reach[span.clone()], &mut self.queue);
+            self.prepared.reach(limit, false, &mut self.reach[span.clone()], &mut self.queue);
             self.block(kind, span.clone(), false);
             if self.kinds[kind].may_host {
-                self.prepared.reach(limits[kind], true, &mut self.reach_host[span.clone()], &mut self.queue);
+                self.prepared.reach(limit, true, &mut self.reach_host[span.clone()], &mut self.queue);
                 self.block(kind, span, true);
             } else {
                 self.reach_host[span].fill(UNREACHED);
             }
         }
-        let last = if self.ordered { self.walk_in_order(tail_last) } else { self.walk_sets(max_stages, tail_last) }?;
+        let last =
+            if self.ordered { self.walk_in_order(tail_last) } else { self.walk_sets(max_stages, tail_last) }?;
         Some(self.retrace(last, items))
     }
 
@@ -510,7 +530,8 @@ impl<'a> Search<'a> {
                 }
                 let skip = Step { reached: here.reached, kind: u8::MAX, hosted_before: hosted, hosts: false };
                 let offers = self.extend(kind, here.reached, hosted, tail_last).into_iter().flatten();
-                let steps = offers.map(|(reached, hosts)| Step { reached, kind: 0, hosted_before: hosted, hosts });
+                let steps =
+                    offers.map(|(reached, hosts)| Step { reached, kind: 0, hosted_before: hosted, hosts });
                 for step in std::iter::once(skip).chain(steps) {
                     let slot = &mut best[kind + 1][usize::from(hosted || step.hosts)];
                     if slot.reached == UNREACHED || slot.reached < step.reached {
@@ -542,7 +563,8 @@ impl<'a> Search<'a> {
         path.reverse();
         let mut worst = Share::NOTHING;
         for &(kind, first, end, hosts) in &path {
-            let share = Share { held: self.prepared.cost(first, end, hosts), usable: self.kinds[kind].usable.max(1) };
+            let share =
+                Share { held: self.prepared.cost(first, end, hosts), usable: self.kinds[kind].usable.max(1) };
             if share.exceeds(worst) {
                 worst = share;
             }
@@ -553,11 +575,18 @@ impl<'a> Search<'a> {
 
 impl Found {
     /// At the smallest share: the fewest stages, then a tail without an extra hop; then real devices for the kinds.
-    fn tidy(self, search: &mut Search<'_>, kinds: &[Kind], previous: Option<&[usize]>, prepared: &Prepared<'_>) -> Staging {
+    fn tidy(
+        self,
+        search: &mut Search<'_>,
+        kinds: &[Kind],
+        previous: Option<&[usize]>,
+        prepared: &Prepared<'_>,
+    ) -> Staging {
         let limits: Vec<u64> = kinds
             .iter()
             .map(|k| {
-                let limit = u128::from(self.worst.held) * u128::from(k.usable.max(1)) / u128::from(self.worst.usable);
+                let limit =
+                    u128::from(self.worst.held) * u128::from(k.usable.max(1)) / u128::from(self.worst.usable);
                 u64::try_from(limit).unwrap_or(u64::MAX)
             })
             .collect();
@@ -571,9 +600,13 @@ impl Found {
         // Stages that can keep their device choose first.
         if let Some(previous) = previous {
             for (slot, &(kind, first, end, _)) in found.path.iter().enumerate() {
-                let keeps = |device: usize| previous.get(first..end).map_or(0, |now| now.iter().filter(|&&d| d == device).count());
+                let keeps = |device: usize| {
+                    previous.get(first..end).map_or(0, |now| now.iter().filter(|&&d| d == device).count())
+                };
                 let free = kinds[kind].devices.iter().copied().filter(|d| !taken.contains(d));
-                if let Some(device) = free.max_by_key(|&d| (keeps(d), std::cmp::Reverse(d))).filter(|&d| keeps(d) > 0) {
+                if let Some(device) =
+                    free.max_by_key(|&d| (keeps(d), std::cmp::Reverse(d))).filter(|&d| keeps(d) > 0)
+                {
                     taken.push(device);
                     chosen[slot] = device;
                 }
@@ -590,8 +623,10 @@ impl Found {
         let mut worst = Share::NOTHING;
         let mut stages = Vec::with_capacity(found.path.len());
         for (&(_, first, end, hosts_tail), device) in found.path.iter().zip(chosen) {
-            let share =
-                Share { held: prepared.cost(first, end, hosts_tail), usable: prepared.chain.usable[device].max(1) };
+            let share = Share {
+                held: prepared.cost(first, end, hosts_tail),
+                usable: prepared.chain.usable[device].max(1),
+            };
             if share.exceeds(worst) {
                 worst = share;
             }
@@ -704,20 +739,24 @@ mod tests {
                 proptest::option::weighted(0.2, 0..items),
                 prop_oneof![3 => Just(usize::MAX), 1 => 1usize..4],
             )
-                .prop_map(|(stays, peaks, tail, usable, pins, (place, device, item), cut_before, max_stages)| Chain {
-                    stays,
-                    peaks,
-                    tail,
-                    tail_place: match place {
-                        0 => Tail::On(device),
-                        1 => Tail::With(item),
-                        _ => Tail::Any,
+                .prop_map(
+                    |(stays, peaks, tail, usable, pins, (place, device, item), cut_before, max_stages)| {
+                        Chain {
+                            stays,
+                            peaks,
+                            tail,
+                            tail_place: match place {
+                                0 => Tail::On(device),
+                                1 => Tail::With(item),
+                                _ => Tail::Any,
+                            },
+                            usable,
+                            pins,
+                            cut_before,
+                            max_stages,
+                        }
                     },
-                    usable,
-                    pins,
-                    cut_before,
-                    max_stages,
-                })
+                )
         })
     }
 

@@ -50,7 +50,7 @@ impl Workload {
 
 fn frontier(questions: &[QuestionCost]) -> Vec<QuestionCost> {
     let mut order: Vec<&QuestionCost> = questions.iter().collect();
-    order.sort_by(|a, b| (b.tiles, b.prompt_tokens).cmp(&(a.tiles, a.prompt_tokens)));
+    order.sort_by_key(|q| std::cmp::Reverse((q.tiles, q.prompt_tokens)));
     let mut front: Vec<QuestionCost> = Vec::new();
     for question in order {
         if front.last().is_none_or(|last| question.prompt_tokens > last.prompt_tokens) {
@@ -60,7 +60,8 @@ fn frontier(questions: &[QuestionCost]) -> Vec<QuestionCost> {
     while front.len() > FRONTIER_LIMIT {
         // Neighbours whose merging overstates the least.
         let price = |pair: &[QuestionCost]| {
-            u128::from(pair[0].tiles - pair[1].tiles) * u128::from(pair[1].prompt_tokens - pair[0].prompt_tokens)
+            u128::from(pair[0].tiles - pair[1].tiles)
+                * u128::from(pair[1].prompt_tokens - pair[0].prompt_tokens)
         };
         let at = (0..front.len() - 1).min_by_key(|&i| price(&front[i..i + 2])).unwrap_or(0);
         let merged = QuestionCost {
@@ -84,7 +85,8 @@ mod tests {
 
     #[test]
     fn keeps_only_questions_that_can_be_the_worst() {
-        let work = Workload::new(vec![q(0, 1, 300), q(1, 13, 3400), q(2, 13, 3500), q(3, 5, 9000), q(4, 5, 8000)]);
+        let work =
+            Workload::new(vec![q(0, 1, 300), q(1, 13, 3400), q(2, 13, 3500), q(3, 5, 9000), q(4, 5, 8000)]);
         let ids: Vec<&str> = work.frontier.iter().map(|q| q.id.as_str()).collect();
         assert_eq!(ids, ["2", "3"]);
         assert_eq!((work.most_tiles(), work.longest_prompt()), (13, 9000));
