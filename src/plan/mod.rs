@@ -17,6 +17,7 @@ pub mod cards;
 pub mod catalogue;
 pub mod cost;
 pub mod device;
+pub mod device_map;
 pub mod forecast;
 pub mod layout;
 pub mod mistralrs;
