@@ -3,7 +3,7 @@
 //! Source: huggingface/accelerate `src/accelerate/utils/modeling.py` (1.15.0), `get_balanced_memory`,
 //! `infer_auto_device_map` and what they call. It knows weights only; a device that it has closed is never opened again.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::device::{Device, DeviceKind};
 use super::layout::{Layout, Plan, Split};
@@ -519,19 +519,20 @@ fn in_memory(name: &str) -> String {
 
 /// Where accelerate would put the model of a case.
 pub fn plan(case: &Case, mode: Mode) -> Result<Plan> {
-    let layout = match mode {
-        Mode::Balanced => Layout::Accelerate,
-        Mode::LowZero => Layout::AccelerateBalancedLow0,
-        Mode::Sequential => Layout::AccelerateSequential,
-    };
+    plans(case, &[mode]).and_then(|mut made| made.pop().unwrap_or_else(|| Err(no_gpu("accelerate"))))
+}
+
+/// The same in several modes, preparing the model once.
+pub fn plans(case: &Case, modes: &[Mode]) -> Result<Vec<Result<Plan>>> {
     let gpus = gpus(&case.devices);
     if gpus.is_empty() {
-        return Err(no_gpu(layout.name()));
+        return Err(no_gpu("accelerate"));
     }
     let model = &case.model;
     let (root, mut paths) = tree_of(model);
     let native = model.shape.naming.projector == "multi_modal_projector";
     let root = if native { native_tree(root, &mut paths) } else { root };
+<<<<<<< HEAD
     let ties: Vec<Vec<String>> = model
         .units
         .iter()
@@ -539,16 +540,41 @@ pub fn plan(case: &Case, mode: Mode) -> Result<Plan> {
         .filter_map(|(unit, u)| {
             Some(vec![format!("{}.weight", paths[u.tied_with?]), format!("{}.weight", paths[unit])])
         })
+=======
+    let tied = model.units.iter().enumerate().filter_map(|(unit, u)| Some((u.tied_with?, unit)));
+    let ties: Vec<Vec<String>> = tied
+        .map(|(first, second)| [first, second].map(|unit| format!("{}.weight", paths[unit])).to_vec())
+>>>>>>> planner
         .collect();
     let tree = Tree::new(&root, &ties, &[TOWER, BLOCK]);
     let mut caps: Vec<(Place, u64)> =
         gpus.iter().enumerate().map(|(id, &g)| (Place::Gpu(id as u32), case.devices[g].free())).collect();
     caps.push((Place::Cpu, case.host_memory));
+<<<<<<< HEAD
     if mode != Mode::Sequential {
         caps = tree.budget(&caps, mode == Mode::LowZero, false)?;
     }
     let placement = tree.fill(&caps);
 
+=======
+    let one = |mode: &Mode| -> Result<Plan> {
+        let caps = match mode {
+            Mode::Sequential => caps.clone(),
+            _ => tree.budget(&caps, *mode == Mode::LowZero, false)?,
+        };
+        Ok(as_plan(case, *mode, &gpus, &paths, &tree.fill(&caps)))
+    };
+    Ok(modes.iter().map(one).collect())
+}
+
+fn as_plan(case: &Case, mode: Mode, gpus: &[usize], paths: &[String], placement: &Placement) -> Plan {
+    let model = &case.model;
+    let layout = match mode {
+        Mode::Balanced => Layout::Accelerate,
+        Mode::LowZero => Layout::AccelerateBalancedLow0,
+        Mode::Sequential => Layout::AccelerateSequential,
+    };
+>>>>>>> planner
     let mut devices = case.devices.clone();
     let mut host =
         |kind: DeviceKind, name: &str, capacity: u64| match devices.iter().position(|d| d.kind == kind) {
@@ -565,10 +591,22 @@ pub fn plan(case: &Case, mode: Mode) -> Result<Plan> {
     };
     let mut assignment = vec![gpus[0]; model.units.len()];
     let mut splits = Vec::new();
+    let entries: HashMap<&str, Place> =
+        placement.map.iter().map(|(path, place)| (path.as_str(), *place)).collect();
     for (unit, path) in paths.iter().enumerate() {
+<<<<<<< HEAD
         if let Some((_, place)) =
             placement.map.iter().find(|(entry, _)| within(path, entry) || entry.is_empty())
         {
+=======
+        // The entry of the unit, or of the nearest module around it.
+        let around = std::iter::successors(Some(path.as_str()), |p| match p.rsplit_once('.') {
+            Some((parent, _)) => Some(parent),
+            None if p.is_empty() => None,
+            None => Some(""),
+        });
+        if let Some(place) = around.into_iter().find_map(|p| entries.get(p)) {
+>>>>>>> planner
             assignment[unit] = device_of(*place);
             continue;
         }
@@ -588,7 +626,7 @@ pub fn plan(case: &Case, mode: Mode) -> Result<Plan> {
     }
     let mut plan = Plan::new(layout, devices, assignment);
     plan.splits = splits;
-    Ok(plan)
+    plan
 }
 
 /// transformers' own InternVL keeps tower, projector and decoder below `model` and the head beside it.

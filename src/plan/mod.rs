@@ -17,6 +17,8 @@ pub mod cards;
 pub mod catalogue;
 pub mod cost;
 pub mod device;
+pub mod device_map;
+pub mod forecast;
 pub mod layout;
 pub mod mistralrs;
 pub mod naming;
@@ -33,7 +35,9 @@ pub use assumptions::{Assumptions, AttentionKind, Dtype, Logits, Source, Sourced
 pub use calibration::Calibration;
 pub use cost::{CostTable, Holding};
 pub use device::{Device, DeviceKind};
+pub use forecast::{Forecast, Forecaster, Verdict};
 pub use layout::{Layout, Plan, Split};
+pub use planner::Case;
 pub use shape::ModelShape;
 pub use unit::{Model, Unit, UnitKind};
 pub use workload::{QuestionCost, Workload};

@@ -58,6 +58,13 @@ impl Share {
         self.held as f64 / self.usable.max(1) as f64
     }
 
+    /// The most bytes on a device of so many usable bytes that are strictly below this share.
+    fn strictly_below(self, usable: u64) -> u64 {
+        let limit =
+            (u128::from(self.held) * u128::from(usable)).saturating_sub(1) / u128::from(self.usable.max(1));
+        u64::try_from(limit).unwrap_or(u64::MAX)
+    }
+
     /// Whether it is more than another, exactly.
     pub fn exceeds(self, other: Share) -> bool {
         u128::from(self.held) * u128::from(other.usable) > u128::from(other.held) * u128::from(self.usable)
@@ -126,6 +133,14 @@ impl Chain {
             }
         }
         Some(staging)
+    }
+
+    /// Whether any staging has a worst share strictly below this one. One step of the search: cheap.
+    pub fn can_beat(&self, share: Share) -> bool {
+        let Some(prepared) = Prepared::new(self) else { return false };
+        let (kinds, _) = self.kinds();
+        let limits: Vec<u64> = kinds.iter().map(|k| share.strictly_below(k.usable.max(1))).collect();
+        Search::new(&prepared, &kinds).feasible(&limits, self.max_stages, false).is_some()
     }
 
     /// The same with the devices in a given order (devices may be left out of use, not exchanged).
@@ -370,12 +385,7 @@ impl<'a> Search<'a> {
             }
         }
         let mut best = best?;
-        let below = |share: Share| -> Vec<u64> {
-            let limit = |u: u64| {
-                (u128::from(share.held) * u128::from(u)).saturating_sub(1) / u128::from(share.usable)
-            };
-            usable.iter().map(|&u| u64::try_from(limit(u)).unwrap_or(u64::MAX)).collect()
-        };
+        let below = |share: Share| -> Vec<u64> { usable.iter().map(|&u| share.strictly_below(u)).collect() };
         for _ in 0..400 {
             if best.worst.held == 0 {
                 break;
@@ -402,12 +412,12 @@ impl<'a> Search<'a> {
     /// the tail's host. Nothing where there is none.
     fn feasible(&mut self, limits: &[u64], max_stages: usize, tail_last: bool) -> Option<Found> {
         let (items, row) = (self.prepared.items, self.prepared.items + 1);
-        for kind in 0..self.kinds.len() {
+        for (kind, &limit) in limits.iter().enumerate().take(self.kinds.len()) {
             let span = kind * row..(kind + 1) * row;
-            self.prepared.reach(limits[kind], false, &mut self.reach[span.clone()], &mut self.queue);
+            self.prepared.reach(limit, false, &mut self.reach[span.clone()], &mut self.queue);
             self.block(kind, span.clone(), false);
             if self.kinds[kind].may_host {
-                self.prepared.reach(limits[kind], true, &mut self.reach_host[span.clone()], &mut self.queue);
+                self.prepared.reach(limit, true, &mut self.reach_host[span.clone()], &mut self.queue);
                 self.block(kind, span, true);
             } else {
                 self.reach_host[span].fill(UNREACHED);

@@ -50,7 +50,7 @@ impl Workload {
 
 fn frontier(questions: &[QuestionCost]) -> Vec<QuestionCost> {
     let mut order: Vec<&QuestionCost> = questions.iter().collect();
-    order.sort_by(|a, b| (b.tiles, b.prompt_tokens).cmp(&(a.tiles, a.prompt_tokens)));
+    order.sort_by_key(|q| std::cmp::Reverse((q.tiles, q.prompt_tokens)));
     let mut front: Vec<QuestionCost> = Vec::new();
     for question in order {
         if front.last().is_none_or(|last| question.prompt_tokens > last.prompt_tokens) {
