@@ -532,31 +532,14 @@ pub fn plans(case: &Case, modes: &[Mode]) -> Result<Vec<Result<Plan>>> {
     let (root, mut paths) = tree_of(model);
     let native = model.shape.naming.projector == "multi_modal_projector";
     let root = if native { native_tree(root, &mut paths) } else { root };
-<<<<<<< HEAD
-    let ties: Vec<Vec<String>> = model
-        .units
-        .iter()
-        .enumerate()
-        .filter_map(|(unit, u)| {
-            Some(vec![format!("{}.weight", paths[u.tied_with?]), format!("{}.weight", paths[unit])])
-        })
-=======
     let tied = model.units.iter().enumerate().filter_map(|(unit, u)| Some((u.tied_with?, unit)));
     let ties: Vec<Vec<String>> = tied
         .map(|(first, second)| [first, second].map(|unit| format!("{}.weight", paths[unit])).to_vec())
->>>>>>> planner
         .collect();
     let tree = Tree::new(&root, &ties, &[TOWER, BLOCK]);
     let mut caps: Vec<(Place, u64)> =
         gpus.iter().enumerate().map(|(id, &g)| (Place::Gpu(id as u32), case.devices[g].free())).collect();
     caps.push((Place::Cpu, case.host_memory));
-<<<<<<< HEAD
-    if mode != Mode::Sequential {
-        caps = tree.budget(&caps, mode == Mode::LowZero, false)?;
-    }
-    let placement = tree.fill(&caps);
-
-=======
     let one = |mode: &Mode| -> Result<Plan> {
         let caps = match mode {
             Mode::Sequential => caps.clone(),
@@ -574,7 +557,6 @@ fn as_plan(case: &Case, mode: Mode, gpus: &[usize], paths: &[String], placement:
         Mode::LowZero => Layout::AccelerateBalancedLow0,
         Mode::Sequential => Layout::AccelerateSequential,
     };
->>>>>>> planner
     let mut devices = case.devices.clone();
     let mut host =
         |kind: DeviceKind, name: &str, capacity: u64| match devices.iter().position(|d| d.kind == kind) {
@@ -594,11 +576,6 @@ fn as_plan(case: &Case, mode: Mode, gpus: &[usize], paths: &[String], placement:
     let entries: HashMap<&str, Place> =
         placement.map.iter().map(|(path, place)| (path.as_str(), *place)).collect();
     for (unit, path) in paths.iter().enumerate() {
-<<<<<<< HEAD
-        if let Some((_, place)) =
-            placement.map.iter().find(|(entry, _)| within(path, entry) || entry.is_empty())
-        {
-=======
         // The entry of the unit, or of the nearest module around it.
         let around = std::iter::successors(Some(path.as_str()), |p| match p.rsplit_once('.') {
             Some((parent, _)) => Some(parent),
@@ -606,7 +583,6 @@ fn as_plan(case: &Case, mode: Mode, gpus: &[usize], paths: &[String], placement:
             None => Some(""),
         });
         if let Some(place) = around.into_iter().find_map(|p| entries.get(p)) {
->>>>>>> planner
             assignment[unit] = device_of(*place);
             continue;
         }
