@@ -70,6 +70,9 @@ pub fn run(args: &EvalArgs) -> Outcome {
     for problem in dataset.problems() {
         eprintln!("note: {problem}");
     }
+    if args.batch > 1 {
+        eprintln!("note: this version asks one question at a time, whatever --batch says");
+    }
     let folder = match &args.session {
         Some(folder) => folder.clone(),
         None => default_folder(&checkpoint.name(), dataset.name(), &jiff::Zoned::now()),
