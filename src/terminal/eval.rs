@@ -1,6 +1,6 @@
 //! `shardscope eval`: a run in the terminal, from a checkpoint and a dataset to a session and a score.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -94,7 +94,7 @@ pub fn run(args: &EvalArgs) -> Outcome {
         dataset: dataset.clone(),
         rows: left,
         settings,
-        rule: rule.clone(),
+        rule,
         session,
     };
     let start = Instant::now();
@@ -340,7 +340,7 @@ fn manifest(
 }
 
 fn open_session(
-    folder: &PathBuf,
+    folder: &Path,
     manifest: &Manifest,
     resume: bool,
 ) -> Result<(Session, Vec<crate::session::journal::Answer>)> {
