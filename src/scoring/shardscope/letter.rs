@@ -47,6 +47,8 @@ fn joined_behind(rest: &str) -> bool {
     match first {
         Some('\'' | '’' | '-' | '_') => second.is_some_and(joins),
         // "E\)" closes a formula, "E\theta" goes on.
+        // "C++", "C#", "A+"
+        Some('+' | '#') => true,
         Some('\\') => second.is_some_and(char::is_alphanumeric),
         // "e.g.", "U.S."
         Some('.') => second.is_some_and(|c| c.is_ascii_alphabetic()) && third == Some('.'),
@@ -77,7 +79,7 @@ pub(super) fn closes(behind: &str) -> bool {
 pub(super) static LOWER_WORD: LazyLock<Regex> = LazyLock::new(|| pattern(r"^[ \t]+([a-z][a-z'’]*)"));
 
 /// Words behind a letter that show it is no article.
-pub(super) const CONNECTORS: [&str; 48] = [
+const CONNECTORS: [&str; 48] = [
     "because",
     "since",
     "as",
@@ -155,7 +157,7 @@ pub(super) fn is_refuted(behind: &str) -> bool {
 
 static ANOTHER: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
-        r#"(?x)^[)\]}）】*_`"'.$]*\s*(?:/|,|、|，|&|\+|;|；|\bor\b|\band\b|\bOR\b|\bAND\b|或者?|和|与|及|以及)[\s*(\[（"'`$]*(?:[Oo]r\s+|[Aa]nd\s+|[Oo]ption\s+|选项)?[(\[]?([A-ZＡ-Ｚ])"#,
+        r#"(?x)^[)\]}）】*_`"'.$]*\s*(?:/|,|、|，|&|\+|;|；|\bor\b|\band\b|\bOR\b|\bAND\b|或者?|和|与|及|以及)[\s*(\[（"'`$]*(?:[Oo]r\s+|[Aa]nd\s+)?(?:maybe\s+|perhaps\s+|possibly\s+|even\s+)?(?:[Oo]ption\s+|选项)?[(\[]?([A-ZＡ-Ｚ])"#,
     )
 });
 static OWN_CLAUSE: LazyLock<Regex> = LazyLock::new(|| {

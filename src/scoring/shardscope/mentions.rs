@@ -35,17 +35,21 @@ impl Options {
         self.letters.iter().position(|&(c, _)| c == letter && c != '\0')
     }
 
-    /// The only option whose whole text is the whole of `tokens`.
+    /// The only option whose whole text is the whole of `tokens`; where there is none, also with numbers of the
+    /// same value, number words, and commands of formulas in another case.
     pub fn same_text(&self, tokens: &[Token]) -> Option<usize> {
-        let mut found = self.tokens.iter().enumerate().filter(|(_, option)| {
-            !option.is_empty()
-                && option.len() == tokens.len()
-                && option.iter().zip(tokens).all(|(option, token)| option.text == token.text)
-        });
-        match (found.next(), found.next()) {
-            (Some((place, _)), None) => Some(place),
-            _ => None,
-        }
+        let only = |same: fn(&Token, &Token) -> bool| {
+            let mut found = self.tokens.iter().enumerate().filter(|(_, option)| {
+                !option.is_empty()
+                    && option.len() == tokens.len()
+                    && option.iter().zip(tokens).all(|(option, token)| same(option, token))
+            });
+            match (found.next(), found.next()) {
+                (Some((place, _)), None) => Some(place),
+                _ => None,
+            }
+        };
+        only(|a, b| a.text == b.text).or_else(|| only(Token::same_value))
     }
 }
 

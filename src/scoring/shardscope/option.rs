@@ -5,9 +5,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::letter::{
-    CONNECTORS, LOWER_WORD, closes, is_article, is_cut_off, is_refuted, letter_at, names_another,
-};
+use super::letter::{LOWER_WORD, closes, is_article, is_cut_off, is_refuted, letter_at, names_another};
 use super::marked::marked_answer;
 use super::mentions::{Options, meant};
 use super::region::{answer_region, pattern, place, trim};
@@ -73,6 +71,7 @@ fn steps(region: &str, options: &Options) -> Choice {
     }
     if let Some(choice) = statement(region, options)
         .or_else(|| called_right(region, options))
+        .or_else(|| leading_alternatives(region, options))
         .or_else(|| last_words(region, options))
         .or_else(|| last_line(region, options))
     {
@@ -99,6 +98,7 @@ fn plainly(inner: &str, options: &Options) -> Choice {
             Some(Choice::Option { place: option, by: "option text", span: [0, inner.len()] })
         })
         .or_else(|| statement(inner, options))
+        .or_else(|| leading_alternatives(inner, options))
         .or_else(|| leading_letter(inner, options))
         .or_else(|| {
             let (option, span) = meant(inner, &tokens, options)?;
@@ -176,15 +176,39 @@ static SET_APART: LazyLock<Regex> = LazyLock::new(|| {
     )
 });
 
+/// A response that begins with several letters on equal terms: "B or C".
+fn leading_alternatives(text: &str, options: &Options) -> Option<Choice> {
+    let found = LEADING.captures(text)?.get(1)?;
+    let letter = letter_at(text, found.start(), options)?;
+    let several = names_another(text.get(letter.span[1]..)?, letter.option?, options);
+    several.then_some(Undecided("several letters"))
+}
+
+/// Words behind a leading letter that give a reason for it.
+const REASONS: [&str; 15] = [
+    "because",
+    "since",
+    "as",
+    "due",
+    "based",
+    "given",
+    "according",
+    "would",
+    "should",
+    "must",
+    "seems",
+    "looks",
+    "fits",
+    "matches",
+    "best",
+];
+
 /// A response that begins with a letter: "B. text", "B) text", "B because …".
 fn leading_letter(text: &str, options: &Options) -> Option<Choice> {
     let found = LEADING.captures(text)?.get(1)?;
     let letter = letter_at(text, found.start(), options)?;
     let place = letter.option?;
     let behind = &text[letter.span[1]..];
-    if names_another(behind, place, options) {
-        return Some(Undecided("several letters"));
-    }
     // A response that goes through the options begins with a letter too.
     let mut listed = LISTED.captures_iter(text).filter_map(|captures| {
         let letter = letter_at(text, captures.get(1)?.start(), options)?;
@@ -193,10 +217,16 @@ fn leading_letter(text: &str, options: &Options) -> Option<Choice> {
     if listed.any(|other| other != place) || is_refuted(behind) {
         return None;
     }
-    let set_apart = SET_APART.is_match(behind);
-    let connected = LOWER_WORD.captures(behind).and_then(|captures| captures.get(1)).is_some_and(|word| {
-        CONNECTORS.contains(&word.as_str()) && !(text[letter.span[0]..].starts_with('I'))
+    // "I, for one"
+    let is_pronoun = text[letter.span[0]..].starts_with('I');
+    let aside = behind.strip_prefix(',').is_some_and(|rest| {
+        !rest.trim_start().starts_with("not") && !rest.trim_start().starts_with("because")
     });
+    let set_apart = SET_APART.is_match(behind) && !(is_pronoun && aside);
+    let connected = LOWER_WORD
+        .captures(behind)
+        .and_then(|captures| captures.get(1))
+        .is_some_and(|word| REASONS.contains(&word.as_str()) && !is_pronoun);
     let own_text = || {
         let tokens = tokenize(behind);
         options.same_text(&tokens) == Some(place)

@@ -34,7 +34,8 @@ static CUE: LazyLock<Regex> = LazyLock::new(|| {
 static LETTER_CUE: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
         r"(?ix) \b(?: choos(?:e|ing) | chose | pick(?:ing)? | select(?:ing)? | go(?:ing)?\s+with | opt(?:ing)?\s+for
-            | say | guess | vote\s+for | conclude(?:\s+that)? | (?:final\s+)?answer | lean(?:ing)?\s+towards? | but\s+rather ) \b
+            | say | guess | vote\s+for | conclude(?:\s+that)? | (?:final\s+)?answer | lean(?:ing)?\s+towards? | but\s+rather | (?:most\s+)?(?:likely|probably) | maybe
+              | perhaps | definitely | certainly | think | believe | it(?:['’]?s|\s+is) ) \b
         | (?:正确|最佳|最终)? 答案 \s* (?:应该|应|就)? (?:是|为|选)? | (?:正确|最佳)的?选项 \s* (?:应该|应|就)? (?:是|为)?
         | (?:故|应|应该|因此|所以|我|只能|必须)? 选 (?:择)? (?:项)? (?:是|为)?",
     )
@@ -116,7 +117,7 @@ enum Stated {
 }
 
 static DENIED_BEFORE: LazyLock<Regex> =
-    LazyLock::new(|| pattern(r"(?i)(?:\bnot|n['’]t|\bnever|\bcannot|不|别|非)\s*(?:\w+\s+)?$"));
+    LazyLock::new(|| pattern(r"(?i)(?:\bnot|\bor|n['’]t|\bnever|\bcannot|不|别|非)\s*(?:\w+\s+)?$"));
 
 fn is_denied_before(text: &str, at: usize) -> bool {
     let mut from = at.saturating_sub(16);
@@ -217,7 +218,7 @@ static CALLED_RIGHT: LazyLock<Regex> = LazyLock::new(|| {
         r#"(?ix) ((?-i:[A-ZＡ-Ｚ])) [)\]}）】*_`"'.]* \s* (?:\([^)\n]{2,80}\)\s*)?
         (?: (?:is|seems|looks|appears|would\s+be|should\s+be|must\s+be) \s+
             (?:clearly|obviously|definitely|likely|probably|therefore|thus|indeed|also|the|to\s+be|only|most|single|\s)*
-            (?:correct|right|best|true|accurate|appropriate|suitable|likely|answer)\b
+            (?:correct|right|best|true|accurate|appropriate|suitable|likely|plausible|reasonable|fitting|answer)\b
           | \s*(?:选项|项)?\s*(?:才?是)?(?:正确|对的|最佳) )"#,
     )
 });
@@ -238,7 +239,7 @@ pub(super) fn called_right(text: &str, options: &Options) -> Option<Choice> {
 
 static LAST_WORDS: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
-        r#"(?x) (?: (?:^|[.!?。！？;；:：\n]) \s* (?:(?i:so|thus|therefore|hence|then|finally|ultimately|因此|所以|故|综上)\b?[,，:：]?\s*)?
+        r#"(?x) (?: (?:^|[.!?;:]\s+|[。！？；：\n]\s*) (?:(?i:so|thus|therefore|hence|then|finally|ultimately|因此|所以|故|综上)\b?[,，:：]?\s*)?
               (?:(?i:it(?:['’]s|\s+is|\s+must\s+be|\s+should\s+be|\s+would\s+be)|this\s+is)\s+)?
             | \b(?i:is|be|option|choice|letter|select|choose|pick)\s+ )
         [\s*_`"'“(\[（【{<$\\]* ([A-ZＡ-Ｚ]) [)\]}）】*_`"'”.。!>$\s]* $"#,
