@@ -22,7 +22,7 @@ pub(super) enum Choice {
 use Choice::Undecided;
 
 /// Reads the option that a response chooses; the span is in bytes of the response.
-pub(super) fn read_option(response: &str, options: &Options) -> Choice {
+pub(super) fn read_option(response: &str, options: &Options<'_>) -> Choice {
     let region = answer_region(response);
     if region.is_empty() {
         let why = if trim(response).is_empty() { "empty" } else { "thinking without an answer" };
@@ -45,7 +45,7 @@ static NEXT_QUESTION: LazyLock<Regex> =
     LazyLock::new(|| pattern(r"(?m)^\s*(?:#+\s*)?(?:Question|Human|User|USER|Q)\s*[:：]"));
 
 /// What stands before the next question decides if it can.
-fn in_region(region: &str, options: &Options) -> Choice {
+fn in_region(region: &str, options: &Options<'_>) -> Choice {
     if let Some(next) = NEXT_QUESTION.find(region)
         && let answered @ Choice::Option { .. } = steps(trim(&region[..next.start()]), options)
     {
@@ -55,7 +55,7 @@ fn in_region(region: &str, options: &Options) -> Choice {
 }
 
 /// The steps in order. The first that finds the response choosing something decides, even that it is undecided.
-fn steps(region: &str, options: &Options) -> Choice {
+fn steps(region: &str, options: &Options<'_>) -> Choice {
     if let Some(choice) = whole_letter(region, options) {
         return choice;
     }
@@ -65,7 +65,8 @@ fn steps(region: &str, options: &Options) -> Choice {
         let offset = place(region, inner)[0];
         return Choice::Option { place: option, by, span: [from + offset, to + offset] };
     }
-    let tokens = tokenize(region);
+    // Markup aside, a response that is an option's text is about as long.
+    let tokens = if region.len() <= options.longest() { tokenize(region) } else { Vec::new() };
     if let Some(option) = options.same_text(&tokens) {
         return Choice::Option { place: option, by: "option text", span: [0, region.len()] };
     }
@@ -83,6 +84,7 @@ fn steps(region: &str, options: &Options) -> Choice {
     if let Some(choice) = leading_letter(region, options).or_else(|| only_named(region, options)) {
         return choice;
     }
+    let tokens = if tokens.is_empty() { tokenize(region) } else { tokens };
     match meant(region, &tokens, options) {
         Some((option, span)) => Choice::Option { place: option, by: "text of one option", span },
         None => Undecided("no single option"),
@@ -90,7 +92,7 @@ fn steps(region: &str, options: &Options) -> Choice {
 }
 
 /// Reads what stands within a mark of an answer: a letter alone, a letter with its text, or the text.
-fn plainly(inner: &str, options: &Options) -> Choice {
+fn plainly(inner: &str, options: &Options<'_>) -> Choice {
     let tokens = tokenize(inner);
     whole_letter(inner, options)
         .or_else(|| {
@@ -116,7 +118,7 @@ static REFUSAL: LazyLock<Regex> = LazyLock::new(|| {
 });
 
 /// A response that is one letter in any dress: `(B)`, `**b**`, `Ｂ`, or the same capital again and again.
-fn whole_letter(text: &str, options: &Options) -> Option<Choice> {
+fn whole_letter(text: &str, options: &Options<'_>) -> Option<Choice> {
     let mut letters = None;
     let mut count = 0;
     for (at, c) in text.char_indices() {
@@ -142,7 +144,7 @@ fn whole_letter(text: &str, options: &Options) -> Option<Choice> {
 }
 
 /// A last line that begins with a letter and its text, where the line before it does not: then it is no list.
-fn last_line(text: &str, options: &Options) -> Option<Choice> {
+fn last_line(text: &str, options: &Options<'_>) -> Option<Choice> {
     let (before, line) = text.trim_end().rsplit_once('\n')?;
     let begins = |line: &str| {
         let found = LEADING.captures(line)?.get(1)?;
@@ -177,7 +179,7 @@ static SET_APART: LazyLock<Regex> = LazyLock::new(|| {
 });
 
 /// A response that begins with several letters on equal terms: "B or C".
-fn leading_alternatives(text: &str, options: &Options) -> Option<Choice> {
+fn leading_alternatives(text: &str, options: &Options<'_>) -> Option<Choice> {
     let found = LEADING.captures(text)?.get(1)?;
     let letter = letter_at(text, found.start(), options)?;
     let several = names_another(text.get(letter.span[1]..)?, letter.option?, options);
@@ -204,7 +206,7 @@ const REASONS: [&str; 15] = [
 ];
 
 /// A response that begins with a letter: "B. text", "B) text", "B because …".
-fn leading_letter(text: &str, options: &Options) -> Option<Choice> {
+fn leading_letter(text: &str, options: &Options<'_>) -> Option<Choice> {
     let found = LEADING.captures(text)?.get(1)?;
     let letter = letter_at(text, found.start(), options)?;
     let place = letter.option?;
@@ -246,7 +248,7 @@ static NAMED: LazyLock<Regex> = LazyLock::new(|| {
 });
 
 /// The only letter that is named as an option ("option B", "(B)", "**B**") and not refuted.
-fn only_named(text: &str, options: &Options) -> Option<Choice> {
+fn only_named(text: &str, options: &Options<'_>) -> Option<Choice> {
     let mut named = NAMED.captures_iter(text).filter_map(|captures| {
         let letter = letter_at(text, captures.get(1)?.start(), options)?;
         let lower_option =

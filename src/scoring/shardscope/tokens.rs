@@ -124,6 +124,9 @@ fn token_text(piece: &str, before: Option<char>, after: Option<char>) -> Piece {
     if piece.chars().any(|c| digit(c).is_some()) && !first.is_alphabetic() {
         return Piece::Token(plain_number(piece));
     }
+    if first.is_ascii_alphabetic() && piece.is_ascii() {
+        return Piece::Token(piece.to_ascii_lowercase());
+    }
     if first.is_alphanumeric() {
         let folded: String = piece.chars().map(fold).collect();
         return Piece::Token(folded.to_lowercase());
@@ -210,6 +213,9 @@ fn word(rest: &str) -> usize {
 }
 
 fn plain_number(piece: &str) -> String {
+    if piece.bytes().all(|b| b.is_ascii_digit()) {
+        return piece.to_owned();
+    }
     let mut out = String::with_capacity(piece.len() + 1);
     for c in piece.chars() {
         match digit(c) {
