@@ -11,7 +11,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::progress::Progress;
-use super::{duration, print_json, print_line, size, summary};
+use super::{count, duration, print_json, print_line, size, summary};
 use crate::checkpoint::{Checkpoint, Folder};
 use crate::cli::{Ending, EvalArgs, Failure, Outcome};
 use crate::dataset::Dataset;
@@ -57,9 +57,9 @@ pub fn run(args: &EvalArgs) -> Outcome {
     let manifest = manifest(args, &checkpoint, &language, &dataset, &rows, &device_name)?;
 
     eprintln!(
-        "{} ({:.2} B parameters, {}, template {}) on {}: {} of {} questions, rule {}",
+        "{} ({} parameters, {}, template {}) on {}: {} of {} questions, rule {}",
         checkpoint.name(),
-        checkpoint.parameters() as f64 / 1e9,
+        count(checkpoint.parameters()),
         size(checkpoint.bytes()),
         language.template.name(),
         dataset.name(),
