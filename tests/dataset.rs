@@ -485,3 +485,49 @@ fn a_file_that_is_not_the_published_one_is_told() {
     assert_eq!(found.iter().map(|found| found.name.as_str()).collect::<Vec<_>>(), ["BLINK", "MMStar"]);
     assert!(found[0].entry.is_some() && found[0].bytes == 27);
 }
+
+/// A parquet file among the fuzzer's seeds, which pyarrow wrote.
+fn seed(name: &str) -> Dataset {
+    Dataset::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/parquet").join(name)).unwrap()
+}
+
+#[test]
+fn parquet_lists_are_options_answers_and_images() {
+    let dataset = seed("lists");
+    let first = dataset.question(dataset.find("1").unwrap()).unwrap();
+    assert_eq!(first.options, [('A', "a".into()), ('B', "b".into())]);
+    assert_eq!(
+        (first.kind, first.id.as_deref(), first.images.len()),
+        (QuestionKind::Option, Some("validation_Art_1"), 2)
+    );
+    let second = dataset.question(1).unwrap();
+    assert_eq!(
+        (second.kind, second.gold, second.images.len()),
+        (QuestionKind::Short, vec!["z".to_owned()], 0)
+    );
+    assert!(
+        dataset
+            .question(2)
+            .unwrap_err()
+            .to_string()
+            .ends_with("row 3, column question: the question is empty")
+    );
+    assert_eq!(
+        dataset.image_bytes(&first.images[1]).unwrap(),
+        dataset.image_bytes(&first.images[0]).unwrap()
+    );
+}
+
+#[test]
+fn absent_cells_of_parquet_are_absent_and_a_bad_list_is_named() {
+    let dataset = seed("mmmu");
+    assert!(dataset.profile().mmmu && dataset.profile().max_tiles == 12);
+    let first = dataset.question(0).unwrap();
+    assert_eq!((first.images.len(), first.super_category.as_deref()), (1, Some("Art & Design")));
+    assert_eq!(dimensions(&dataset.image_bytes(&first.images[0]).unwrap(), "image").unwrap(), (10, 2));
+    // The second image of this row is a name without bytes, and there is no such file.
+    let second = dataset.question(1).unwrap();
+    assert_eq!((second.images.len(), second.gold), (2, vec!["x".to_owned(), "y".to_owned()]));
+    assert!(dataset.image_bytes(&second.images[1]).unwrap_err().what.contains("no image file 'b.png'"));
+    assert!(dataset.question(2).unwrap_err().to_string().contains("row 3, column options"));
+}

@@ -10,7 +10,6 @@ mod found;
 pub mod jsonl;
 pub mod literal;
 mod mmmu;
-mod pages;
 mod parquet;
 pub mod prompt;
 pub mod question;
