@@ -198,7 +198,7 @@ impl<'a> Tree<'a> {
             Problem::new("accelerate itself fails here: KeyError: 0")
                 .fix("balanced_low_0 reads GPUs by number and breaks where ids have gaps; use another layout")
         };
-        for &id in ids.iter().take(ids.len() - 1) {
+        for &id in ids.iter().take(ids.len().saturating_sub(1)) {
             let wanted =
                 if low_zero && id == 0 { i128::from(cap_of(&caps, 0).ok_or_else(crash)?) } else { per };
             for (place, cap) in &mut caps {

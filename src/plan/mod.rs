@@ -28,6 +28,7 @@ pub mod naming;
 pub mod needs;
 pub mod planner;
 pub mod presets;
+pub mod replicas;
 pub mod report;
 pub mod shape;
 pub mod shape_config;

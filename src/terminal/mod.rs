@@ -1,1 +1,4 @@
 //! A run without a window: progress, score, summary.
+
+pub mod plan;
+pub mod plan_text;
