@@ -3,6 +3,8 @@
 pub mod bench;
 pub mod eval;
 pub mod inspect;
+pub mod plan;
+mod plan_text;
 pub mod progress;
 pub mod scoring;
 pub mod sessions;
