@@ -63,7 +63,7 @@ fn summary_json(session: &Summary) -> Value {
         "dataset": manifest.map(|m| &m.dataset.name),
         "started": manifest.map(|m| &m.started),
         "layout": manifest.map(|m| &m.layout.name),
-        "answered": session.tally.total(),
+        "answered": session.tally.questions(),
         "accuracy": session.tally.accuracy(),
     })
 }

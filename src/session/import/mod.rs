@@ -30,6 +30,8 @@ pub struct Names {
     pub checkpoint: Option<String>,
     /// The dataset; guessed likewise.
     pub dataset: Option<String>,
+    /// Where the dataset lies, for its pictures.
+    pub dataset_path: Option<String>,
 }
 
 /// Answers of one file.
@@ -127,6 +129,7 @@ pub fn import(
     };
     let dataset = DatasetRecord {
         name: names.dataset.clone().unwrap_or(guessed.1),
+        path: names.dataset_path.clone().unwrap_or_default(),
         questions: answers.all.len(),
         selection: Selection::of(answers.all.iter().map(|answer| answer.index.as_str())),
         ..Default::default()
