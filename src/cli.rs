@@ -47,7 +47,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Evaluate a checkpoint on a dataset in the terminal.
-    Eval(EvalArgs),
+    Eval(Box<EvalArgs>),
     /// Show what a checkpoint holds, from its headers alone.
     Inspect(InspectArgs),
     /// Measure how fast a checkpoint runs on this machine.

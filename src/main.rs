@@ -1,5 +1,7 @@
 //! `shardscope`: the command line and, with a display, the window.
 
+#![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+
 use std::process::ExitCode;
 
 use clap::Parser;

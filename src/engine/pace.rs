@@ -62,7 +62,7 @@ impl Survey {
     pub fn work(&self, place: usize) -> Option<Work> {
         let packed = self.work.get(place)?.load(Ordering::Relaxed);
         (packed != u64::MAX)
-            .then(|| Work { tiles: (packed >> 32) as f64, text: (packed & 0xffff_ffff) as f64 })
+            .then_some(Work { tiles: (packed >> 32) as f64, text: (packed & 0xffff_ffff) as f64 })
     }
 }
 

@@ -15,6 +15,7 @@ pub mod bytes;
 pub mod calibration;
 pub mod cards;
 pub mod catalogue;
+pub mod checks;
 pub mod cost;
 pub mod device;
 pub mod device_map;

@@ -1,6 +1,6 @@
 //! `shardscope eval`: a run in the terminal, from a checkpoint and a dataset to a session and a score.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -11,7 +11,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::progress::Progress;
-use super::{duration, print_json, print_line, size, summary};
+use super::{count, duration, print_json, print_line, size, summary};
 use crate::checkpoint::{Checkpoint, Folder};
 use crate::cli::{Ending, EvalArgs, Failure, Outcome};
 use crate::dataset::Dataset;
@@ -57,9 +57,9 @@ pub fn run(args: &EvalArgs) -> Outcome {
     let manifest = manifest(args, &checkpoint, &language, &dataset, &rows, &device_name)?;
 
     eprintln!(
-        "{} ({:.2} B parameters, {}, template {}) on {}: {} of {} questions, rule {}",
+        "{} ({} parameters, {}, template {}) on {}: {} of {} questions, rule {}",
         checkpoint.name(),
-        checkpoint.parameters() as f64 / 1e9,
+        count(checkpoint.parameters()),
         size(checkpoint.bytes()),
         language.template.name(),
         dataset.name(),
@@ -69,6 +69,9 @@ pub fn run(args: &EvalArgs) -> Outcome {
     );
     for problem in dataset.problems() {
         eprintln!("note: {problem}");
+    }
+    if args.batch > 1 {
+        eprintln!("note: this version asks one question at a time, whatever --batch says");
     }
     let folder = match &args.session {
         Some(folder) => folder.clone(),
@@ -91,7 +94,7 @@ pub fn run(args: &EvalArgs) -> Outcome {
         dataset: dataset.clone(),
         rows: left,
         settings,
-        rule: rule.clone(),
+        rule,
         session,
     };
     let start = Instant::now();
@@ -337,7 +340,7 @@ fn manifest(
 }
 
 fn open_session(
-    folder: &PathBuf,
+    folder: &Path,
     manifest: &Manifest,
     resume: bool,
 ) -> Result<(Session, Vec<crate::session::journal::Answer>)> {

@@ -43,6 +43,16 @@ pub fn size(bytes: u64) -> String {
     }
 }
 
+/// A large number as people read it: `3.8 M`, `76.3 B`.
+pub fn count(number: u64) -> String {
+    match number {
+        0..10_000 => number.to_string(),
+        10_000..1_000_000 => format!("{:.0} k", number as f64 / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.1} M", number as f64 / 1e6),
+        _ => format!("{:.1} B", number as f64 / 1e9),
+    }
+}
+
 /// Seconds as people read them.
 pub fn duration(seconds: f64) -> String {
     let whole = seconds.max(0.0).round() as u64;

@@ -1,5 +1,6 @@
 //! Where the texts of the options stand in a response, and which of them it means.
 
+use std::cell::OnceCell;
 use std::sync::LazyLock;
 
 use regex::Regex;
@@ -8,15 +9,15 @@ use super::region::pattern;
 use super::tokens::{Token, same_word, tokenize};
 
 /// The options of a question, prepared for one row.
-pub(super) struct Options {
+pub(super) struct Options<'a> {
     /// Letter, as a capital where it is one, and its key as the row has it.
-    pub letters: Vec<(char, String)>,
-    /// The options' texts as tokens.
-    pub tokens: Vec<Vec<Token>>,
+    pub letters: Vec<(char, &'a str)>,
+    choices: &'a [(String, String)],
+    tokens: OnceCell<Vec<Vec<Token>>>,
 }
 
-impl Options {
-    pub fn new(choices: &[(String, String)]) -> Self {
+impl<'a> Options<'a> {
+    pub fn new(choices: &'a [(String, String)]) -> Self {
         let letter = |key: &str| {
             let mut chars = key.chars().map(super::tokens::fold);
             match (chars.next(), chars.next()) {
@@ -24,10 +25,18 @@ impl Options {
                 _ => '\0',
             }
         };
-        Self {
-            letters: choices.iter().map(|(key, _)| (letter(key), key.clone())).collect(),
-            tokens: choices.iter().map(|(_, text)| tokenize(text)).collect(),
-        }
+        let letters = choices.iter().map(|(key, _)| (letter(key), key.as_str())).collect();
+        Self { letters, choices, tokens: OnceCell::new() }
+    }
+
+    /// The options' texts as tokens; split when first asked for, since most responses are a letter.
+    pub fn tokens(&self) -> &[Vec<Token>] {
+        self.tokens.get_or_init(|| self.choices.iter().map(|(_, text)| tokenize(text)).collect())
+    }
+
+    /// How many bytes a response may have that is nothing but an option's text, however dressed.
+    pub fn longest(&self) -> usize {
+        self.choices.iter().map(|(_, text)| text.len()).max().map_or(0, |length| 2 * length + 64)
     }
 
     /// The place of the option with this letter.
@@ -35,17 +44,21 @@ impl Options {
         self.letters.iter().position(|&(c, _)| c == letter && c != '\0')
     }
 
-    /// The only option whose whole text is the whole of `tokens`.
+    /// The only option whose whole text is the whole of `tokens`; where there is none, also with numbers of the
+    /// same value, number words, and commands of formulas in another case.
     pub fn same_text(&self, tokens: &[Token]) -> Option<usize> {
-        let mut found = self.tokens.iter().enumerate().filter(|(_, option)| {
-            !option.is_empty()
-                && option.len() == tokens.len()
-                && option.iter().zip(tokens).all(|(option, token)| option.text == token.text)
-        });
-        match (found.next(), found.next()) {
-            (Some((place, _)), None) => Some(place),
-            _ => None,
-        }
+        let only = |same: fn(&Token, &Token) -> bool| {
+            let mut found = self.tokens().iter().enumerate().filter(|(_, option)| {
+                !option.is_empty()
+                    && option.len() == tokens.len()
+                    && option.iter().zip(tokens).all(|(option, token)| same(option, token))
+            });
+            match (found.next(), found.next()) {
+                (Some((place, _)), None) => Some(place),
+                _ => None,
+            }
+        };
+        only(|a, b| a.text == b.text).or_else(|| only(Token::same_value))
     }
 }
 
@@ -59,9 +72,9 @@ pub(super) struct Mention {
 }
 
 /// Every mention of every option in order, without those that lie within a longer one.
-pub(super) fn mentions(tokens: &[Token], options: &Options) -> Vec<Mention> {
+pub(super) fn mentions(tokens: &[Token], options: &Options<'_>) -> Vec<Mention> {
     let mut found = Vec::new();
-    for (place, option) in options.tokens.iter().enumerate() {
+    for (place, option) in options.tokens().iter().enumerate() {
         if option.is_empty() || option.len() > tokens.len() {
             continue;
         }
@@ -158,7 +171,7 @@ static CONCLUSION: LazyLock<Regex> = LazyLock::new(|| {
 /// The option that a text means by its words: the only one that it mentions and does not deny; else the only one of
 /// which its last or first sentence says that it is the one; else the only one behind its conclusion. Gives the
 /// option's place and the bytes of the mention.
-pub(super) fn meant(text: &str, tokens: &[Token], options: &Options) -> Option<(usize, [usize; 2])> {
+pub(super) fn meant(text: &str, tokens: &[Token], options: &Options<'_>) -> Option<(usize, [usize; 2])> {
     let found = affirmed(tokens, options);
     let first = found.first()?;
     let starts = |mention: &Mention| tokens.get(mention.tokens[0]).map_or(0, |token| token.span[0]);
@@ -191,7 +204,7 @@ static SENTENCE: LazyLock<Regex> = LazyLock::new(|| pattern(r"[.!?]\s+|\n+|[ã€‚ï
 
 /// Mentions that nothing denies. A denial of one option of a list ("neither A nor B", "A, B and C are not") is a
 /// denial of its neighbours in the list.
-fn affirmed(tokens: &[Token], options: &Options) -> Vec<Mention> {
+fn affirmed(tokens: &[Token], options: &Options<'_>) -> Vec<Mention> {
     let found = mentions(tokens, options);
     let mut denied: Vec<bool> = found.iter().map(|mention| is_denied(tokens, mention)).collect();
     let joined: Vec<bool> = found
@@ -287,7 +300,10 @@ fn is_predicate(tokens: &[Token], options: &Options, mention: &Mention) -> bool 
 const SHORT: usize = 15;
 
 fn is_plain_number(options: &Options, option: usize) -> bool {
-    options.tokens.get(option).is_some_and(|tokens| tokens.len() == 1 && tokens.iter().all(Token::is_number))
+    options
+        .tokens()
+        .get(option)
+        .is_some_and(|tokens| tokens.len() == 1 && tokens.iter().all(Token::is_number))
 }
 
 fn leads(tokens: &[Token], options: &Options, mention: &Mention) -> bool {
@@ -296,5 +312,5 @@ fn leads(tokens: &[Token], options: &Options, mention: &Mention) -> bool {
     mention.tokens == [0, 0]
         && tokens.first().is_some_and(decides)
         && tokens.get(1).is_none_or(|next| next.begins_clause)
-        && options.tokens.get(mention.option).is_some_and(|option| option.len() == 1)
+        && options.tokens().get(mention.option).is_some_and(|option| option.len() == 1)
 }

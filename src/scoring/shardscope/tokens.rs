@@ -1,6 +1,7 @@
 //! Texts as sequences of comparable tokens: words, numbers and symbols, without markup and sentence marks.
 
 use super::super::python::digit;
+use super::super::vqa::number_word;
 
 /// A word, a number, a symbol or one ideograph.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +18,15 @@ impl Token {
     /// Whether the token is a number.
     pub fn is_number(&self) -> bool {
         self.text.trim_start_matches('-').starts_with(|c: char| c.is_ascii_digit())
+    }
+
+    /// Whether two tokens have the same value: "0.5" and "0.50", "3" and "three", `\pi` and `\PI`.
+    pub fn same_value(&self, other: &Self) -> bool {
+        let value = |token: &Self| number_word(&token.text).unwrap_or(&token.text).parse::<f64>().ok();
+        match (value(self), value(other)) {
+            (Some(a), Some(b)) => a == b,
+            _ => self.text.eq_ignore_ascii_case(&other.text),
+        }
     }
 }
 
@@ -64,6 +74,15 @@ pub(super) fn tokenize(text: &str) -> Vec<Token> {
                 c.len_utf8() + number(&rest[c.len_utf8()..])
             }
             c if is_ideograph(c) => c.len_utf8(),
+            // The angles of "<image 3>".
+            '<' if rest.starts_with("<image ") => {
+                rest = &rest[1..];
+                continue;
+            }
+            '>' if ends_image(&tokens) => {
+                rest = &rest[1..];
+                continue;
+            }
             c if c.is_alphabetic() => word(rest),
             c => c.len_utf8(),
         };
@@ -80,6 +99,10 @@ pub(super) fn tokenize(text: &str) -> Vec<Token> {
         rest = &rest[length..];
     }
     tokens
+}
+
+fn ends_image(tokens: &[Token]) -> bool {
+    matches!(tokens, [.., image, number] if image.text == "image" && number.is_number())
 }
 
 enum Piece {
@@ -100,6 +123,9 @@ fn token_text(piece: &str, before: Option<char>, after: Option<char>) -> Piece {
     }
     if piece.chars().any(|c| digit(c).is_some()) && !first.is_alphabetic() {
         return Piece::Token(plain_number(piece));
+    }
+    if first.is_ascii_alphabetic() && piece.is_ascii() {
+        return Piece::Token(piece.to_ascii_lowercase());
     }
     if first.is_alphanumeric() {
         let folded: String = piece.chars().map(fold).collect();
@@ -187,6 +213,9 @@ fn word(rest: &str) -> usize {
 }
 
 fn plain_number(piece: &str) -> String {
+    if piece.bytes().all(|b| b.is_ascii_digit()) {
+        return piece.to_owned();
+    }
     let mut out = String::with_capacity(piece.len() + 1);
     for c in piece.chars() {
         match digit(c) {
