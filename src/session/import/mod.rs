@@ -231,6 +231,12 @@ fn without_python_words(bytes: &[u8]) -> Vec<u8> {
     plain
 }
 
+/// The names of model and dataset that a file's own name and folders suggest.
+pub fn guess_names(file: &Path) -> (String, String) {
+    let lines = file.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("jsonl"));
+    guess(file, if lines { "lmms-eval" } else { "VLMEvalKit" })
+}
+
 /// Model and dataset, from `<model>/<run>/<model>_<dataset>.xlsx` or `<model>/<date>_samples_<task>.jsonl`.
 fn guess(file: &Path, origin: &str) -> (String, String) {
     let text = |part: &std::ffi::OsStr| part.to_string_lossy().into_owned();
