@@ -22,6 +22,7 @@ fn main() -> ExitCode {
         Some(Command::ReadAnswers(args)) => terminal::scoring::read_answers(&args),
         Some(Command::Score(args)) => terminal::scoring::score(&args),
         Some(Command::Sessions(command)) => terminal::sessions::run(&command),
+        Some(Command::Datasets(args)) => terminal::datasets::run(&args),
     };
     match outcome {
         Ok(Ending::Done) => ExitCode::SUCCESS,

@@ -116,7 +116,7 @@ pub fn prepare(
     let pixels = if pixels.is_empty() { None } else { Some(Tensor::cat(&pixels, 0)?) };
     let seconds = start.elapsed().as_secs_f64();
 
-    let rendered = model.template.render(settings.system.as_deref(), &built.text)?;
+    let rendered = model.template.render(settings.system.as_deref().or(built.system), &built.text)?;
     let tokens_per_tile = model.checkpoint.config.tokens_per_tile();
     let expanded = expand_images(&model.template, &rendered, &counts, tokens_per_tile)?;
     let ids = model.tokenizer.encode(&expanded)?;

@@ -2,13 +2,15 @@
 
 use std::collections::HashMap;
 
+use serde::Serialize;
+
 use super::reading::Verdict;
 
 /// The 97.5 % point of the normal distribution, for two-sided 95 % intervals.
 const Z: f64 = 1.959_963_984_540_054;
 
 /// Counts of verdicts and the sum of scores over some questions.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Accuracy {
     /// Answers judged right.
     pub right: u64,
@@ -26,6 +28,7 @@ pub struct Accuracy {
     pub score_sum: f64,
     /// Questions that count: all but the unscored ones.
     pub total: u64,
+    #[serde(skip)]
     square_sum: f64,
 }
 
@@ -50,6 +53,16 @@ impl Accuracy {
             self.score_sum += score;
             self.square_sum += score * score;
         }
+    }
+
+    /// All questions, the unscored ones too.
+    pub fn questions(&self) -> u64 {
+        self.total + self.unscored
+    }
+
+    /// Mean score over all questions that count, from 0 to 1; nothing where there are none.
+    pub fn accuracy(&self) -> Option<f64> {
+        (self.total > 0).then(|| self.value())
     }
 
     /// Mean score over all questions that count, from 0 to 1; 0 where there are none.
@@ -83,6 +96,14 @@ impl Accuracy {
             (mean, Z * (variance / n).sqrt())
         };
         ((centre - half).clamp(0.0, mean), (centre + half).clamp(mean, 1.0))
+    }
+}
+
+impl FromIterator<(Verdict, f64)> for Accuracy {
+    fn from_iter<I: IntoIterator<Item = (Verdict, f64)>>(verdicts: I) -> Self {
+        let mut accuracy = Self::default();
+        verdicts.into_iter().for_each(|(verdict, score)| accuracy.add(verdict, score));
+        accuracy
     }
 }
 
@@ -232,6 +253,28 @@ mod tests {
         }
     }
 
+    /// Bounds from statsmodels 0.15 `proportion_confint(method="wilson")`.
+    #[test]
+    fn wilson_intervals_are_those_of_statsmodels() {
+        for (right, n, low, high) in [
+            (9, 10, 0.595_849_973, 0.982_123_787),
+            (0, 5, 0.0, 0.434_482_465),
+            (430, 900, 0.445_307_724, 0.510_436_727),
+        ] {
+            let (from, to) = of(right, n).interval();
+            assert!((from - low).abs() < 1e-8 && (to - high).abs() < 1e-8, "{right}/{n}: {from} {to}");
+        }
+    }
+
+    /// numpy: mean of (1, 0.5, 0.25, 0, 1, 0.3) and 1.959964 standard errors to either side.
+    #[test]
+    fn partial_credit_has_the_interval_of_its_mean() {
+        let judged = |score| (if score >= 0.5 { Verdict::Right } else { Verdict::Wrong }, score);
+        let accuracy: Accuracy = [1.0, 0.5, 0.25, 0.0, 1.0, 0.3].map(judged).into_iter().collect();
+        let (from, to) = accuracy.interval();
+        assert!((from - 0.178_018_179).abs() < 1e-8 && (to - 0.838_648_488).abs() < 1e-8, "{from} {to}");
+    }
+
     #[test]
     fn fractional_scores_use_the_variance_of_the_sample() {
         let mut accuracy = Accuracy::default();
@@ -253,6 +296,11 @@ mod tests {
         accuracy.add(Verdict::Unscored, 1.0);
         assert_eq!((accuracy.total, accuracy.unscored, accuracy.unparsed), (5, 1, 1));
         assert!((accuracy.value() - 0.2).abs() < 1e-12);
+        assert_eq!((accuracy.questions(), Accuracy::default().accuracy()), (6, None));
+        let credited =
+            [Verdict::Right, Verdict::Unparsed, Verdict::Failed, Verdict::OutOfMemory, Verdict::Unscored];
+        let accuracy: Accuracy = credited.into_iter().map(|verdict| (verdict, 1.0)).collect();
+        assert_eq!((accuracy.total, accuracy.questions(), accuracy.accuracy()), (4, 5, Some(0.25)));
         assert_eq!(Accuracy::default().interval(), (0.0, 1.0));
     }
 
@@ -294,6 +342,19 @@ mod tests {
             assert!((ours - p).abs() <= 1e-9 * p, "{b} {c}: {ours} {p}");
             assert_eq!(ours, mcnemar(c, b));
         }
+        // From statsmodels 0.15, `mcnemar(exact=True)`.
+        for (b, c, p) in [
+            (0, 6, 0.03125),
+            (4, 10, 0.179_565_429_687_5),
+            (37, 59, 0.031_548_120_253_733_51),
+            (500, 700, 8.535_366_081_034_316e-9),
+            (12_000, 12_500, 0.001_432_142_504_802_650_6),
+        ] {
+            let ours = mcnemar(b, c);
+            assert!((ours - p).abs() <= 1e-9 * p, "{b} {c}: {ours} {p}");
+        }
+        assert_eq!(mcnemar(50_000, 50_000), 1.0);
+        assert!(mcnemar(1, 100_000) < 1e-300);
         assert!(mcnemar(1_000_000, 1_010_000) > 0.0);
     }
 }

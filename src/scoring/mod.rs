@@ -3,6 +3,7 @@
 pub mod accuracy;
 pub mod aggregate;
 pub mod answers;
+pub mod benchmark;
 mod gold;
 pub mod literal;
 pub mod mersenne;

@@ -10,11 +10,12 @@ use crossbeam_channel::Sender;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
+use super::datasets::open_dataset;
 use super::progress::Progress;
 use super::{count, duration, print_json, print_line, size, summary};
 use crate::checkpoint::{Checkpoint, Folder};
 use crate::cli::{Ending, EvalArgs, Failure, Outcome};
-use crate::dataset::Dataset;
+use crate::dataset::{Dataset, Style};
 use crate::demo;
 use crate::engine::{Command, Event, Language, Order, Run, RunSettings, Sampling, model};
 use crate::scoring::{Report, Rule};
@@ -34,6 +35,7 @@ impl EvalArgs {
             dtype: "auto".into(),
             devices: "auto".into(),
             layout: "auto".into(),
+            prompt_style: Style::default(),
             ..Self::default()
         }
     }
@@ -143,14 +145,6 @@ pub fn open_checkpoint(named: Option<&str>) -> Result<Checkpoint> {
     }
 }
 
-fn open_dataset(named: Option<&str>) -> Result<Arc<Dataset>> {
-    match named {
-        None => demo::dataset(),
-        Some(named) if named == demo::BUILT_IN && !Path::new(named).exists() => demo::dataset(),
-        Some(named) => Dataset::open(Path::new(named)).map(Arc::new),
-    }
-}
-
 /// The device that a SPEC means, and its name.
 fn device(spec: &str) -> Result<(Device, String)> {
     let refuse = |what: &str| Problem::new(what).at(format!("--devices {spec}"));
@@ -200,6 +194,7 @@ fn run_settings(args: &EvalArgs) -> RunSettings {
         }
     };
     RunSettings {
+        style: args.prompt_style,
         system: args.system.clone(),
         max_new_tokens: args.max_new_tokens,
         max_tiles: args.max_tiles,
@@ -245,6 +240,21 @@ fn select(dataset: &Dataset, args: &EvalArgs) -> Result<Vec<usize>> {
         }
         rows.retain(|row| groups(*row).any(|name| name == wanted));
     }
+    if let Some(wanted) = &args.split {
+        let outlines = dataset.outlines()?;
+        let split = |row: usize| outlines.get(row).and_then(|o| o.split.as_deref());
+        let known: std::collections::BTreeSet<&str> = rows.iter().filter_map(|row| split(*row)).collect();
+        if !known.contains(wanted.as_str()) {
+            let list = known.into_iter().take(40).collect::<Vec<_>>().join(", ");
+            return Err(Problem::new(format!("has no split {wanted:?} among the selected questions"))
+                .at(dataset.name())
+                .fix(match list.as_str() {
+                    "" => "leave --split away: none of them names its split".to_owned(),
+                    _ => format!("choose one of its splits: {list}"),
+                }));
+        }
+        rows.retain(|row| split(*row) == Some(wanted));
+    }
     if let Some(count) = args.sample {
         let seed = args.seed.unwrap_or(0);
         // A question's draw depends on seed and index alone, so that a dataset in another order gives the same sample.
@@ -261,7 +271,7 @@ fn select(dataset: &Dataset, args: &EvalArgs) -> Result<Vec<usize>> {
     if rows.is_empty() {
         return Err(Problem::new("no question is selected")
             .at(dataset.name())
-            .fix("ask for more with --limit, --sample, --ids or --category"));
+            .fix("ask for more with --limit, --sample, --ids, --category or --split"));
     }
     Ok(rows)
 }
@@ -282,6 +292,7 @@ fn manifest(
         sample: args.sample,
         seed: args.sample.map(|_| args.seed.unwrap_or(0)),
         category: args.category.clone(),
+        split: args.split.clone(),
         ..Selection::of(indices)
     };
     let path = |path: Option<&Path>| {
@@ -317,10 +328,7 @@ fn manifest(
             ..DatasetRecord::default()
         },
         Settings {
-            prompt_style: serde_json::to_value(settings.style)
-                .ok()
-                .and_then(|v| v.as_str().map(str::to_owned))
-                .unwrap_or_default(),
+            prompt_style: settings.style.name().to_owned(),
             system_prompt: settings.system.clone(),
             rule: Rule::by_name(&args.rule)?.name(),
             max_new_tokens: settings.max_new_tokens,

@@ -1,7 +1,10 @@
 //! A run without a window: progress, score, summary.
 
 pub mod bench;
+pub mod comparison;
+pub mod datasets;
 pub mod eval;
+pub mod exchange;
 pub mod inspect;
 pub mod plan;
 mod plan_text;
@@ -33,6 +36,29 @@ pub fn print_json(value: &impl Serialize) -> Result<()> {
 pub fn print_line(text: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{text}").map_err(|e| Problem::new(format!("cannot write to standard output: {e}")))
+}
+
+/// Text of a dataset or a model on one line of so many characters, with nothing in it that a terminal obeys. Of a long
+/// one the beginning and the end are shown.
+pub fn excerpt(text: &str, width: usize) -> String {
+    let shown = |c: char| if c.is_control() || is_invisible(c) { '\u{fffd}' } else { c };
+    let line: Vec<char> = text.split_whitespace().collect::<Vec<_>>().join(" ").chars().map(shown).collect();
+    if line.len() <= width {
+        return line.into_iter().collect();
+    }
+    let begin = width / 3;
+    let end = width.saturating_sub(begin + 3);
+    let (first, last) = (&line[..begin], &line[line.len() - end..]);
+    format!(
+        "{} … {}",
+        first.iter().collect::<String>().trim_end(),
+        last.iter().collect::<String>().trim_start()
+    )
+}
+
+/// Characters that turn the direction of what follows.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Bytes as people read them.
