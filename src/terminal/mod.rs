@@ -7,6 +7,7 @@ pub mod eval;
 pub mod exchange;
 pub mod inspect;
 pub mod plan;
+pub mod plan_sources;
 mod plan_text;
 pub mod progress;
 pub mod scoring;
