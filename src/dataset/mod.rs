@@ -360,6 +360,7 @@ fn read_image(path: &Path) -> Result<Arc<[u8]>> {
 fn placed(mut problem: Problem, around: &str) -> Problem {
     problem.place = Some(match problem.place {
         Some(place) if place.starts_with(around) => place,
+        Some(place) if around.starts_with(&place) => around.to_owned(),
         Some(place) => format!("{around}, {place}"),
         None => around.to_owned(),
     });
