@@ -563,3 +563,14 @@ fn a_dataset_may_be_embedded_and_shared_between_threads() {
     let fresh = Dataset::from_bytes("built in", TSV).unwrap();
     assert_eq!(fresh.fingerprint_watched(&mut |_| false).unwrap(), None);
 }
+
+#[test]
+fn a_path_that_is_not_there_is_told_with_what_may_be_given() {
+    let problem = Dataset::open(Path::new("no-org/no-dataset")).unwrap_err();
+    assert_eq!(problem.place.as_deref(), Some("no-org/no-dataset"));
+    assert!(problem.fix.unwrap().contains("Hugging Face cache"));
+    let empty = folder(&[("notes.txt", b"hello")]);
+    assert!(Dataset::open(empty.path()).unwrap_err().what.contains("no file of questions"));
+    let two = folder(&[("a.tsv", b"question\nq\n"), ("b.tsv", b"question\nq\n")]);
+    assert!(Dataset::open(two.path()).unwrap_err().what.contains("several files of questions: a.tsv, b.tsv"));
+}
