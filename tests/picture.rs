@@ -1,4 +1,5 @@
 //! Pictures against Pillow 12.0.0, torchvision and OpenGVLab's tiling.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use image::RgbImage;
 use sha2::{Digest, Sha256};
@@ -73,17 +74,19 @@ fn every_kind_of_file_decodes_as_pillow_converts_it() {
             Ok(picture) if serde_json::json!([picture.width(), picture.height()]) != row["size"] => {
                 different.push(format!("{name}: another size"));
             }
-            Ok(picture) if picture.as_raw() != &bytes_of(&row["rgb"]) => {
+            Ok(picture) => {
+                assert_eq!(dimensions(&file, name).unwrap(), picture.dimensions());
+                let allowed = row["allowed"].as_u64().unwrap() as u8;
                 let expected = bytes_of(&row["rgb"]);
-                let at =
-                    picture.as_raw().iter().zip(&expected).position(|(ours, theirs)| ours != theirs).unwrap();
-                different.push(format!(
-                    "{name}: byte {at} is {} and not {}",
-                    picture.as_raw()[at],
-                    expected[at]
-                ));
+                let mut pairs = picture.as_raw().iter().zip(&expected);
+                if let Some(at) = pairs.position(|(ours, theirs)| ours.abs_diff(*theirs) > allowed) {
+                    different.push(format!(
+                        "{name}: byte {at} is {}, not {}",
+                        picture.as_raw()[at],
+                        expected[at]
+                    ));
+                }
             }
-            Ok(picture) => assert_eq!(dimensions(&file, name).unwrap(), picture.dimensions()),
             Err(problem) => different.push(problem.to_string()),
         }
     }
