@@ -574,3 +574,24 @@ fn a_path_that_is_not_there_is_told_with_what_may_be_given() {
     let two = folder(&[("a.tsv", b"question\nq\n"), ("b.tsv", b"question\nq\n")]);
     assert!(Dataset::open(two.path()).unwrap_err().what.contains("several files of questions: a.tsv, b.tsv"));
 }
+
+#[test]
+fn several_threads_read_one_parquet_file() {
+    let dataset = Dataset::open(&fixture("MMMU_like.parquet")).unwrap();
+    let read = |row: usize| -> Vec<usize> {
+        let question = dataset.question(row).unwrap();
+        question.images.iter().map(|image| dataset.image_bytes(image).unwrap().len()).collect()
+    };
+    let expected: Vec<_> = (0..dataset.len()).map(read).collect();
+    std::thread::scope(|scope| {
+        for start in 0..8 {
+            let (read, expected) = (&read, &expected);
+            scope.spawn(move || {
+                for i in 0..3 * expected.len() {
+                    let row = (i + start * 3) % expected.len();
+                    assert_eq!(read(row), expected[row]);
+                }
+            });
+        }
+    });
+}

@@ -1,9 +1,10 @@
 //! What questions will cost, before anything is loaded: tiles from image headers, tokens from the prompt's text.
 
+use rayon::iter::Either;
 use rayon::prelude::*;
 
 use super::model::Language;
-use crate::Result;
+use crate::{Problem, Result};
 use crate::dataset::{Dataset, Prompt, Question, Style, prompt};
 use crate::picture;
 use crate::picture::tiles::Tiling;
@@ -31,9 +32,12 @@ pub struct Pricing<'a> {
 const TEMPLATE_TOKENS: usize = 60;
 
 impl Pricing<'_> {
-    /// Costs of these rows, those that cannot be read left out.
-    pub fn all(&self, rows: &[usize]) -> Vec<QuestionCost> {
-        rows.par_iter().filter_map(|row| self.one(*row).ok()).collect()
+    /// Costs of these rows, and what is wrong with those that cannot be read.
+    pub fn all(&self, rows: &[usize]) -> (Vec<QuestionCost>, Vec<Problem>) {
+        rows.par_iter().partition_map(|row| match self.one(*row) {
+            Ok(cost) => Either::Left(cost),
+            Err(problem) => Either::Right(problem),
+        })
     }
 
     /// Cost of one row.

@@ -85,9 +85,9 @@ fn costs(dataset: &str, facts: &CheckpointFacts, args: &PlanArgs) -> Result<Vec<
         language: language.as_ref(),
     };
     let rows: Vec<usize> = (0..dataset.len()).collect();
-    let costs = pricing.all(&rows);
-    if costs.len() < rows.len() {
-        eprintln!("note: {} of {} questions cannot be read and are left out", rows.len() - costs.len(), rows.len());
+    let (costs, problems) = pricing.all(&rows);
+    if let Some(first) = problems.first() {
+        eprintln!("note: {} of {} questions cannot be read and are left out, such as {first}", problems.len(), rows.len());
     }
     Ok(costs)
 }

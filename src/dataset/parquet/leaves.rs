@@ -2,16 +2,16 @@
 
 use std::cell::Cell;
 use std::collections::HashSet;
-use std::fs::File;
+use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::{Mutex, Once, PoisonError};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 
 use ::parquet::basic::Compression;
 use ::parquet::column::reader::{ColumnReader, ColumnReaderImpl};
 use ::parquet::data_type::{ByteArray, DataType};
 use ::parquet::errors::ParquetError;
-use ::parquet::file::reader::{FileReader, SerializedFileReader};
+use ::parquet::file::reader::{ChunkReader, FileReader, Length, SerializedFileReader};
 use ::parquet::schema::types::SchemaDescPtr;
 
 use super::pages;
@@ -27,10 +27,46 @@ pub(super) type Values = Vec<Option<ByteArray>>;
 
 /// An open file and its leaves.
 pub(super) struct Leaves {
-    file: SerializedFileReader<File>,
-    storage: Storage,
+    file: SerializedFileReader<Positional>,
+    storage: Arc<Storage>,
     /// Columns (row group, leaf) whose page headers were looked at.
     checked: Mutex<HashSet<(usize, usize)>>,
+}
+
+/// Reads a file by position, so that several threads can read it at once: clones of a `File` share one cursor.
+struct Positional {
+    storage: Arc<Storage>,
+    at: u64,
+}
+
+impl Length for Positional {
+    fn len(&self) -> u64 {
+        self.storage.len()
+    }
+}
+
+impl ChunkReader for Positional {
+    type T = Self;
+
+    fn get_read(&self, start: u64) -> Result<Self, ParquetError> {
+        Ok(Self { storage: self.storage.clone(), at: start })
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<bytes::Bytes, ParquetError> {
+        let end = start.saturating_add(length as u64);
+        let read = self.storage.read(start..end).map_err(|problem| ParquetError::EOF(problem.what))?;
+        Ok(read.into_owned().into())
+    }
+}
+
+impl Read for Positional {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let end = self.at.saturating_add(into.len() as u64).min(self.storage.len());
+        let read = self.storage.read(self.at.min(end)..end).map_err(|problem| io::Error::other(problem.what))?;
+        into[..read.len()].copy_from_slice(&read);
+        self.at += read.len() as u64;
+        Ok(read.len())
+    }
 }
 
 /// A leaf that is being read forward.
@@ -42,10 +78,9 @@ pub(super) struct Leaf {
 impl Leaves {
     /// Opens a file and checks what its footer claims.
     pub(super) fn open(path: &Path) -> Result<Self> {
-        let storage = Storage::open(path)?;
+        let storage = Arc::new(Storage::open(path)?);
         check_ends(&storage)?;
-        let file = File::open(path).map_err(|error| Problem::io("open the file", path, &error))?;
-        let file = guarded(|| SerializedFileReader::new(file))?;
+        let file = guarded(|| SerializedFileReader::new(Positional { storage: storage.clone(), at: 0 }))?;
         let leaves = Self { file, storage, checked: Mutex::new(HashSet::new()) };
         leaves.check_columns()?;
         Ok(leaves)
