@@ -16,7 +16,7 @@ pub struct Comparison {
     pub only_first: Vec<String>,
     /// The flips in favour of the second run.
     pub only_second: Vec<String>,
-    /// Questions that count in one of the two runs only (without gold answer, or not answered).
+    /// Questions that do not count in one of the runs: without gold answer, failed, or out of memory.
     pub left_out: u64,
 }
 

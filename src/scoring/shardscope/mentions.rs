@@ -1,6 +1,7 @@
 //! Where the texts of the options stand in a response, and which of them it means.
 
 use std::cell::OnceCell;
+use std::cmp::Reverse;
 use std::sync::LazyLock;
 
 use regex::Regex;
@@ -88,13 +89,17 @@ pub(super) fn mentions(tokens: &[Token], options: &Options<'_>) -> Vec<Mention> 
             }
         }
     }
-    let within = |a: &Mention, b: &Mention| {
-        a.tokens != b.tokens && b.tokens[0] <= a.tokens[0] && a.tokens[1] <= b.tokens[1]
-    };
-    let mut kept: Vec<Mention> =
-        found.iter().filter(|a| !found.iter().any(|b| within(a, b))).copied().collect();
-    kept.sort_by_key(|mention| mention.tokens);
-    kept
+    // From left to right, longer ones first: what ends before the longest one so far lies within it.
+    found.sort_by_key(|mention| (mention.tokens[0], Reverse(mention.tokens[1])));
+    let mut longest: Option<Mention> = None;
+    found.retain(|mention| {
+        let within = longest.is_some_and(|l| mention.tokens[1] <= l.tokens[1] && mention.tokens != l.tokens);
+        if !within {
+            longest = Some(*mention);
+        }
+        !within
+    });
+    found
 }
 
 /// Words before a mention, in its clause, that deny it.
@@ -238,6 +243,9 @@ fn affirmed(tokens: &[Token], options: &Options<'_>) -> Vec<Mention> {
     found.into_iter().zip(denied).filter(|&(_, denied)| !denied).map(|(mention, _)| mention).collect()
 }
 
+/// A verb stands no further before an option than so many words.
+const FILLED: usize = 8;
+
 /// Whether the text says of something that it is this option: "the diagnosis is …", "caused by a …".
 fn is_predicate(tokens: &[Token], options: &Options, mention: &Mention) -> bool {
     let own_letter =
@@ -267,7 +275,7 @@ fn is_predicate(tokens: &[Token], options: &Options, mention: &Mention) -> bool 
         ) || text.chars().eq([own_letter])
     };
     let before = tokens.get(..mention.tokens[0]).unwrap_or_default();
-    let verb = before.iter().rev().find(|token| !fills(token));
+    let verb = before.iter().rev().take(FILLED).find(|token| !fills(token));
     verb.is_some_and(|token| {
         matches!(
             token.text.as_str(),

@@ -68,6 +68,21 @@ enum Announces {
     Line,
 }
 
+/// So many statements are looked at, from the last one back, in a response that never ends.
+const STATEMENTS: usize = 100;
+
+/// So many bytes behind an announcement may belong to it.
+const REACH: usize = 1000;
+
+/// The text from `from` on, as far as an announcement reaches.
+fn reach(text: &str, from: usize) -> Option<&str> {
+    let mut to = text.len().min(from.saturating_add(REACH));
+    while !text.is_char_boundary(to) {
+        to -= 1;
+    }
+    text.get(from..to)
+}
+
 /// The last statement that names an option. A statement that names several decides that nothing is decided; one that
 /// only leads to the list of all options says nothing.
 pub(super) fn statement(text: &str, options: &Options<'_>) -> Option<Choice> {
@@ -81,6 +96,7 @@ pub(super) fn statement(text: &str, options: &Options<'_>) -> Option<Choice> {
     cues.sort_unstable();
     cues.into_iter()
         .rev()
+        .take(STATEMENTS)
         .find_map(|(end, announces)| stated(text, end, announces, options))
         .or_else(|| ordinal(text, options))
 }
@@ -128,7 +144,7 @@ fn is_denied_before(text: &str, at: usize) -> bool {
 }
 
 fn stated_letter(text: &str, from: usize, options: &Options<'_>) -> Stated {
-    let Some(rest) = text.get(from..) else { return Stated::Nothing };
+    let Some(rest) = reach(text, from) else { return Stated::Nothing };
     let glue = GLUE.find(rest).map_or(0, |glue| glue.end());
     let Some(letter) = letter_at(text, from + glue, options) else { return Stated::Nothing };
     let behind = &text[letter.span[1]..];
@@ -160,7 +176,8 @@ fn stated_letter(text: &str, from: usize, options: &Options<'_>) -> Stated {
 /// The option whose whole text of several tokens is all that follows an announcement in its line. It comes before
 /// letters: "D/(B+D)" is a formula, not the letter D.
 fn stated_whole_text(text: &str, from: usize, options: &Options<'_>) -> Option<Choice> {
-    let line = text.get(from..)?.trim_start_matches(|c: char| c.is_whitespace() || "*_`:：#\"'$".contains(c));
+    let line =
+        reach(text, from)?.trim_start_matches(|c: char| c.is_whitespace() || "*_`:：#\"'$".contains(c));
     let line = line.lines().next()?;
     let tokens = tokenize(line);
     let option = options.same_text(&tokens).filter(|_| tokens.len() > 1)?;
@@ -170,7 +187,7 @@ fn stated_whole_text(text: &str, from: usize, options: &Options<'_>) -> Option<C
 
 /// The option whose text follows an announcement, in the same line: all of it, or the only one mentioned.
 fn stated_text(text: &str, from: usize, options: &Options<'_>) -> Option<Choice> {
-    let line = text.get(from..)?.trim_start_matches(|c: char| c.is_whitespace() || "*_`:：#\"'".contains(c));
+    let line = reach(text, from)?.trim_start_matches(|c: char| c.is_whitespace() || "*_`:：#\"'".contains(c));
     let line = &line[..line.find('\n').unwrap_or(line.len())];
     let sentence = &line[..SENTENCE_END.find(line).map_or(line.len(), |end| end.start())];
     let tokens = tokenize(sentence);
