@@ -393,3 +393,39 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn endless_responses_are_read_to_the_end() {
+    // Whatever repeats, the work grows with the length and not with its square.
+    for piece in [
+        "answer is ",
+        "it is ",
+        "the ",
+        "a cat ",
+        "cat or dog, ",
+        "A ",
+        "(B) ",
+        "\\boxed{",
+        "<answer>",
+        "<think>",
+        "1,000 ",
+        "1.5e3 ",
+        "-",
+        ".",
+        "not ",
+        "A.\n",
+        "\"answer\": \"",
+        "选",
+        "is:\n",
+        "Question: ",
+        "yes no ",
+    ] {
+        let response = piece.repeat(300_000 / piece.len());
+        for kind in [AnswerType::Option, AnswerType::YesNo, AnswerType::MmmuOpen, AnswerType::Anls] {
+            for rule in Rule::all() {
+                let reading = rule.read(&row(kind, choices(&ANIMALS), &response, json!("A")));
+                assert!((0.0..=1.0).contains(&reading.score), "{piece:?}");
+            }
+        }
+    }
+}

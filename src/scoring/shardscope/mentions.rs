@@ -1,6 +1,7 @@
 //! Where the texts of the options stand in a response, and which of them it means.
 
 use std::cell::OnceCell;
+use std::cmp::Reverse;
 use std::sync::LazyLock;
 
 use regex::Regex;
@@ -81,20 +82,33 @@ pub(super) fn mentions(tokens: &[Token], options: &Options<'_>) -> Vec<Mention> 
         for (start, window) in tokens.windows(option.len()).enumerate() {
             let last = option.len() - 1;
             let same = option.iter().zip(window).enumerate().all(|(i, (option, token))| {
-                if i == last { same_word(&token.text, &option.text) } else { option.text == token.text }
+                let numbers = option.is_number() && token.is_number();
+                match (numbers, i == last) {
+                    (true, _) => option.same_value(token),
+                    (false, true) => same_word(&token.text, &option.text),
+                    (false, false) => option.text == token.text,
+                }
             });
-            if same {
+            // "No" before another word only counts something.
+            let counts = option.len() == 1
+                && option.iter().all(|word| word.text == "no")
+                && tokens.get(start + 1).is_some_and(|next| !next.begins_clause);
+            if same && !counts {
                 found.push(Mention { option: place, tokens: [start, start + last] });
             }
         }
     }
-    let within = |a: &Mention, b: &Mention| {
-        a.tokens != b.tokens && b.tokens[0] <= a.tokens[0] && a.tokens[1] <= b.tokens[1]
-    };
-    let mut kept: Vec<Mention> =
-        found.iter().filter(|a| !found.iter().any(|b| within(a, b))).copied().collect();
-    kept.sort_by_key(|mention| mention.tokens);
-    kept
+    // From left to right, longer ones first: what ends before the longest one so far lies within it.
+    found.sort_by_key(|mention| (mention.tokens[0], Reverse(mention.tokens[1])));
+    let mut longest: Option<Mention> = None;
+    found.retain(|mention| {
+        let within = longest.is_some_and(|l| mention.tokens[1] <= l.tokens[1] && mention.tokens != l.tokens);
+        if !within {
+            longest = Some(*mention);
+        }
+        !within
+    });
+    found
 }
 
 /// Words before a mention, in its clause, that deny it.
@@ -188,9 +202,17 @@ pub(super) fn meant(text: &str, tokens: &[Token], options: &Options<'_>) -> Opti
         .or_else(|| {
             let last_sentence = SENTENCE.find_iter(text.trim_end()).last().map_or(0, |end| end.end());
             let first_sentence = SENTENCE.find(text).map_or(text.len(), |end| end.start());
-            let says = |mention: &Mention| is_predicate(tokens, options, mention);
-            only(&|mention| starts(mention) >= last_sentence && says(mention))
-                .or_else(|| only(&|mention| starts(mention) < first_sentence && says(mention)))
+            // In a sentence that mentions other options too, what it says stands at its end.
+            let said = |from: usize, to: usize| {
+                let here = |mention: &Mention| (from..to).contains(&starts(mention));
+                let alone = only(&here).is_some();
+                only(&|mention| {
+                    let next = tokens.get(mention.tokens[1] + 1);
+                    let at_end = next.is_none_or(|next| next.span[0] >= to) || is_reasoned(tokens, mention);
+                    here(mention) && (alone || at_end) && is_predicate(tokens, options, mention)
+                })
+            };
+            said(last_sentence, text.len()).or_else(|| said(0, first_sentence))
         })
         .or_else(|| {
             let conclusion = CONCLUSION.find_iter(text).last()?.end();
@@ -238,6 +260,9 @@ fn affirmed(tokens: &[Token], options: &Options<'_>) -> Vec<Mention> {
     found.into_iter().zip(denied).filter(|&(_, denied)| !denied).map(|(mention, _)| mention).collect()
 }
 
+/// A verb stands no further before an option than so many words.
+const FILLED: usize = 8;
+
 /// Whether the text says of something that it is this option: "the diagnosis is …", "caused by a …".
 fn is_predicate(tokens: &[Token], options: &Options, mention: &Mention) -> bool {
     let own_letter =
@@ -267,7 +292,7 @@ fn is_predicate(tokens: &[Token], options: &Options, mention: &Mention) -> bool 
         ) || text.chars().eq([own_letter])
     };
     let before = tokens.get(..mention.tokens[0]).unwrap_or_default();
-    let verb = before.iter().rev().find(|token| !fills(token));
+    let verb = before.iter().rev().take(FILLED).find(|token| !fills(token));
     verb.is_some_and(|token| {
         matches!(
             token.text.as_str(),
@@ -306,11 +331,28 @@ fn is_plain_number(options: &Options, option: usize) -> bool {
         .is_some_and(|tokens| tokens.len() == 1 && tokens.iter().all(Token::is_number))
 }
 
-fn leads(tokens: &[Token], options: &Options, mention: &Mention) -> bool {
+/// Words that begin the reason for what was said before.
+const REASONS: [&str; 9] = ["because", "since", "as", "whereas", "while", "which", "not", "so", "for"];
+
+/// Whether the clause of a mention ends with it and a reason follows.
+fn is_reasoned(tokens: &[Token], mention: &Mention) -> bool {
+    tokens
+        .get(mention.tokens[1] + 1)
+        .is_some_and(|next| next.begins_clause && REASONS.contains(&next.text.as_str()))
+}
+
+/// Whether a text begins with its answer: yes or no before a comma, an option before a reason.
+fn leads(tokens: &[Token], options: &Options<'_>, mention: &Mention) -> bool {
     let decides =
         |token: &Token| matches!(token.text.as_str(), "yes" | "no" | "true" | "false" | "是" | "否");
-    mention.tokens == [0, 0]
-        && tokens.first().is_some_and(decides)
-        && tokens.get(1).is_none_or(|next| next.begins_clause)
-        && options.tokens().get(mention.option).is_some_and(|option| option.len() == 1)
+    let is_article = |token: &Token| matches!(token.text.as_str(), "a" | "an" | "the");
+    let single = options.tokens().get(mention.option).is_some_and(|option| option.len() == 1);
+    match mention.tokens {
+        [0, 0] if single && tokens.first().is_some_and(decides) => {
+            tokens.get(1).is_none_or(|next| next.begins_clause)
+        }
+        [0, _] => is_reasoned(tokens, mention),
+        [1, _] => tokens.first().is_some_and(is_article) && is_reasoned(tokens, mention),
+        _ => false,
+    }
 }

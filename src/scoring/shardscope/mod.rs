@@ -153,7 +153,7 @@ fn anls(answer: &str, golds: &[String]) -> f64 {
         .map(|gold| {
             let gold = plain(gold);
             let length = python::length(&gold).max(python::length(&answer));
-            if length == 0 { 0.0 } else { vqa::levenshtein(&gold, &answer) as f64 / length as f64 }
+            vqa::relative_distance(&gold, &answer, length)
         })
         .collect();
     vqa::anls_score(&distances)

@@ -170,11 +170,18 @@ fn last_line(text: &str, options: &Options<'_>) -> Option<Choice> {
 static LEADING: LazyLock<Regex> =
     LazyLock::new(|| pattern(r#"^[\s*_`"'“‘#>(（\[【{<$|~\x{feff}-]*([A-Za-zＡ-Ｚａ-ｚ])"#));
 static LISTED: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(r#"(?m)(?:^|[.;]\s)[\s*_#>(\[-]*(?:[Oo]ption\s+)?([A-Za-zＡ-Ｚ])[*_)\]]*\s?[.):：．、]"#)
+    pattern(r#"(?m)(?:^|[.;,]\s)[\s*_#>(\[-]*(?:[Oo]ption\s+)?([A-Za-zＡ-Ｚ])[*_)\]]*\s?[.):：．、]"#)
 });
 static SET_APART: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
-        r#"^[*_`"'”’$)\]}）】>|]*\s*(?:$|[\n.):：．、,，;；=|<。!！?？]|[-–—]\s)|^[*_`"'”’$)\]}）】>|]+\s|^\s*\n"#,
+        r#"^[*_`"'”’$)\]}）】>|]*\s*(?:$|[\n.):：．、,，;；=|<。!！?？]|[-–—]\s|\(not\b|for\ssure\b)|^[*_`"'”’$)\]}）】>|]+\s|^\s*\n"#,
+    )
+});
+
+/// "A, B and D are wrong": the letters that a response begins with are not its choice.
+static RULED_OUT: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(
+        r"(?i)^[^.!?\n]{0,40}\b(?:is|are)\s+(?:all\s+|both\s+)?(?:wrong|incorrect|false|not|out|excluded|eliminated)\b",
     )
 });
 
@@ -182,12 +189,13 @@ static SET_APART: LazyLock<Regex> = LazyLock::new(|| {
 fn leading_alternatives(text: &str, options: &Options<'_>) -> Option<Choice> {
     let found = LEADING.captures(text)?.get(1)?;
     let letter = letter_at(text, found.start(), options)?;
-    let several = names_another(text.get(letter.span[1]..)?, letter.option?, options);
+    let behind = text.get(letter.span[1]..)?;
+    let several = names_another(behind, letter.option?, options) && !RULED_OUT.is_match(behind);
     several.then_some(Undecided("several letters"))
 }
 
 /// Words behind a leading letter that give a reason for it.
-const REASONS: [&str; 15] = [
+const REASONS: [&str; 24] = [
     "because",
     "since",
     "as",
@@ -203,6 +211,15 @@ const REASONS: [&str; 15] = [
     "fits",
     "matches",
     "best",
+    "it",
+    "definitely",
+    "obviously",
+    "certainly",
+    "clearly",
+    "surely",
+    "instead",
+    "rather",
+    "over",
 ];
 
 /// A response that begins with a letter: "B. text", "B) text", "B because …".

@@ -258,6 +258,15 @@ pub(super) fn same_word(response: &str, option: &str) -> bool {
             && short.bytes().all(|b| b.is_ascii_alphabetic())
             && long.strip_prefix(short).is_some_and(|ending| endings.contains(&ending))
     };
+    // "rabbitxxxx", "yesssss"
+    let drawn_out = |ending: &str| {
+        let mut letters = ending.chars();
+        let first = letters.next();
+        ending.len() >= 3 && letters.all(|letter| Some(letter) == first)
+    };
+    if option.len() >= 3 && response.strip_prefix(option).is_some_and(drawn_out) {
+        return true;
+    }
     longer(response, option, &["s", "es", "'s", "’s", "ish", "dish"])
         || longer(option, response, &["s", "es"])
 }
