@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod comparison;
 pub mod datasets;
+pub mod devices;
 pub mod eval;
 pub mod exchange;
 pub mod inspect;
