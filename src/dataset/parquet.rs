@@ -21,12 +21,12 @@ use ::parquet::errors::ParquetError;
 use ::parquet::file::reader::{FileReader, SerializedFileReader};
 
 use crate::dataset::folder::ImageFolders;
-use crate::dataset::literal::{self, Literal};
 use crate::dataset::question::{ImageRef, Question, QuestionKind};
 use crate::dataset::record::{self, Record};
 use crate::dataset::registry::Profile;
 use crate::dataset::storage::Storage;
 use crate::dataset::{Names, Outline, Source, mmmu, pages};
+use crate::literal::{self, Literal};
 use crate::{Problem, Result};
 
 /// Most bytes of texts of a row group that are read at once; of larger groups single rows are read.

@@ -5,7 +5,6 @@ pub mod aggregate;
 pub mod answers;
 pub mod benchmark;
 mod gold;
-pub mod literal;
 pub mod mersenne;
 pub mod mmmu;
 pub mod python;
