@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::Problem;
+use crate::terminal::plan::PlanArgs;
 use crate::dataset::Style;
 use crate::session::export::Format;
 
@@ -52,6 +53,8 @@ pub enum Command {
     Eval(Box<EvalArgs>),
     /// Show what a checkpoint holds, from its headers alone.
     Inspect(InspectArgs),
+    /// Make and explain a device map; loads no weights.
+    Plan(Box<PlanArgs>),
     /// Measure how fast a checkpoint runs on this machine.
     Bench(BenchArgs),
     /// Read answers from standard input by a rule, one JSON object a line; no model needed.

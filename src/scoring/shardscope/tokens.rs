@@ -69,7 +69,7 @@ pub(super) fn tokenize(text: &str) -> Vec<Token> {
             c if digit(c).is_some() => number(rest),
             '.' if followed_by_digit(rest) && before.is_none_or(|b| digit(b).is_none()) => number(rest),
             '-' | '−'
-                if followed_by_digit(rest) && before.is_none_or(|b| !b.is_alphanumeric() && b != ')') =>
+                if followed_by_number(rest) && before.is_none_or(|b| !b.is_alphanumeric() && b != ')') =>
             {
                 c.len_utf8() + number(&rest[c.len_utf8()..])
             }
@@ -86,6 +86,8 @@ pub(super) fn tokenize(text: &str) -> Vec<Token> {
             c if c.is_alphabetic() => word(rest),
             c => c.len_utf8(),
         };
+        // Every step goes on by a character at least.
+        let length = length.max(c.len_utf8());
         let piece = &rest[..length];
         match token_text(piece, before, rest[length..].chars().next()) {
             Piece::Token(text) => {
@@ -165,12 +167,17 @@ pub(super) fn is_ideograph(c: char) -> bool {
     matches!(u32::from(c), 0x2E80..=0x2FDF | 0x3040..=0x30FF | 0x3400..=0x4DBF | 0x4E00..=0x9FFF | 0xAC00..=0xD7AF | 0xF900..=0xFAFF | 0x20000..=0x3FFFF)
 }
 
+/// Whether the second character is a digit.
 fn followed_by_digit(rest: &str) -> bool {
-    let mut chars = rest.chars().skip(1);
-    match chars.next() {
-        Some('.') => chars.next().is_some_and(|c| c.is_ascii_digit()),
-        c => c.and_then(digit).is_some(),
-    }
+    rest.chars().nth(1).and_then(digit).is_some()
+}
+
+/// Whether a number follows the first character, perhaps one that begins with its point.
+fn followed_by_number(rest: &str) -> bool {
+    let mut rest = rest.chars();
+    rest.next();
+    followed_by_digit(rest.as_str()) && rest.as_str().starts_with('.')
+        || rest.next().and_then(digit).is_some()
 }
 
 fn command(rest: &str) -> usize {
@@ -179,6 +186,18 @@ fn command(rest: &str) -> usize {
 }
 
 fn number(rest: &str) -> usize {
+    let end = decimal(rest);
+    // 1.05e8
+    let exponent = rest[end..].strip_prefix(['e', 'E']).map(|exponent| {
+        let digits = exponent.strip_prefix(['+', '-']).unwrap_or(exponent);
+        let length = digits.bytes().take_while(u8::is_ascii_digit).count();
+        let joined = digits[length..].starts_with(char::is_alphanumeric);
+        if length == 0 || joined { 0 } else { 1 + exponent.len() - digits.len() + length }
+    });
+    end + exponent.unwrap_or(0)
+}
+
+fn decimal(rest: &str) -> usize {
     let mut end = 0;
     let mut chars = rest.char_indices().peekable();
     while let Some((at, c)) = chars.next() {
@@ -263,6 +282,7 @@ mod tests {
             ("可爱的泰迪熊", vec!["可", "爱", "的", "泰", "迪", "熊"]),
             ("Ｂ．１２", vec!["b", "12"]),
             ("1, 2,3", vec!["1", "2", "3"]),
+            ("..5 -..5 -.5 1.5e3", vec!["0.5", "-", "0.5", "-0.5", "1.5e3"]),
             ("", vec![]),
         ] {
             assert_eq!(texts(text), tokens, "{text}");
