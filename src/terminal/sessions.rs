@@ -52,8 +52,7 @@ fn list_all(root: &Path, as_json: bool) -> crate::Result<()> {
     let name = |session: &Summary, of: Of| {
         session.manifest.as_ref().map_or_else(|| "-".to_owned(), |manifest| excerpt(of(manifest), 32))
     };
-    let width =
-        |of: Of| sessions.iter().map(|session| name(session, of).chars().count()).max().unwrap_or(1);
+    let width = |of: Of| sessions.iter().map(|session| name(session, of).chars().count()).max().unwrap_or(1);
     let (models, datasets) = (width(model), width(dataset));
     for session in &sessions {
         let state = match &session.state {
