@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use shardscope::cli::{Cli, Command, Ending, EvalArgs, Failure};
-use shardscope::terminal;
+use shardscope::terminal::{self, visible};
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
@@ -29,11 +29,11 @@ fn main() -> ExitCode {
         Ok(Ending::Done) => ExitCode::SUCCESS,
         Ok(Ending::Incomplete) => ExitCode::from(4),
         Err(Failure::Refused(problem)) => {
-            eprintln!("shardscope: {problem}");
+            eprintln!("shardscope: {}", visible(&problem.to_string()));
             ExitCode::from(3)
         }
         Err(Failure::Broken(problem)) => {
-            eprintln!("shardscope: {problem}");
+            eprintln!("shardscope: {}", visible(&problem.to_string()));
             ExitCode::from(1)
         }
     }

@@ -28,23 +28,36 @@ use crate::{Problem, Result};
 pub fn print_json(value: &impl Serialize) -> Result<()> {
     let text =
         serde_json::to_string_pretty(value).map_err(|e| Problem::new(format!("cannot write JSON: {e}")))?;
-    print_line(&text)
+    write_line(&text)
 }
 
-/// Prints a line to standard output.
+/// Prints a line to standard output, or several; what a terminal would obey is replaced.
 ///
 /// # Errors
 /// Standard output is closed.
 pub fn print_line(text: &str) -> Result<()> {
+    write_line(&visible(text))
+}
+
+fn write_line(text: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{text}").map_err(|e| Problem::new(format!("cannot write to standard output: {e}")))
 }
 
-/// Text of a dataset or a model on one line of so many characters, with nothing in it that a terminal obeys. Of a long
-/// one the beginning and the end are shown.
+/// Text with nothing in it that a terminal obeys: control characters besides tabs and line feeds, and those that turn
+/// the direction of what follows, are replaced.
+pub fn visible(text: &str) -> String {
+    let is_obeyed = |c: char| {
+        (c.is_control() && !matches!(c, '\n' | '\t'))
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.replace(is_obeyed, "\u{fffd}")
+}
+
+/// Text of a dataset or a model on one line of so many characters, [`visible`]; of a long one the beginning and the
+/// end are shown.
 pub fn excerpt(text: &str, width: usize) -> String {
-    let shown = |c: char| if c.is_control() || is_invisible(c) { '\u{fffd}' } else { c };
-    let line: Vec<char> = text.split_whitespace().collect::<Vec<_>>().join(" ").chars().map(shown).collect();
+    let line: Vec<char> = visible(text).split_whitespace().collect::<Vec<_>>().join(" ").chars().collect();
     if line.len() <= width {
         return line.into_iter().collect();
     }
@@ -56,11 +69,6 @@ pub fn excerpt(text: &str, width: usize) -> String {
         first.iter().collect::<String>().trim_end(),
         last.iter().collect::<String>().trim_start()
     )
-}
-
-/// Characters that turn the direction of what follows.
-fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Bytes as people read them.
@@ -90,5 +98,22 @@ pub fn duration(seconds: f64) -> String {
         (0, 0, s) => format!("{s} s"),
         (0, m, s) => format!("{m} min {s:02} s"),
         (h, m, _) => format!("{h} h {m:02} min"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_text_gives_a_terminal_orders() {
+        assert_eq!(visible("a\u{1b}[2J\u{9b}b\u{202e}\tc\n"), "a\u{fffd}[2J\u{fffd}b\u{fffd}\tc\n");
+        assert_eq!(excerpt(" two\n\nlines\u{7} ", 40), "two lines\u{fffd}");
+        let long = excerpt(&format!("{} end", "word ".repeat(50)), 40);
+        assert!(
+            long.starts_with("word word") && long.ends_with(" end") && long.chars().count() <= 40,
+            "{long}"
+        );
+        assert_eq!(excerpt("é".repeat(9).as_str(), 0).chars().filter(|c| *c == 'é').count(), 0);
     }
 }
