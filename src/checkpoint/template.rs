@@ -103,6 +103,11 @@ impl Template {
         Self::NAMED.into_iter().find(|template| template.name() == name)
     }
 
+    /// The names of all templates, for people.
+    pub fn known() -> String {
+        Self::NAMED.map(|template| template.name().to_owned()).join(", ")
+    }
+
     /// Its name in `config.json`, or `chat` for a checkpoint's own chat template.
     pub fn name(&self) -> &str {
         self.parts().map_or("chat", |parts| parts.name)
@@ -127,10 +132,9 @@ impl Template {
         match config_template {
             None => Ok(Self::Chat(Arc::new(ChatTemplate::open(folder)?))),
             Some(name) => Self::by_name(name).ok_or_else(|| {
-                let known = Self::NAMED.map(|template| template.name().to_owned()).join(", ");
                 Problem::new(format!("asks for the prompt template {name:?}, which Shardscope does not know"))
                     .at(folder.place("config.json"))
-                    .fix(format!("set \"template\" to the one it was trained with: {known}"))
+                    .fix(format!("set \"template\" to the one it was trained with: {}", Self::known()))
             }),
         }
     }
