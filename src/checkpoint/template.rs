@@ -266,12 +266,12 @@ impl Template {
 /// Puts the image tokens into a prompt: each place of an image, left to right, becomes `<img>`,
 /// `tokens_per_tile` times as many `<IMG_CONTEXT>` as the image has tiles, and `</img>`.
 ///
-/// A place is the marker `<image>`, or for a chat template the text that it writes for an image. Text of the
-/// question that looks like one counts as one, as in the original; it cannot shift images silently, because the
-/// numbers of places and images must agree.
+/// A place is the marker `<image>`, or for a chat template the text that it writes for an image. Images are named
+/// before a question's own words, so `<image>` in these comes later and stays as it is, as in the original's `chat()`.
+/// A chat template makes an image of every `<image>`: there the numbers of places and images must agree.
 ///
 /// # Errors
-/// Another number of places than of images, and more image tokens than any prompt holds.
+/// Fewer places than images, more where none may be left over, and more image tokens than any prompt holds.
 pub fn expand_images(
     template: &Template,
     prompt: &str,
@@ -280,7 +280,8 @@ pub fn expand_images(
 ) -> Result<String> {
     let marker = template.marker();
     let places = prompt.matches(marker).count();
-    if places != tiles.len() {
+    let words_may_follow = !matches!(template, Template::Chat(_)) && !tiles.is_empty();
+    if places < tiles.len() || (places > tiles.len() && !words_may_follow) {
         let (noun, verb) = if places == 1 { ("place", "is") } else { ("places", "are") };
         return Err(Problem::new(format!(
             "the prompt has {places} {noun} for images ({marker}), but there {verb} {}",
@@ -299,7 +300,7 @@ pub fn expand_images(
             .fix("lower the largest number of tiles per image"));
     };
     let mut expanded = String::with_capacity(prompt.len() + total * IMAGE_CONTEXT.len() + tiles.len() * 16);
-    let mut pieces = prompt.split(marker);
+    let mut pieces = prompt.splitn(tiles.len() + 1, marker);
     expanded.push_str(pieces.next().unwrap_or_default());
     for (piece, tiles) in pieces.zip(tiles) {
         expanded.push_str("<img>");
