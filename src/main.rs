@@ -9,8 +9,8 @@ use shardscope::terminal;
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         None => {
-            eprintln!(
-                "No window in this build: running the built-in evaluation in the terminal (`shardscope --help` shows more)."
+            terminal::say(
+                "No window in this build: running the built-in evaluation in the terminal (`shardscope --help` shows more).",
             );
             terminal::eval::run(&EvalArgs::built_in())
         }
@@ -25,11 +25,11 @@ fn main() -> ExitCode {
         Ok(Ending::Done) => ExitCode::SUCCESS,
         Ok(Ending::Incomplete) => ExitCode::from(4),
         Err(Failure::Refused(problem)) => {
-            eprintln!("shardscope: {problem}");
+            terminal::say(format!("shardscope: {problem}"));
             ExitCode::from(3)
         }
         Err(Failure::Broken(problem)) => {
-            eprintln!("shardscope: {problem}");
+            terminal::say(format!("shardscope: {problem}"));
             ExitCode::from(1)
         }
     }

@@ -8,29 +8,39 @@ pub mod scoring;
 pub mod sessions;
 pub mod summary;
 
-use std::io::Write;
+use std::fmt::Display;
+use std::io::{ErrorKind, Write};
 
 use serde::Serialize;
 
-use crate::{Problem, Result};
+use crate::Problem;
+use crate::cli::Failure;
+
+/// Says a line on standard error. Nobody may be listening any more, which is no fault of the run.
+pub fn say(text: impl Display) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
 
 /// Prints the one JSON object of a command to standard output.
 ///
 /// # Errors
-/// Standard output is closed.
-pub fn print_json(value: &impl Serialize) -> Result<()> {
-    let text =
-        serde_json::to_string_pretty(value).map_err(|e| Problem::new(format!("cannot write JSON: {e}")))?;
-    print_line(&text)
+/// As [`print_line`].
+pub fn print_json(value: &impl Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(value);
+    print_line(&text.map_err(|e| Failure::Broken(Problem::new(format!("cannot write JSON: {e}"))))?)
 }
 
-/// Prints a line to standard output.
+/// Prints a line to standard output. A reader that has seen enough (`| head`) is no error.
 ///
 /// # Errors
-/// Standard output is closed.
-pub fn print_line(text: &str) -> Result<()> {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{text}").map_err(|e| Problem::new(format!("cannot write to standard output: {e}")))
+/// Standard output takes no more, as on a full disk.
+pub fn print_line(text: &str) -> Result<(), Failure> {
+    match writeln!(std::io::stdout().lock(), "{text}") {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::Broken(Problem::new(format!("cannot write to standard output: {error}"))))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Bytes as people read them.

@@ -2,7 +2,7 @@
 
 use std::io::{BufReader, BufWriter, Write};
 
-use super::{print_json, print_line, summary};
+use super::{print_json, print_line, say, summary};
 use crate::Problem;
 use crate::cli::{Ending, Failure, Outcome, ReadAnswersArgs, ScoreArgs};
 use crate::scoring::{Report, Rule, Verdict, read_answers as read};
@@ -19,7 +19,7 @@ pub fn read_answers(args: &ReadAnswersArgs) -> Outcome {
     out.flush()
         .map_err(|e| Failure::Broken(Problem::new(format!("cannot write to standard output: {e}"))))?;
     for problem in &summary.problems {
-        eprintln!("{problem}");
+        say(problem);
     }
     if summary.malformed > 0 {
         let what = format!("{} of {} lines are no rows", summary.malformed, summary.rows + summary.malformed);
@@ -55,7 +55,7 @@ pub fn score(args: &ScoreArgs) -> Outcome {
         print_json(&result)?;
     } else {
         print_line(&summary::report_text(&report))?;
-        eprintln!("rule {}; {changed} verdicts differ from the session's own", rule.name());
+        say(format!("rule {}; {changed} verdicts differ from the session's own", rule.name()));
     }
     Ok(Ending::Done)
 }
