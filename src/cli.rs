@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::Problem;
-use crate::terminal::plan::PlanArgs;
 use crate::dataset::Style;
 use crate::session::export::Format;
+use crate::terminal::devices::DevicesArgs;
+use crate::terminal::plan::PlanArgs;
 
 /// How a command ended; the exit codes are part of the contract with scripts.
 #[derive(Debug)]
@@ -55,6 +56,8 @@ pub enum Command {
     Inspect(InspectArgs),
     /// Make and explain a device map; loads no weights.
     Plan(Box<PlanArgs>),
+    /// What devices are seen, free and total memory, links, who uses them.
+    Devices(DevicesArgs),
     /// Measure how fast a checkpoint runs on this machine.
     Bench(BenchArgs),
     /// Read answers from standard input by a rule, one JSON object a line; no model needed.
@@ -104,7 +107,7 @@ pub struct EvalArgs {
     #[arg(long, value_name = "R", default_value = "shardscope")]
     pub rule: String,
     /// Longest answer in tokens.
-    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = at_least_one)]
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = answer_length)]
     pub max_new_tokens: usize,
     /// Most tiles an image, in place of the dataset's own limit.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
@@ -137,7 +140,7 @@ pub struct EvalArgs {
     #[arg(long, value_name = "T", value_parser = positive)]
     pub temperature: Option<f64>,
     /// Draw from the smallest set of tokens with this probability.
-    #[arg(long, value_name = "P", requires = "temperature", value_parser = positive)]
+    #[arg(long, value_name = "P", requires = "temperature", value_parser = share)]
     pub top_p: Option<f64>,
     /// Draw from the K likeliest tokens.
     #[arg(long, value_name = "K", requires = "temperature", value_parser = at_least_one)]
@@ -146,7 +149,7 @@ pub struct EvalArgs {
     #[arg(long, value_name = "S", requires = "temperature", default_value_t = 0)]
     pub sampling_seed: u64,
     /// Threads of the CPU [default: all].
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    #[arg(long, value_name = "N", value_parser = thread_count)]
     pub threads: Option<usize>,
     /// Print one JSON object with the result to standard output.
     #[arg(long)]
@@ -186,7 +189,7 @@ pub struct BenchArgs {
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = at_least_one)]
     pub rounds: usize,
     /// Threads of the CPU [default: all].
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    #[arg(long, value_name = "N", value_parser = thread_count)]
     pub threads: Option<usize>,
     /// Print one JSON object to standard output.
     #[arg(long)]
@@ -323,6 +326,23 @@ fn at_least_one(text: &str) -> Result<usize, String> {
         Ok(n) => Ok(n),
         Err(error) => Err(format!("is no whole number ({error})")),
     }
+}
+
+fn at_most(most: usize, text: &str) -> Result<usize, String> {
+    at_least_one(text).and_then(|n| if n > most { Err(format!("must be at most {most}")) } else { Ok(n) })
+}
+
+/// Room for the whole answer is made before it begins, so its length has a limit.
+fn answer_length(text: &str) -> Result<usize, String> {
+    at_most(1 << 20, text)
+}
+
+fn thread_count(text: &str) -> Result<usize, String> {
+    at_most(1024, text)
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    positive(text).and_then(|n| if n > 1.0 { Err("must be at most 1".into()) } else { Ok(n) })
 }
 
 fn positive(text: &str) -> Result<f64, String> {

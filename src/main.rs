@@ -6,19 +6,20 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use shardscope::cli::{Cli, Command, Ending, EvalArgs, Failure};
-use shardscope::terminal::{self, visible};
+use shardscope::terminal;
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         None => {
-            eprintln!(
-                "No window in this build: running the built-in evaluation in the terminal (`shardscope --help` shows more)."
+            terminal::say(
+                "No window in this build: running the built-in evaluation in the terminal (`shardscope --help` shows more).",
             );
             terminal::eval::run(&EvalArgs::built_in())
         }
         Some(Command::Eval(args)) => terminal::eval::run(&args),
         Some(Command::Inspect(args)) => terminal::inspect::run(&args),
         Some(Command::Plan(args)) => terminal::plan_sources::run(&args),
+        Some(Command::Devices(args)) => terminal::plan_sources::devices(&args),
         Some(Command::Bench(args)) => terminal::bench::run(&args),
         Some(Command::ReadAnswers(args)) => terminal::scoring::read_answers(&args),
         Some(Command::Score(args)) => terminal::scoring::score(&args),
@@ -29,11 +30,11 @@ fn main() -> ExitCode {
         Ok(Ending::Done) => ExitCode::SUCCESS,
         Ok(Ending::Incomplete) => ExitCode::from(4),
         Err(Failure::Refused(problem)) => {
-            eprintln!("shardscope: {}", visible(&problem.to_string()));
+            terminal::say(format!("shardscope: {problem}"));
             ExitCode::from(3)
         }
         Err(Failure::Broken(problem)) => {
-            eprintln!("shardscope: {}", visible(&problem.to_string()));
+            terminal::say(format!("shardscope: {problem}"));
             ExitCode::from(1)
         }
     }

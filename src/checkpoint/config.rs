@@ -255,7 +255,7 @@ impl Config {
             vision.image_side = top.count_or("force_image_size", Some(vision.image_side))?;
         }
         let selected =
-            top.number(if layout == Layout::Github { "select_layer" } else { "vision_feature_layer" }, -1.0);
+            top.number(if layout == Layout::Github { "select_layer" } else { "vision_feature_layer" }, -1.0)?;
         vision.used_layers = used_layers(vision.layers, selected).ok_or_else(|| {
             top.wrong("select_layer", &format!("is {selected}, but the tower has {} layers", vision.layers))
         })?;
@@ -265,7 +265,7 @@ impl Config {
         let llm_value = top.get(llm_field).ok_or_else(|| top.wrong(llm_field, "is missing"))?;
         let decoder = decoder(&Fields::new(llm_value, &llm_place), &top, layout)?;
 
-        let ratio = top.number("downsample_ratio", 0.5);
+        let ratio = top.number("downsample_ratio", 0.5)?;
         let shuffle = (1.0 / ratio).round();
         if !(1.0..=16.0).contains(&shuffle) || (shuffle * ratio - 1.0).abs() > 1e-6 {
             return Err(
@@ -294,8 +294,8 @@ impl Config {
             max_tiles: top
                 .count_or("max_dynamic_patch", Some(if layout == Layout::Github { 6 } else { 12 }))?,
             min_tiles: top.count_or("min_dynamic_patch", Some(1))?,
-            dynamic_tiles: top.flag("dynamic_image_size", layout == Layout::HuggingFace),
-            thumbnail: top.flag("use_thumbnail", layout == Layout::HuggingFace),
+            dynamic_tiles: top.flag("dynamic_image_size", layout == Layout::HuggingFace)?,
+            thumbnail: top.flag("use_thumbnail", layout == Layout::HuggingFace)?,
             image_token: top
                 .get("image_token_id")
                 .and_then(Value::as_u64)
@@ -322,7 +322,7 @@ fn architecture<'a>(fields: &Fields<'a>) -> Option<&'a str> {
 
 fn refuse_variants(top: &Fields<'_>, place: &str) -> Result<()> {
     for field in ["use_backbone_lora", "use_llm_lora"] {
-        if top.number(field, 0.0) > 0.0 {
+        if top.number(field, 0.0)? > 0.0 {
             return Err(Problem::new(format!("holds unmerged LoRA weights (`{field}` is above 0)"))
                 .at(place)
                 .fix(
@@ -376,10 +376,10 @@ fn vision(fields: &Fields<'_>, layout: Layout) -> Result<VisionConfig> {
         intermediate: fields.count("intermediate_size")?,
         image_side: fields.count("image_size")?,
         patch_side: fields.count("patch_size")?,
-        qkv_bias: fields.flag(if github { "qkv_bias" } else { "attention_bias" }, false),
-        qk_norm: fields.flag(if github { "qk_normalization" } else { "use_qk_norm" }, github),
+        qkv_bias: fields.flag(if github { "qkv_bias" } else { "attention_bias" }, false)?,
+        qk_norm: fields.flag(if github { "qk_normalization" } else { "use_qk_norm" }, github)?,
         norm,
-        eps: fields.number("layer_norm_eps", 1e-6),
+        eps: fields.number("layer_norm_eps", 1e-6)?,
     })
 }
 
@@ -427,11 +427,23 @@ fn decoder(fields: &Fields<'_>, top: &Fields<'_>, layout: Layout) -> Result<Deco
     let layers = fields.count("num_hidden_layers")?;
     refuse_many_layers(fields, layers)?;
     let max_positions = fields.count_or("max_position_embeddings", Some(32768))?;
-    let bias = fields.flag("attention_bias", matches!(backbone, Backbone::GptOss));
-    if backbone == Backbone::InternLm2 && fields.flag("bias", false) {
+    let bias = fields.flag("attention_bias", matches!(backbone, Backbone::GptOss))?;
+    if backbone == Backbone::InternLm2 && fields.flag("bias", false)? {
         return Err(fields.wrong("bias", "is true; no published InternLM2 has biases"));
     }
-    let tied_default = layout == Layout::HuggingFace && top.flag("tie_word_embeddings", false);
+    if let Some(act) = fields.text("hidden_act").filter(|act| !matches!(*act, "silu" | "swish")) {
+        return Err(fields.wrong("hidden_act", &format!("is {act:?}; InternVL's language models use silu")));
+    }
+    if fields.number("partial_rotary_factor", 1.0)? != 1.0 {
+        return Err(
+            fields.wrong("partial_rotary_factor", "is not 1; InternVL's language models rotate whole heads")
+        );
+    }
+    // The GitHub layout's flag belongs to the language model; of the other layout the model as a whole has it.
+    let tied = match layout {
+        Layout::Github => fields.flag("tie_word_embeddings", top.flag("tie_word_embeddings", false)?)?,
+        Layout::HuggingFace => top.flag("tie_word_embeddings", fields.flag("tie_word_embeddings", true)?)?,
+    };
     Ok(DecoderConfig {
         backbone,
         hidden,
@@ -441,9 +453,9 @@ fn decoder(fields: &Fields<'_>, top: &Fields<'_>, layout: Layout) -> Result<Deco
         head_dim,
         intermediate: fields.count_or("intermediate_size", Some(hidden * 4))?,
         vocab: fields.count("vocab_size")?,
-        eps: fields.number("rms_norm_eps", 1e-6),
+        eps: fields.number("rms_norm_eps", 1e-6)?,
         max_positions,
-        tied: fields.flag("tie_word_embeddings", tied_default),
+        tied,
         qkv_bias: backbone == Backbone::Qwen2 || bias,
         out_bias: bias && backbone != Backbone::Qwen2,
         qk_norm: matches!(backbone, Backbone::Qwen3 | Backbone::Qwen3Moe),
@@ -457,7 +469,7 @@ fn decoder(fields: &Fields<'_>, top: &Fields<'_>, layout: Layout) -> Result<Deco
 fn windows(fields: &Fields<'_>, backbone: Backbone, layers: usize) -> Result<Vec<Option<usize>>> {
     let used = match backbone {
         Backbone::GptOss | Backbone::Phi3 => true,
-        _ => fields.flag("use_sliding_window", false),
+        _ => fields.flag("use_sliding_window", false)?,
     };
     if !used || fields.get("sliding_window").is_none() {
         return Ok(vec![None; layers]);
@@ -510,8 +522,8 @@ fn moe(fields: &Fields<'_>, backbone: Backbone) -> Result<Option<MoeConfig>> {
         experts,
         top_k,
         intermediate,
-        renormalise: fields.flag("norm_topk_prob", false),
-        swiglu_limit: fields.number("swiglu_limit", 7.0),
-        swiglu_alpha: fields.number("swiglu_alpha", 1.702),
+        renormalise: fields.flag("norm_topk_prob", false)?,
+        swiglu_limit: fields.number("swiglu_limit", 7.0)?,
+        swiglu_alpha: fields.number("swiglu_alpha", 1.702)?,
     }))
 }

@@ -31,14 +31,25 @@ impl<'a> Fields<'a> {
         self.get(name).and_then(Value::as_str)
     }
 
-    /// A flag; absent, null or of another type gives `default`.
-    pub fn flag(&self, name: &str, default: bool) -> bool {
-        self.get(name).and_then(Value::as_bool).unwrap_or(default)
+    /// A flag, also as 0 or 1; absent or null gives `default`.
+    ///
+    /// # Errors
+    /// The field holds something else.
+    pub fn flag(&self, name: &str, default: bool) -> Result<bool> {
+        let Some(value) = self.get(name) else { return Ok(default) };
+        let flag = value.as_bool().or_else(|| value.as_u64().filter(|n| *n < 2).map(|n| n == 1));
+        flag.ok_or_else(|| self.wrong(name, &format!("is {value}, which is neither true nor false")))
     }
 
-    /// A number; absent, null or of another type gives `default`.
-    pub fn number(&self, name: &str, default: f64) -> f64 {
-        self.get(name).and_then(Value::as_f64).filter(|n| n.is_finite()).unwrap_or(default)
+    /// A number; absent or null gives `default`.
+    ///
+    /// # Errors
+    /// The field holds something else.
+    pub fn number(&self, name: &str, default: f64) -> Result<f64> {
+        let Some(value) = self.get(name) else { return Ok(default) };
+        let number = value.as_f64().or_else(|| value.as_bool().map(|flag| f64::from(u8::from(flag))));
+        let number = number.filter(|n| n.is_finite());
+        number.ok_or_else(|| self.wrong(name, &format!("is {value}, which is no number")))
     }
 
     /// A count that must be there and above zero.

@@ -78,7 +78,7 @@ impl Folder {
     /// Reads a small file whole; `None` where there is none.
     ///
     /// # Errors
-    /// A name that leaves the folder, a file over 256 MiB, or one that cannot be read.
+    /// A name that leaves the folder, a file over 256 MiB, a Git LFS pointer, or one that cannot be read.
     pub fn read(&self, name: &str) -> Result<Option<Cow<'static, [u8]>>> {
         match self {
             Self::Embedded(files) => {
@@ -97,7 +97,9 @@ impl Folder {
                     .in_file(&path)
                     .fix("download this file again"));
                 }
-                std::fs::read(&path).map(|b| Some(Cow::Owned(b))).map_err(|e| Problem::io("read", &path, &e))
+                let bytes = std::fs::read(&path).map_err(|e| Problem::io("read", &path, &e))?;
+                refuse_pointer(&bytes, &path)?;
+                Ok(Some(Cow::Owned(bytes)))
             }
         }
     }
@@ -132,7 +134,7 @@ impl Folder {
     /// Maps a weight file into memory without reading it.
     ///
     /// # Errors
-    /// A name that leaves the folder, or a file that is missing or cannot be mapped.
+    /// A name that leaves the folder, or a file that is missing, a Git LFS pointer, or cannot be mapped.
     pub fn map(&self, name: &str) -> Result<Bytes> {
         match self {
             Self::Embedded(files) => files
@@ -147,6 +149,7 @@ impl Folder {
                 // bus error, as it does for every program that maps weights. It is never treated as anything
                 // but plain bytes.
                 let map = unsafe { Mmap::map(&file) }.map_err(|e| Problem::io("map", &path, &e))?;
+                refuse_pointer(&map, &path)?;
                 Ok(Bytes::Mapped(Arc::new(map)))
             }
         }
@@ -160,6 +163,16 @@ impl Folder {
             .in_file(dir)
             .fix("use an index whose files lie in the same folder"))
     }
+}
+
+/// Refuses what `git clone` leaves in place of a large file where Git LFS is not installed.
+fn refuse_pointer(bytes: &[u8], path: &Path) -> Result<()> {
+    if !bytes.starts_with(b"version https://git-lfs") {
+        return Ok(());
+    }
+    Err(Problem::new("is a Git LFS pointer, not the file itself")
+        .in_file(path)
+        .fix("install Git LFS and run `git lfs pull` in this folder, or download the file itself"))
 }
 
 /// Whether a name stays inside the folder: relative, with no `..`.

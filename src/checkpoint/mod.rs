@@ -51,6 +51,11 @@ impl Checkpoint {
     pub fn from_folder(folder: Folder) -> Result<Self> {
         let place = folder.place("config.json");
         let value = folder.json("config.json")?.ok_or_else(|| {
+            if folder.has("adapter_config.json") {
+                return Problem::new("holds a LoRA adapter alone, not a checkpoint")
+                    .at(folder.place(""))
+                    .fix("merge the adapter into its base model (`merge_and_unload` of peft) and choose the merged checkpoint");
+            }
             Problem::new("is missing").at(&place).fix("choose the folder of an InternVL checkpoint")
         })?;
         let config = Config::parse(&value, &place)?;

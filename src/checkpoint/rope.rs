@@ -90,9 +90,14 @@ impl Rope {
             Fields::new(fields.get("rope_parameters").unwrap_or(&empty), "config.json, rope_parameters");
         let scaling_value =
             fields.get("rope_scaling").or_else(|| fields.get("rope_parameters")).unwrap_or(&empty);
+        if !scaling_value.is_null() && !scaling_value.is_object() {
+            return Err(
+                fields.wrong("rope_scaling", &format!("is {scaling_value}, which is no set of fields"))
+            );
+        }
         let scaling = Fields::new(scaling_value, "config.json, rope_scaling");
         let default_theta = if backbone == Backbone::GptOss { 150_000.0 } else { 10_000.0 };
-        let theta = parameters.number("rope_theta", fields.number("rope_theta", default_theta));
+        let theta = parameters.number("rope_theta", fields.number("rope_theta", default_theta)?)?;
         if theta <= 1.0 {
             return Err(fields.wrong("rope_theta", &format!("is {theta}")));
         }
@@ -102,7 +107,7 @@ impl Rope {
         let original = scaling
             .count_or("original_max_position_embeddings", None)
             .or_else(|_| fields.count_or("original_max_position_embeddings", None));
-        let factor = scaling.number("factor", if backbone == Backbone::GptOss { 32.0 } else { 1.0 });
+        let factor = scaling.number("factor", if backbone == Backbone::GptOss { 32.0 } else { 1.0 })?;
         if factor <= 0.0 {
             return Err(scaling.wrong("factor", &format!("is {factor}")));
         }
@@ -112,7 +117,7 @@ impl Rope {
             "dynamic" => Scaling::DynamicNtk { factor, max_positions },
             "su" | "longrope" => {
                 let original = original?;
-                let stretch = max_positions as f64 / original as f64;
+                let stretch = scaling.number("factor", max_positions as f64 / original as f64)?;
                 let attention =
                     if stretch > 1.0 { (1.0 + stretch.ln() / (original as f64).ln()).sqrt() } else { 1.0 };
                 let factors = |name: &str| -> Result<Vec<f64>> {
@@ -128,21 +133,21 @@ impl Rope {
                     short: factors("short_factor")?,
                     long: factors("long_factor")?,
                     original,
-                    attention: scaling.number("attention_factor", attention),
+                    attention: scaling.number("attention_factor", attention)?,
                 }
             }
             "yarn" => Scaling::Yarn {
                 factor,
                 original: original.unwrap_or(if backbone == Backbone::GptOss { 4096 } else { max_positions }),
-                beta_fast: scaling.number("beta_fast", 32.0),
-                beta_slow: scaling.number("beta_slow", 1.0),
-                truncate: scaling.flag("truncate", backbone != Backbone::GptOss),
-                attention: scaling.number("attention_factor", yarn_attention(&scaling, factor)),
+                beta_fast: scaling.number("beta_fast", 32.0)?,
+                beta_slow: scaling.number("beta_slow", 1.0)?,
+                truncate: scaling.flag("truncate", backbone != Backbone::GptOss)?,
+                attention: scaling.number("attention_factor", yarn_attention(&scaling, factor)?)?,
             },
             "llama3" => Scaling::Llama3 {
                 factor,
-                low: scaling.number("low_freq_factor", 1.0),
-                high: scaling.number("high_freq_factor", 4.0),
+                low: scaling.number("low_freq_factor", 1.0)?,
+                high: scaling.number("high_freq_factor", 4.0)?,
                 original: original.unwrap_or(8192),
             },
             other => {
@@ -198,15 +203,6 @@ impl Rope {
         (series.into_iter().map(|f| f as f32).collect(), attention as f32)
     }
 
-    /// Whether texts of these two total lengths have the same frequencies.
-    pub fn same_frequencies(&self, one: usize, other: usize) -> bool {
-        match &self.scaling {
-            Scaling::DynamicNtk { max_positions, .. } => one.max(*max_positions) == other.max(*max_positions),
-            Scaling::LongRope { original, .. } => (one > *original) == (other > *original),
-            _ => true,
-        }
-    }
-
     /// How far each frequency is interpolated: 0 kept, 1 fully.
     fn yarn_ramp(&self, original: usize, beta_fast: f64, beta_slow: f64, truncate: bool) -> Vec<f64> {
         let dim = self.dim as f64;
@@ -224,10 +220,10 @@ impl Rope {
     }
 }
 
-fn yarn_attention(scaling: &Fields<'_>, factor: f64) -> f64 {
+fn yarn_attention(scaling: &Fields<'_>, factor: f64) -> Result<f64> {
     let mscale = |weight: f64| if factor <= 1.0 { 1.0 } else { 0.1 * weight * factor.ln() + 1.0 };
-    match (scaling.number("mscale", 0.0), scaling.number("mscale_all_dim", 0.0)) {
+    Ok(match (scaling.number("mscale", 0.0)?, scaling.number("mscale_all_dim", 0.0)?) {
         (one, all) if one != 0.0 && all != 0.0 => mscale(one) / mscale(all),
         _ => mscale(1.0),
-    }
+    })
 }

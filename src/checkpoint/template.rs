@@ -103,6 +103,11 @@ impl Template {
         Self::NAMED.into_iter().find(|template| template.name() == name)
     }
 
+    /// The names of all templates, for people.
+    pub fn known() -> String {
+        Self::NAMED.map(|template| template.name().to_owned()).join(", ")
+    }
+
     /// Its name in `config.json`, or `chat` for a checkpoint's own chat template.
     pub fn name(&self) -> &str {
         self.parts().map_or("chat", |parts| parts.name)
@@ -127,10 +132,9 @@ impl Template {
         match config_template {
             None => Ok(Self::Chat(Arc::new(ChatTemplate::open(folder)?))),
             Some(name) => Self::by_name(name).ok_or_else(|| {
-                let known = Self::NAMED.map(|template| template.name().to_owned()).join(", ");
                 Problem::new(format!("asks for the prompt template {name:?}, which Shardscope does not know"))
                     .at(folder.place("config.json"))
-                    .fix(format!("set \"template\" to the one it was trained with: {known}"))
+                    .fix(format!("set \"template\" to the one it was trained with: {}", Self::known()))
             }),
         }
     }
@@ -262,12 +266,12 @@ impl Template {
 /// Puts the image tokens into a prompt: each place of an image, left to right, becomes `<img>`,
 /// `tokens_per_tile` times as many `<IMG_CONTEXT>` as the image has tiles, and `</img>`.
 ///
-/// A place is the marker `<image>`, or for a chat template the text that it writes for an image. Text of the
-/// question that looks like one counts as one, as in the original; it cannot shift images silently, because the
-/// numbers of places and images must agree.
+/// A place is the marker `<image>`, or for a chat template the text that it writes for an image. Images are named
+/// before a question's own words, so `<image>` in these comes later and stays as it is, as in the original's `chat()`.
+/// A chat template makes an image of every `<image>`: there the numbers of places and images must agree.
 ///
 /// # Errors
-/// Another number of places than of images, and more image tokens than any prompt holds.
+/// Fewer places than images, more where none may be left over, and more image tokens than any prompt holds.
 pub fn expand_images(
     template: &Template,
     prompt: &str,
@@ -276,7 +280,8 @@ pub fn expand_images(
 ) -> Result<String> {
     let marker = template.marker();
     let places = prompt.matches(marker).count();
-    if places != tiles.len() {
+    let words_may_follow = !matches!(template, Template::Chat(_)) && !tiles.is_empty();
+    if places < tiles.len() || (places > tiles.len() && !words_may_follow) {
         let (noun, verb) = if places == 1 { ("place", "is") } else { ("places", "are") };
         return Err(Problem::new(format!(
             "the prompt has {places} {noun} for images ({marker}), but there {verb} {}",
@@ -295,7 +300,7 @@ pub fn expand_images(
             .fix("lower the largest number of tiles per image"));
     };
     let mut expanded = String::with_capacity(prompt.len() + total * IMAGE_CONTEXT.len() + tiles.len() * 16);
-    let mut pieces = prompt.split(marker);
+    let mut pieces = prompt.splitn(tiles.len() + 1, marker);
     expanded.push_str(pieces.next().unwrap_or_default());
     for (piece, tiles) in pieces.zip(tiles) {
         expanded.push_str("<img>");

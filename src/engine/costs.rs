@@ -4,11 +4,11 @@ use rayon::iter::Either;
 use rayon::prelude::*;
 
 use super::model::Language;
-use crate::{Problem, Result};
 use crate::dataset::{Dataset, Prompt, Question, Style, prompt};
 use crate::picture;
 use crate::picture::tiles::Tiling;
 use crate::plan::QuestionCost;
+use crate::{Problem, Result};
 
 /// How questions are asked, as far as it decides their cost.
 pub struct Pricing<'a> {
@@ -73,12 +73,16 @@ impl Pricing<'_> {
     fn text_tokens(&self, built: &Prompt) -> Result<usize> {
         let Some(language) = self.language else {
             let wide = built.text.chars().filter(|c| !c.is_ascii()).count();
-            return Ok(TEMPLATE_TOKENS + wide + (built.text.len() - wide).div_ceil(4) + 2 * built.images.len());
+            return Ok(TEMPLATE_TOKENS
+                + wide
+                + (built.text.len() - wide).div_ceil(4)
+                + 2 * built.images.len());
         };
         // A special token is never joined with what stands beside it, so one a picture tells the count of any number.
         let rendered = language.template.render(self.system, &built.text)?;
         let one_each = vec![1; built.images.len()];
-        let expanded = crate::checkpoint::template::expand_images(&language.template, &rendered, &one_each, 1)?;
+        let expanded =
+            crate::checkpoint::template::expand_images(&language.template, &rendered, &one_each, 1)?;
         Ok(language.tokenizer.encode(&expanded)?.len() - built.images.len())
     }
 }

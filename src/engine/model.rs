@@ -6,7 +6,7 @@ use candle_core::{DType, Device};
 
 use crate::checkpoint::template::Template;
 use crate::checkpoint::tokenizer::Tokenizer;
-use crate::checkpoint::{Checkpoint, Unit};
+use crate::checkpoint::{Checkpoint, Layout, Unit};
 use crate::model::{Loading, Network, WeightType};
 use crate::picture::tiles::Tiling;
 use crate::{Problem, Result};
@@ -44,6 +44,11 @@ impl Language {
     pub fn open(checkpoint: &Checkpoint) -> Result<Self> {
         let config = &checkpoint.config;
         let tokenizer = Tokenizer::open(&checkpoint.folder, config.decoder.backbone.architecture())?;
+        if config.layout == Layout::Github && config.template.is_none() {
+            return Err(Problem::new("names no prompt template, and in this layout nothing else does")
+                .at(checkpoint.folder.place("config.json"))
+                .fix(format!("set \"template\" to the one it was trained with: {}", Template::known())));
+        }
         let template = Template::from_folder(&checkpoint.folder, config.template.as_deref())?;
         let stop = tokenizer.token_id(template.stop_token()).ok_or_else(|| {
             Problem::new(format!(

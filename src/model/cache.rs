@@ -19,6 +19,16 @@ impl LayerCache {
     /// No memory on the device.
     pub fn new(config: &DecoderConfig, capacity: usize, dtype: DType, device: &Device) -> Result<Self> {
         let shape = (1, config.kv_heads, capacity, config.head_dim);
+        if device.is_cpu() {
+            // A failed allocation inside a tensor would end the program.
+            let bytes = [config.kv_heads, config.head_dim, dtype.size_in_bytes()]
+                .iter()
+                .try_fold(capacity, |bytes, factor| bytes.checked_mul(*factor));
+            let mut probe = Vec::<u8>::new();
+            if bytes.is_none_or(|bytes| probe.try_reserve_exact(bytes).is_err()) {
+                candle_core::bail!("there is no memory for the keys and values of {capacity} positions");
+            }
+        }
         Ok(Self { keys: Tensor::zeros(shape, dtype, device)?, values: Tensor::zeros(shape, dtype, device)? })
     }
 

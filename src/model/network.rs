@@ -227,10 +227,12 @@ impl Network {
         chunk: usize,
     ) -> candle_core::Result<Vec<f32>> {
         let (chunk, positions) = (chunk.max(1), embeddings.dim(1)?);
+        let length = cache.length + positions;
         let mut last = None;
         for first in (0..positions).step_by(chunk) {
             let count = chunk.min(positions - first);
-            last = Some(self.hidden(&embeddings.narrow(1, first, count)?, cache)?.narrow(1, count - 1, 1)?);
+            let part = embeddings.narrow(1, first, count)?;
+            last = Some(self.hidden(&part, cache, length)?.narrow(1, count - 1, 1)?);
         }
         match last {
             Some(hidden) => self.logits(&hidden),
@@ -244,11 +246,13 @@ impl Network {
     /// A full cache, or no memory.
     pub fn step(&self, token: u32, cache: &mut Cache) -> candle_core::Result<Vec<f32>> {
         let embedded = self.embed_text(&[token])?.unsqueeze(0)?;
-        self.logits(&self.hidden(&embedded, cache)?)
+        let length = cache.length + 1;
+        self.logits(&self.hidden(&embedded, cache, length)?)
     }
 
-    /// Final hidden states `[1, positions, hidden]` before the last norm.
-    fn hidden(&self, embeddings: &Tensor, cache: &mut Cache) -> candle_core::Result<Tensor> {
+    /// Final hidden states `[1, positions, hidden]` before the last norm; `length` is that of the text that these
+    /// positions belong to, as far as it is known.
+    fn hidden(&self, embeddings: &Tensor, cache: &mut Cache, length: usize) -> candle_core::Result<Tensor> {
         let (first, count) = (cache.length, embeddings.dim(1)?);
         if first + count > cache.capacity {
             candle_core::bail!("the cache has room for {} positions, not {}", cache.capacity, first + count);
@@ -260,7 +264,13 @@ impl Network {
                 std::collections::hash_map::Entry::Occupied(tables) => tables.into_mut(),
                 std::collections::hash_map::Entry::Vacant(slot) => {
                     let rope = &self.config.decoder.rope;
-                    slot.insert(Rotary::new(rope, first, count, layer.dtype(), layer.device())?)
+                    slot.insert(Rotary::new(
+                        rope,
+                        first..first + count,
+                        length,
+                        layer.dtype(),
+                        layer.device(),
+                    )?)
                 }
             };
             x = layer.forward(&x, tables, cache, first)?;
@@ -282,8 +292,8 @@ impl Network {
     /// # Errors
     /// No memory.
     pub fn all_logits(&self, embeddings: &Tensor) -> candle_core::Result<Tensor> {
-        let mut cache = self.cache(embeddings.dim(1)?)?;
-        let hidden = self.hidden(embeddings, &mut cache)?;
+        let positions = embeddings.dim(1)?;
+        let hidden = self.hidden(embeddings, &mut self.cache(positions)?, positions)?;
         let normed = self.norm.forward(&hidden.to_device(&self.norm_device)?)?;
         self.head.forward(&normed.to_device(&self.head_device)?)?.squeeze(0)?.to_dtype(DType::F32)
     }

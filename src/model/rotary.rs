@@ -1,5 +1,7 @@
 //! Rotary tables, made on the device that uses them for just the positions of one step.
 
+use std::ops::Range;
+
 use candle_core::{DType, Device, Result, Tensor};
 
 use crate::checkpoint::rope::Rope;
@@ -12,13 +14,21 @@ pub struct Rotary {
 }
 
 impl Rotary {
-    /// Tables for positions `first..first + count`, where the text so far ends with the last of them.
+    /// Tables for `positions` of a text of `length` tokens, which some kinds of scaling go by: a prompt that is taken
+    /// in a chunk at a time has the length of the whole prompt all along.
     ///
     /// # Errors
     /// No memory on the device.
-    pub fn new(rope: &Rope, first: usize, count: usize, dtype: DType, device: &Device) -> Result<Self> {
-        let (frequencies, attention) = rope.frequencies(first + count);
-        let angles = (first..first + count).flat_map(|p| frequencies.iter().map(move |f| p as f32 * f));
+    pub fn new(
+        rope: &Rope,
+        positions: Range<usize>,
+        length: usize,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Self> {
+        let (frequencies, attention) = rope.frequencies(length);
+        let count = positions.len();
+        let angles = positions.flat_map(|p| frequencies.iter().map(move |f| p as f32 * f));
         let (cos, sin): (Vec<f32>, Vec<f32>) =
             angles.map(|a| (a.cos() * attention, a.sin() * attention)).unzip();
         let shape = (count, frequencies.len());

@@ -5,8 +5,8 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::summary::accuracy_json;
-use super::{excerpt, print_json, print_line};
-use crate::Result;
+use super::{excerpt, print_json, print_line, say};
+use crate::cli::Failure;
 use crate::scoring::{Accuracy, Reading, Rule};
 use crate::session::{Comparison, Flip, Paired, Record, Side, compare as compared, disagreement};
 
@@ -14,7 +14,7 @@ use crate::session::{Comparison, Flip, Paired, Record, Side, compare as compared
 ///
 /// # Errors
 /// A folder that is no session, an unknown rule, or an answer that cannot be read.
-pub fn compare(first: &Path, second: &Path, rule: Option<&str>, as_json: bool) -> Result<()> {
+pub fn compare(first: &Path, second: &Path, rule: Option<&str>, as_json: bool) -> Result<(), Failure> {
     let rule = rule.map(Rule::by_name).transpose()?;
     let open = |dir: &Path| {
         let record = Record::open(dir)?;
@@ -158,7 +158,7 @@ fn probability(p: f64) -> String {
 ///
 /// # Errors
 /// A folder that is no session, an unknown rule, or an answer that cannot be read.
-pub fn disagree(session: &Path, rules: (&str, &str), as_json: bool) -> Result<()> {
+pub fn disagree(session: &Path, rules: (&str, &str), as_json: bool) -> Result<(), Failure> {
     let record = Record::open(session)?;
     let found = disagreement(&record, [Rule::by_name(rules.0)?, Rule::by_name(rules.1)?])?;
     if as_json {
@@ -194,10 +194,10 @@ pub fn disagree(session: &Path, rules: (&str, &str), as_json: bool) -> Result<()
         print_line(&format!("  {rule:<18} {}", accuracy_text(accuracy)))?;
     }
     if found.left_out > 0 {
-        eprintln!(
+        say(format!(
             "{} answers are left out: failed, without a gold answer, or of unknown type",
             found.left_out
-        );
+        ));
     }
     Ok(())
 }

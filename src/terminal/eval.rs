@@ -1,5 +1,6 @@
 //! `shardscope eval`: a run in the terminal, from a checkpoint and a dataset to a session and a score.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::datasets::open_dataset;
 use super::progress::Progress;
-use super::{count, duration, print_json, print_line, size, summary};
+use super::{count, duration, print_json, print_line, say, size, summary};
 use crate::checkpoint::{Checkpoint, Folder};
 use crate::cli::{Ending, EvalArgs, Failure, Outcome};
 use crate::dataset::{Dataset, Style};
@@ -58,7 +59,7 @@ pub fn run(args: &EvalArgs) -> Outcome {
     let settings = run_settings(args);
     let manifest = manifest(args, &checkpoint, &language, &dataset, &rows, &device_name)?;
 
-    eprintln!(
+    say(format!(
         "{} ({} parameters, {}, template {}) on {}: {} of {} questions, rule {}",
         checkpoint.name(),
         count(checkpoint.parameters()),
@@ -68,24 +69,24 @@ pub fn run(args: &EvalArgs) -> Outcome {
         rows.len(),
         dataset.len(),
         rule.name()
-    );
+    ));
     for problem in dataset.problems() {
-        eprintln!("note: {problem}");
+        say(format!("note: {problem}"));
     }
     if args.batch > 1 {
-        eprintln!("note: this version asks one question at a time, whatever --batch says");
+        say(format!("note: this version asks one question at a time, whatever --batch says"));
     }
     let folder = match &args.session {
         Some(folder) => folder.clone(),
         None => default_folder(&checkpoint.name(), dataset.name(), &jiff::Zoned::now()),
     };
     let (session, done) = open_session(&folder, &manifest, args.resume)?;
-    eprintln!("session {}", folder.display());
+    say(format!("session {}", folder.display()));
     let mut report = Report::default();
     done.iter().for_each(|answer| summary::count(&mut report, answer));
     let left = remaining_rows(&dataset, &rows, &done)?;
     if !done.is_empty() {
-        eprintln!("{} questions are answered already", rows.len() - left.len());
+        say(format!("{} questions are answered already", rows.len() - left.len()));
     }
 
     let order = Order {
@@ -116,10 +117,10 @@ pub fn run(args: &EvalArgs) -> Outcome {
         print_line(&summary::report_text(&report))?;
     }
     if complete {
-        eprintln!("done in {}; the answers are in {}", duration(seconds), folder.display());
+        say(format!("done in {}; the answers are in {}", duration(seconds), folder.display()));
         return Ok(Ending::Done);
     }
-    eprintln!("stopped; go on with --session {} --resume and the same options", folder.display());
+    say(format!("stopped; go on with --session {} --resume and the same options", folder.display()));
     Ok(Ending::Incomplete)
 }
 
@@ -206,11 +207,14 @@ fn run_settings(args: &EvalArgs) -> RunSettings {
 
 /// Rows that the options select, in the dataset's order.
 fn select(dataset: &Dataset, args: &EvalArgs) -> Result<Vec<usize>> {
+    if dataset.is_empty() {
+        return Err(Problem::new("holds no question").at(dataset.name()).fix("choose another file"));
+    }
     let mut rows: Vec<usize> = if args.ids.is_empty() {
         (0..dataset.len()).collect()
     } else {
         let find = |id: &String| {
-            dataset.find(id).ok_or_else(|| {
+            dataset.find(id.trim()).ok_or_else(|| {
                 Problem::new(format!("has no question with the index {id}"))
                     .at(dataset.name())
                     .fix("give values of its `index` column with --ids")
@@ -273,7 +277,27 @@ fn select(dataset: &Dataset, args: &EvalArgs) -> Result<Vec<usize>> {
             .at(dataset.name())
             .fix("ask for more with --limit, --sample, --ids, --category or --split"));
     }
+    refuse_doubles(dataset, &rows)?;
     Ok(rows)
+}
+
+/// Answers are kept by the index of their question, so no two questions may share one.
+fn refuse_doubles(dataset: &Dataset, rows: &[usize]) -> Result<()> {
+    let outlines = dataset.outlines()?;
+    let mut seen = HashMap::with_capacity(rows.len());
+    for (row, outline) in rows.iter().filter_map(|row| Some((*row, outlines.get(*row)?))) {
+        if let Some(earlier) = seen.insert(outline.index.as_str(), row) {
+            return Err(Problem::new(format!(
+                "rows {} and {} have the same index, {}",
+                earlier + 1,
+                row + 1,
+                outline.index
+            ))
+            .at(dataset.name())
+            .fix("give every question an index of its own, or choose questions with --limit or --ids"));
+        }
+    }
+    Ok(())
 }
 
 fn manifest(
@@ -411,7 +435,7 @@ fn stop_on_interrupt(commands: Sender<Command>) {
     let interrupts = AtomicUsize::new(0);
     let stop = move || {
         if interrupts.fetch_add(1, Ordering::Relaxed) == 0 {
-            eprintln!("\nstopping after the present token (again to stop at once)");
+            say("\nstopping after the present token (again to stop at once)");
             // The worker may be over already.
             let _ = commands.send(Command::Stop);
         } else {
@@ -419,6 +443,6 @@ fn stop_on_interrupt(commands: Sender<Command>) {
         }
     };
     if let Err(error) = ctrlc::set_handler(stop) {
-        eprintln!("note: an interrupt will end the program at once ({error})");
+        say(format!("note: an interrupt will end the program at once ({error})"));
     }
 }

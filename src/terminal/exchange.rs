@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::datasets::open_dataset;
 use super::print_line;
 use super::progress::Ticker;
+use super::say;
 use crate::cli::Failure;
 use crate::dataset::{Dataset, ImageRef, Question};
 use crate::engine::asking::{blank, image_name};
@@ -46,9 +47,9 @@ pub fn export(
         write(&record, format, &to, &|_, _| None).map_err(Failure::Broken)?
     };
     for warning in &warnings {
-        eprintln!("warning: {warning}");
+        say(format!("warning: {warning}"));
     }
-    eprintln!("{} answers in {}", record.len(), to.display());
+    say(format!("{} answers in {}", record.len(), to.display()));
     Ok(())
 }
 
@@ -173,7 +174,7 @@ pub fn import(
     dataset: Option<&str>,
     rule: Option<&str>,
     model: Option<&str>,
-) -> Result<()> {
+) -> Result<(), Failure> {
     let rule = rule.map(Rule::by_name).transpose()?;
     let dataset = dataset.map(|named| open_dataset(Some(named))).transpose()?;
     let names = Names {
@@ -198,27 +199,27 @@ pub fn import(
         }
     })?;
     for warning in &warnings {
-        eprintln!("warning: {warning}");
+        say(format!("warning: {warning}"));
     }
     if unknown > 0 {
         let place = dataset.as_ref().map(|dataset| dataset.name().to_owned()).unwrap_or_default();
-        eprintln!(
+        say(format!(
             "warning: {}",
             Problem::new(format!(
                 "{unknown} of {count} answers are to questions that this dataset does not have"
             ))
             .at(place)
             .fix("name the dataset that the predictions are about with --dataset")
-        );
+        ));
     }
     if unjudged > 0 {
         let problem = Problem::new(format!(
             "{unjudged} of {count} answers cannot be judged: gold answer or type is unknown"
         ));
-        eprintln!(
+        say(format!(
             "warning: {}",
             if dataset.is_none() { problem.fix("name the dataset with --dataset") } else { problem }
-        );
+        ));
     }
     print_line(&format!("{count} answers in {}", session.display()))
 }

@@ -15,33 +15,45 @@ pub mod scoring;
 pub mod sessions;
 pub mod summary;
 
-use std::io::Write;
+use std::fmt::Display;
+use std::io::{ErrorKind, Write};
 
 use serde::Serialize;
 
-use crate::{Problem, Result};
+use crate::Problem;
+use crate::cli::Failure;
+
+/// Says a line on standard error; what a terminal would obey is replaced. Nobody may be listening any more, which is no
+/// fault of the run.
+pub fn say(text: impl Display) {
+    let _ = writeln!(std::io::stderr().lock(), "{}", visible(&text.to_string()));
+}
 
 /// Prints the one JSON object of a command to standard output.
 ///
 /// # Errors
-/// Standard output is closed.
-pub fn print_json(value: &impl Serialize) -> Result<()> {
-    let text =
-        serde_json::to_string_pretty(value).map_err(|e| Problem::new(format!("cannot write JSON: {e}")))?;
-    write_line(&text)
+/// As [`print_line`].
+pub fn print_json(value: &impl Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(value);
+    write_line(&text.map_err(|e| Failure::Broken(Problem::new(format!("cannot write JSON: {e}"))))?)
 }
 
-/// Prints a line to standard output, or several; what a terminal would obey is replaced.
+/// Prints a line to standard output, or several; what a terminal would obey is replaced. A reader that has seen enough
+/// (`| head`) is no error.
 ///
 /// # Errors
-/// Standard output is closed.
-pub fn print_line(text: &str) -> Result<()> {
+/// Standard output takes no more, as on a full disk.
+pub fn print_line(text: &str) -> Result<(), Failure> {
     write_line(&visible(text))
 }
 
-fn write_line(text: &str) -> Result<()> {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{text}").map_err(|e| Problem::new(format!("cannot write to standard output: {e}")))
+fn write_line(text: &str) -> Result<(), Failure> {
+    match writeln!(std::io::stdout().lock(), "{text}") {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::Broken(Problem::new(format!("cannot write to standard output: {error}"))))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Text with nothing in it that a terminal obeys: control characters besides tabs and line feeds, and those that turn

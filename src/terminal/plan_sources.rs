@@ -1,17 +1,20 @@
 //! Where `shardscope plan` gets its facts: checkpoints, datasets and devices as they are.
 
+use std::io::Write;
 use std::path::Path;
 
+use super::devices::DevicesArgs;
 use super::plan::{CheckpointFacts, PlanArgs, Sources, catalogue_or_config, run as plan};
+use super::{print_line, say};
 use crate::checkpoint::Checkpoint;
-use crate::cli::{Ending, Failure, Outcome};
+use crate::cli::{Ending, Outcome};
 use crate::dataset::Style;
 use crate::devices::{Driver, find, host};
 use crate::engine::Language;
 use crate::engine::costs::Pricing;
 use crate::picture::tiles::Tiling;
 use crate::plan::{ModelShape, QuestionCost};
-use crate::{Problem, Result, demo};
+use crate::{Result, demo};
 
 /// Runs `shardscope plan` on what is on this machine.
 ///
@@ -25,11 +28,22 @@ pub fn run(args: &PlanArgs) -> Outcome {
         devices: &|spec| find::devices(spec, &driver),
         host_memory: host::memory().map(|(total, _)| total),
     };
+    printed(|out| plan(args, &sources, out))
+}
+
+/// Runs `shardscope devices`.
+///
+/// # Errors
+/// A SPEC that makes no sense.
+pub fn devices(args: &DevicesArgs) -> Outcome {
+    printed(|out| super::devices::run(args, &Driver::open(), out))
+}
+
+/// Prints what a command writes, all at once.
+fn printed(command: impl FnOnce(&mut dyn Write) -> Result<u8>) -> Outcome {
     let mut out = Vec::new();
-    plan(args, &sources, &mut out)?;
-    use std::io::Write;
-    let written = std::io::stdout().lock().write_all(&out);
-    written.map_err(|e| Failure::Broken(Problem::new(format!("cannot write to standard output: {e}"))))?;
+    command(&mut out)?;
+    print_line(String::from_utf8_lossy(&out).trim_end())?;
     Ok(Ending::Done)
 }
 
@@ -87,7 +101,11 @@ fn costs(dataset: &str, facts: &CheckpointFacts, args: &PlanArgs) -> Result<Vec<
     let rows: Vec<usize> = (0..dataset.len()).collect();
     let (costs, problems) = pricing.all(&rows);
     if let Some(first) = problems.first() {
-        eprintln!("note: {} of {} questions cannot be read and are left out, such as {first}", problems.len(), rows.len());
+        say(format!(
+            "note: {} of {} questions cannot be read and are left out, such as {first}",
+            problems.len(),
+            rows.len()
+        ));
     }
     Ok(costs)
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{duration, size};
+use super::{duration, say, size};
 use crate::scoring::Accuracy;
 
 /// Between two lines where standard error is no terminal.
@@ -35,7 +35,7 @@ impl Ticker {
             && last.elapsed() >= self.every
         {
             *last = Instant::now();
-            eprintln!("{done} {}", self.what);
+            say(format!("{done} {}", self.what));
         }
     }
 }
@@ -65,8 +65,8 @@ impl Progress {
     /// Says something that stays.
     pub fn say(&self, text: &str) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| eprintln!("{text}")),
-            None => eprintln!("{text}"),
+            Some(bar) => bar.suspend(|| say(text)),
+            None => say(text),
         }
     }
 
@@ -76,7 +76,7 @@ impl Progress {
         if let Some(bar) = &self.bar {
             bar.set_message(text);
         } else if self.is_due() {
-            eprintln!("{text}");
+            say(text);
         }
     }
 
@@ -103,7 +103,7 @@ impl Progress {
             bar.set_position(done);
             bar.set_message(text);
         } else if self.is_due() || done == self.total {
-            eprintln!("{done}/{}: {text}", self.total);
+            say(format!("{done}/{}: {text}", self.total));
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::io::{BufReader, BufWriter, Write};
 
-use super::{print_json, print_line, summary};
+use super::{print_json, print_line, say, summary};
 use crate::Problem;
 use crate::cli::{Ending, Failure, Outcome, ReadAnswersArgs, ScoreArgs};
 use crate::scoring::{Report, Rule, Verdict, read_answers as read};
@@ -19,7 +19,7 @@ pub fn read_answers(args: &ReadAnswersArgs) -> Outcome {
     out.flush()
         .map_err(|e| Failure::Broken(Problem::new(format!("cannot write to standard output: {e}"))))?;
     for problem in &summary.problems {
-        eprintln!("{problem}");
+        say(problem);
     }
     if summary.malformed > 0 {
         let what = format!("{} of {} lines are no rows", summary.malformed, summary.rows + summary.malformed);
@@ -73,11 +73,13 @@ pub fn score(args: &ScoreArgs) -> Outcome {
     }
     print_line(&summary::report_text(&report))?;
     match rule {
-        Some(_) => eprintln!("rule {name}; {changed} verdicts differ from the session's own"),
-        None => eprintln!("verdicts as recorded ({name}); read the answers again with --rule"),
+        Some(_) => say(format!("rule {name}; {changed} verdicts differ from the session's own")),
+        None => say(format!("verdicts as recorded ({name}); read the answers again with --rule")),
     }
     if kept > 0 && rule.is_some() {
-        eprintln!("{kept} answers keep their recorded verdict: the session does not say how they are judged");
+        say(format!(
+            "{kept} answers keep their recorded verdict: the session does not say how they are judged"
+        ));
     }
     Ok(Ending::Done)
 }

@@ -5,7 +5,8 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::{comparison, excerpt, exchange, print_json, print_line, summary};
-use crate::cli::{Ending, Outcome, SessionsCommand};
+use crate::Problem;
+use crate::cli::{Ending, Failure, Outcome, SessionsCommand};
 use crate::scoring::Report;
 use crate::session::{Manifest, Record, State, Summary, list, sessions_root};
 
@@ -16,6 +17,10 @@ use crate::session::{Manifest, Record, State, Summary, list, sessions_root};
 pub fn run(command: &SessionsCommand) -> Outcome {
     match command {
         SessionsCommand::List { root, json } => {
+            if let Some(root) = root.as_ref().filter(|root| !root.is_dir()) {
+                let problem = Problem::new("is no folder").in_file(root);
+                return Err(problem.fix("give the folder that holds session folders").into());
+            }
             list_all(&root.clone().unwrap_or_else(sessions_root), *json)?;
         }
         SessionsCommand::Show { session, json } => show(session, *json)?,
@@ -38,7 +43,7 @@ pub fn run(command: &SessionsCommand) -> Outcome {
 /// A name that a manifest gives.
 type Of = fn(&Manifest) -> &str;
 
-fn list_all(root: &Path, as_json: bool) -> crate::Result<()> {
+fn list_all(root: &Path, as_json: bool) -> Result<(), Failure> {
     let sessions = list(root);
     if as_json {
         let rows: Vec<Value> = sessions.iter().map(summary_json).collect();
@@ -108,7 +113,7 @@ fn summary_json(session: &Summary) -> Value {
     })
 }
 
-fn show(session: &Path, as_json: bool) -> crate::Result<()> {
+fn show(session: &Path, as_json: bool) -> Result<(), Failure> {
     let record = Record::open(session)?;
     let mut report = Report::default();
     for answer in record.answers() {

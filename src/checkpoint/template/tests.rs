@@ -126,9 +126,12 @@ fn image_tokens_are_put_in_exact_number() {
         "a <img><IMG_CONTEXT><IMG_CONTEXT></img>b<img><IMG_CONTEXT><IMG_CONTEXT><IMG_CONTEXT><IMG_CONTEXT></img>"
     );
     assert_eq!(expand("none", &[]).unwrap(), "none");
-    for (prompt, tiles) in
-        [("<image><image>", vec![1]), ("<image>", vec![1, 1]), ("", vec![1]), ("<image>", vec![])]
-    {
+    // What follows the images is the question's own.
+    assert_eq!(
+        expand("<image>What does <image> mean?", &[1]).unwrap(),
+        "<img><IMG_CONTEXT><IMG_CONTEXT></img>What does <image> mean?"
+    );
+    for (prompt, tiles) in [("<image>", vec![1, 1]), ("", vec![1]), ("<image>", vec![])] {
         let problem = expand(prompt, &tiles).unwrap_err();
         assert!(problem.what.contains("image") && problem.fix.is_some(), "{problem}");
     }

@@ -62,7 +62,8 @@ impl ChunkReader for Positional {
 impl Read for Positional {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let end = self.at.saturating_add(into.len() as u64).min(self.storage.len());
-        let read = self.storage.read(self.at.min(end)..end).map_err(|problem| io::Error::other(problem.what))?;
+        let read =
+            self.storage.read(self.at.min(end)..end).map_err(|problem| io::Error::other(problem.what))?;
         into[..read.len()].copy_from_slice(&read);
         self.at += read.len() as u64;
         Ok(read.len())

@@ -131,11 +131,6 @@ impl Sentencepiece {
         let refuse = |what: String| {
             Problem::new(what).at(place).fix("download tokenizer.model of this checkpoint again")
         };
-        if bytes.starts_with(b"version https://git-lfs") {
-            return Err(Problem::new("is a Git LFS pointer, not the file itself")
-                .at(place)
-                .fix("run `git lfs pull`, or download tokenizer.model itself"));
-        }
         let model = proto::Model::decode(bytes)
             .map_err(|error| refuse(format!("is not a sentencepiece model: {error}")))?;
         if model.pieces.is_empty() {
