@@ -74,7 +74,7 @@ pub fn run(args: &EvalArgs) -> Outcome {
         say(format!("note: {problem}"));
     }
     if args.batch > 1 {
-        say(format!("note: this version asks one question at a time, whatever --batch says"));
+        say("note: this version asks one question at a time, whatever --batch says");
     }
     let folder = match &args.session {
         Some(folder) => folder.clone(),

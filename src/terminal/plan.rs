@@ -466,14 +466,6 @@ mod tests {
     }
 
     #[test]
-    #[ignore]
-    fn look() {
-        for line in std::env::var("LOOK").unwrap_or_default().split('|') {
-            println!("$ {line}\n{}\n", answer(line).unwrap_or_else(|e| e.to_string()));
-        }
-    }
-
-    #[test]
     fn every_view_is_drawn() {
         let base = "--checkpoint InternVL3-78B --devices sim:4x80GiB";
         for view in [
