@@ -25,7 +25,7 @@ use super::reading::{AnswerType, Reading, Row, Verdict};
 pub use choice::{Parsed, parse_choice, parse_choice_pro};
 pub use open::{OpenPart, extract_numbers, judge_open, normalize, open_parts_json, parse_open};
 
-/// Version of both rules: the official files have not changed what they parse since they were published.
+/// Version of both rules, as reproductions of the snapshot named above.
 pub const VERSION: &str = "1";
 
 /// Reads and judges one row as MMMU does; the module's table says what `read` holds.
@@ -68,9 +68,10 @@ fn golds(answer: &Value) -> Vec<String> {
     }
 }
 
-/// The guesses of the official scripts, for exact comparison with published numbers.
+/// The guesses of the official MMMU script, for exact comparison with published numbers. (That of MMMU-Pro sets no
+/// seed: its guesses cannot be repeated.)
 ///
-/// The scripts seed Python's generator with 42 once and draw from it at every choice question that they cannot
+/// The script seeds Python's generator with 42 once and draws from it at every choice question that it cannot
 /// parse, so a guess depends on all unparsed questions before it: rows must come in the order of the official run,
 /// every one of them.
 #[derive(Debug, Clone)]
