@@ -571,3 +571,33 @@ fn disagreements_with_mmmu_are_the_reviewed_ones() {
     assert_eq!(rows, 926);
     assert_eq!(Value::from(found), reviewed);
 }
+
+#[test]
+fn the_behaviours_of_vlmevalkit_differ_where_its_history_says() {
+    let choices = json!({"A": "apple", "B": "bear", "C": "cat", "D": "dog house"});
+    let read = |version: &str, response: &str| {
+        Rule::by_name(&format!("vlmevalkit@{version}"))
+            .unwrap()
+            .read(&row(AnswerType::Option, &choices, response, &json!("B")))
+            .read
+    };
+    let long = "The animal that can be seen in the middle of this picture is without any doubt a bear";
+    // Until 2025-08 a single letter counts anywhere and text in responses of any length; since 2026-06 "answer is"
+    // decides, even where its letter begins a word.
+    for (response, in_2025_07, in_2025_08, in_2026_06) in [
+        ("B", Some("B"), Some("B"), Some("B")),
+        ("B because of its long and brown fur", Some("B"), None, None),
+        (long, Some("B"), None, None),
+        ("The answer is a bear", Some("B"), Some("B"), Some("A")),
+        ("The correct answer is **B**. It is brown, and A and C are not.", None, None, Some("B")),
+        ("The answer is because", None, None, Some("B")),
+        ("none of Z", Some("Z"), Some("Z"), Some("Z")),
+        ("Cannot determine the answer", Some("Z"), Some("Z"), Some("Z")),
+        ("b", None, None, None),
+    ] {
+        for (version, expected) in [("2025-07", in_2025_07), ("2025-08", in_2025_08), ("2026-06", in_2026_06)]
+        {
+            assert_eq!(read(version, response), json!(expected), "{version} {response:?}");
+        }
+    }
+}

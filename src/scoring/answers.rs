@@ -152,10 +152,12 @@ fn answer_line(
         Box::new((id, number, problem))
     };
     let line = line.map_err(|what| problem(Value::Null, what))?;
-    match serde_json::from_slice::<Row>(&line) {
-        Ok(row) => Ok(rule.read(&with_category(row, &line))),
+    // A mark of byte order before the first row is no part of it.
+    let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&line);
+    match serde_json::from_slice::<Row>(line) {
+        Ok(row) => Ok(rule.read(&with_category(row, line))),
         Err(error) => {
-            let id = serde_json::from_slice::<Value>(&line)
+            let id = serde_json::from_slice::<Value>(line)
                 .ok()
                 .and_then(|value| value.get("id").cloned())
                 .unwrap_or(Value::Null);
@@ -205,6 +207,16 @@ mod tests {
         assert_eq!(lines[3]["verdict"], json!("wrong"));
         assert_eq!((summary.rows, summary.malformed, summary.right), (2, 2, 1));
         assert!(summary.problems[0].to_string().starts_with("line 3: "));
+    }
+
+    #[test]
+    fn rows_are_taken_as_other_tools_write_them() {
+        let input = "{\"type\":\"option\",\"choices\":[\"x\",\"y\"],\"response\":\"b\",\"answer\":\"B\"}\n\
+            {\"type\":\"exact\",\"choices\":null,\"response\":42,\"answer\":\"42\",\"dataset\":null}\n\
+            {\"type\":\"exact\",\"response\":null,\"answer\":\"42\"}\n\
+            {\"type\":\"exact\",\"response\":[1],\"answer\":\"42\"}\n\u{feff}";
+        let summary = read_answers(&Rule::Shardscope, input.as_bytes(), Vec::new()).unwrap();
+        assert_eq!((summary.rows, summary.right, summary.unparsed, summary.malformed), (3, 2, 1, 2));
     }
 
     #[test]

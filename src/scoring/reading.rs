@@ -1,7 +1,8 @@
 //! What goes into a rule and what comes out.
 
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
 
 /// How an answer is judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -38,10 +39,11 @@ pub struct Row {
     /// How the answer is judged.
     #[serde(rename = "type")]
     pub answer_type: AnswerType,
-    /// Options: letter to text, in order; empty for open questions.
-    #[serde(default)]
+    /// Options: letter to text, in order; empty for open questions. A list in JSON gets the letters A, B, ….
+    #[serde(default, deserialize_with = "lettered")]
     pub choices: serde_json::Map<String, Value>,
-    /// What the model said.
+    /// What the model said. Null in JSON is an empty response, a number or truth value its text.
+    #[serde(deserialize_with = "as_text")]
     pub response: String,
     /// The gold answer: a letter or text, or a list of accepted texts.
     #[serde(default)]
@@ -49,6 +51,26 @@ pub struct Row {
     /// Name of the dataset where a rule depends on it.
     #[serde(default)]
     pub dataset: Option<String>,
+}
+
+fn lettered<'de, D: Deserializer<'de>>(input: D) -> Result<Map<String, Value>, D::Error> {
+    match Value::deserialize(input)? {
+        Value::Null => Ok(Map::new()),
+        Value::Object(choices) => Ok(choices),
+        Value::Array(texts) if texts.len() <= 26 => {
+            Ok(('A'..='Z').zip(texts).map(|(letter, text)| (letter.to_string(), text)).collect())
+        }
+        _ => Err(D::Error::custom("choices must be letters with texts, or a list of at most 26 texts")),
+    }
+}
+
+fn as_text<'de, D: Deserializer<'de>>(input: D) -> Result<String, D::Error> {
+    match Value::deserialize(input)? {
+        Value::Null => Ok(String::new()),
+        Value::String(text) => Ok(text),
+        value @ (Value::Number(_) | Value::Bool(_)) => Ok(value.to_string()),
+        _ => Err(D::Error::custom("response must be a text")),
+    }
 }
 
 /// Right, wrong, or nobody can tell.
