@@ -85,7 +85,11 @@ fn destination(record: &Record, format: Format, out: Option<&Path>, force: bool)
 struct Pictures {
     dataset: Option<Arc<Dataset>>,
     problem: Option<Problem>,
+    /// Pictures asked for.
+    asked: AtomicUsize,
+    /// Pictures that the dataset could not give.
     missing: AtomicUsize,
+    /// Pictures of questions that are not, or no longer, in the dataset.
     strange: AtomicUsize,
     ticker: Ticker,
 }
@@ -102,10 +106,11 @@ impl Pictures {
             Ok(dataset) => (Some(dataset), None),
             Err(problem) => (None, Some(problem)),
         };
-        let (missing, strange) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let [asked, missing, strange] = std::array::from_fn(|_| AtomicUsize::new(0));
         Self {
             dataset,
             problem,
+            asked,
             missing,
             strange,
             ticker: Ticker::new(Duration::from_secs(2), "pictures read"),
@@ -114,6 +119,7 @@ impl Pictures {
 
     /// The bytes of an answer's picture, where the dataset still has that question and that picture.
     fn picture(&self, answer: &Answer, nth: usize) -> Option<Vec<u8>> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
         let dataset = self.dataset.as_ref()?;
         let question = dataset.find(&answer.index).and_then(|row| dataset.question(row).ok());
         let Some(question) = question.filter(|question| question.text.trim() == answer.question.trim())
@@ -132,7 +138,7 @@ impl Pictures {
 
     fn warnings(&self) -> Vec<Problem> {
         let mut warnings = Vec::new();
-        if let Some(problem) = &self.problem {
+        if let Some(problem) = self.problem.as_ref().filter(|_| self.asked.load(Ordering::Relaxed) > 0) {
             let mut problem = problem.clone();
             problem.what =
                 format!("the report has no pictures, since the dataset cannot be opened: {}", problem.what);
