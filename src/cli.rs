@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::Problem;
+use crate::dataset::Style;
+use crate::session::export::Format;
+use crate::terminal::plan::PlanArgs;
 
 /// How a command ended; the exit codes are part of the contract with scripts.
 #[derive(Debug)]
@@ -47,9 +50,11 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Evaluate a checkpoint on a dataset in the terminal.
-    Eval(EvalArgs),
+    Eval(Box<EvalArgs>),
     /// Show what a checkpoint holds, from its headers alone.
     Inspect(InspectArgs),
+    /// Make and explain a device map; loads no weights.
+    Plan(Box<PlanArgs>),
     /// Measure how fast a checkpoint runs on this machine.
     Bench(BenchArgs),
     /// Read answers from standard input by a rule, one JSON object a line; no model needed.
@@ -59,6 +64,8 @@ pub enum Command {
     /// Sessions on disk.
     #[command(subcommand)]
     Sessions(SessionsCommand),
+    /// List the datasets found on this machine: VLMEvalKit's ($LMUData, ~/LMUData) and Hugging Face's cache.
+    Datasets(DatasetsArgs),
 }
 
 /// Options of `eval`.
@@ -67,7 +74,8 @@ pub struct EvalArgs {
     /// Checkpoint: a folder, a Hugging Face cache entry, or org/name found in that cache [default: built-in].
     #[arg(long, value_name = "P")]
     pub checkpoint: Option<String>,
-    /// Dataset: a VLMEvalKit TSV [default: built-in].
+    /// Dataset: a file or folder (VLMEvalKit TSV, parquet, JSON lines, CSV beside images), org/name of Hugging Face's
+    /// cache, or a name that `datasets` lists [default: built-in].
     #[arg(long, value_name = "P")]
     pub dataset: Option<String>,
     /// At most this many questions.
@@ -85,6 +93,13 @@ pub struct EvalArgs {
     /// Only questions of this category.
     #[arg(long, value_name = "C")]
     pub category: Option<String>,
+    /// Only questions of this split.
+    #[arg(long, value_name = "S")]
+    pub split: Option<String>,
+    /// How questions are put: vlmevalkit, vlmevalkit-cot, vlmevalkit-thinking, vlmevalkit-mpo, vlmevalkit-dataset, mmmu,
+    /// mmmu-pro-direct, mmmu-pro-cot.
+    #[arg(long, value_name = "NAME", default_value_t, value_parser = prompt_style)]
+    pub prompt_style: Style,
     /// Rule by which answers are read.
     #[arg(long, value_name = "R", default_value = "shardscope")]
     pub rule: String,
@@ -219,6 +234,87 @@ pub enum SessionsCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Compare two sessions question by question: who is better, by how much, and whether that can be chance.
+    Compare {
+        /// Session folder.
+        first: PathBuf,
+        /// Session folder.
+        second: PathBuf,
+        /// Read both under this rule [default: as recorded].
+        #[arg(long, value_name = "R")]
+        rule: Option<String>,
+        /// Print one JSON object to standard output.
+        #[arg(long)]
+        json: bool,
+    },
+    /// List the answers on which two rules disagree.
+    Disagree {
+        /// Session folder.
+        session: PathBuf,
+        /// The two rules.
+        #[arg(long, value_name = "R1,R2", value_parser = two_rules)]
+        rules: (String, String),
+        /// Print one JSON object to standard output.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write a session in a format of others, or as a report that opens without a network.
+    Export {
+        /// Session folder.
+        session: PathBuf,
+        /// csv, jsonl, vlmevalkit-tsv, vlmevalkit-xlsx, lmms-eval or html.
+        #[arg(long, value_name = "F", value_parser = export_format)]
+        format: Format,
+        /// File, or a folder for it [default: under the format's usual name in the current folder].
+        #[arg(long, value_name = "PATH")]
+        out: Option<PathBuf>,
+        /// Read the answers under this rule [default: as recorded].
+        #[arg(long, value_name = "R")]
+        rule: Option<String>,
+        /// Replace a file that is there already.
+        #[arg(long)]
+        force: bool,
+    },
+    /// Make a session of predictions by VLMEvalKit (xlsx, tsv, json) or lmms-eval (samples jsonl), or of exported answers.
+    Import {
+        /// File of predictions.
+        file: PathBuf,
+        /// Folder of the new session.
+        #[arg(long, value_name = "DIR")]
+        session: PathBuf,
+        /// Dataset that the predictions are about, as for `eval`: gives questions, options and gold answers.
+        #[arg(long, value_name = "P")]
+        dataset: Option<String>,
+        /// Read the answers under this rule [default: verdicts of the file where it has any, else shardscope].
+        #[arg(long, value_name = "R")]
+        rule: Option<String>,
+        /// Name of the model [default: from the file's name].
+        #[arg(long, value_name = "NAME")]
+        model: Option<String>,
+    },
+}
+
+/// Options of `datasets`.
+#[derive(Debug, Args)]
+pub struct DatasetsArgs {
+    /// Print one JSON object to standard output.
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn prompt_style(text: &str) -> Result<Style, String> {
+    text.parse().map_err(|problem: Problem| problem.to_string())
+}
+
+fn export_format(text: &str) -> Result<Format, String> {
+    text.parse().map_err(|problem: Problem| problem.to_string())
+}
+
+fn two_rules(text: &str) -> Result<(String, String), String> {
+    match text.split(',').map(str::trim).collect::<Vec<_>>()[..] {
+        [one, two] if !one.is_empty() && !two.is_empty() => Ok((one.to_owned(), two.to_owned())),
+        _ => Err("two rules are compared: give their names with a comma between them".into()),
+    }
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {

@@ -3,6 +3,9 @@
 //! A **checkpoint**, a **dataset** and the **devices** give a **plan**; the **engine** runs the plan on a
 //! background thread and sends **events**; a **session** on disk keeps every answer. `ARCHITECTURE.md` is the map.
 
+// Tests may; a program that people trust with a night's run may not.
+#![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+
 pub mod checkpoint;
 pub mod cli;
 pub mod dataset;

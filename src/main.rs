@@ -1,5 +1,7 @@
 //! `shardscope`: the command line and, with a display, the window.
 
+#![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -16,10 +18,12 @@ fn main() -> ExitCode {
         }
         Some(Command::Eval(args)) => terminal::eval::run(&args),
         Some(Command::Inspect(args)) => terminal::inspect::run(&args),
+        Some(Command::Plan(args)) => terminal::plan_sources::run(&args),
         Some(Command::Bench(args)) => terminal::bench::run(&args),
         Some(Command::ReadAnswers(args)) => terminal::scoring::read_answers(&args),
         Some(Command::Score(args)) => terminal::scoring::score(&args),
         Some(Command::Sessions(command)) => terminal::sessions::run(&command),
+        Some(Command::Datasets(args)) => terminal::datasets::run(&args),
     };
     match outcome {
         Ok(Ending::Done) => ExitCode::SUCCESS,

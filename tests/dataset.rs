@@ -1,4 +1,5 @@
 //! Datasets and prompts against what OpenGVLab's code in VLMEvalKit made of the same files.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::path::{Path, PathBuf};
 
@@ -294,7 +295,7 @@ fn folders_of_subjects_are_one_dataset_and_configurations_are_not() {
     );
     let question = dataset.question(39).unwrap();
     assert_eq!((question.row, question.split.as_deref()), (39, Some("dev")));
-    assert_eq!(dataset.image_bytes(&question.images[0]).unwrap().len() > 1000, true);
+    assert!(dataset.image_bytes(&question.images[0]).unwrap().len() > 1000);
     let single = Dataset::open(&fixture("MMMU_like.parquet")).unwrap().fingerprint().unwrap();
     assert_ne!(dataset.fingerprint().unwrap(), single);
 
@@ -484,4 +485,113 @@ fn a_file_that_is_not_the_published_one_is_told() {
     let found = shardscope::dataset::in_vlmevalkit_root(folder.path());
     assert_eq!(found.iter().map(|found| found.name.as_str()).collect::<Vec<_>>(), ["BLINK", "MMStar"]);
     assert!(found[0].entry.is_some() && found[0].bytes == 27);
+}
+
+/// A parquet file among the fuzzer's seeds, which pyarrow wrote.
+fn seed(name: &str) -> Dataset {
+    Dataset::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/parquet").join(name)).unwrap()
+}
+
+#[test]
+fn parquet_lists_are_options_answers_and_images() {
+    let dataset = seed("lists");
+    let first = dataset.question(dataset.find("1").unwrap()).unwrap();
+    assert_eq!(first.options, [('A', "a".into()), ('B', "b".into())]);
+    assert_eq!(
+        (first.kind, first.id.as_deref(), first.images.len()),
+        (QuestionKind::Option, Some("validation_Art_1"), 2)
+    );
+    let second = dataset.question(1).unwrap();
+    assert_eq!(
+        (second.kind, second.gold, second.images.len()),
+        (QuestionKind::Short, vec!["z".to_owned()], 0)
+    );
+    assert!(
+        dataset
+            .question(2)
+            .unwrap_err()
+            .to_string()
+            .ends_with("row 3, column question: the question is empty")
+    );
+    assert_eq!(
+        dataset.image_bytes(&first.images[1]).unwrap(),
+        dataset.image_bytes(&first.images[0]).unwrap()
+    );
+}
+
+#[test]
+fn absent_cells_of_parquet_are_absent_and_a_bad_list_is_named() {
+    let dataset = seed("mmmu");
+    assert!(dataset.profile().mmmu && dataset.profile().max_tiles == 12);
+    let first = dataset.question(0).unwrap();
+    assert_eq!((first.images.len(), first.super_category.as_deref()), (1, Some("Art & Design")));
+    assert_eq!(dimensions(&dataset.image_bytes(&first.images[0]).unwrap(), "image").unwrap(), (10, 2));
+    // The second image of this row is a name without bytes, and there is no such file.
+    let second = dataset.question(1).unwrap();
+    assert_eq!((second.images.len(), second.gold), (2, vec!["x".to_owned(), "y".to_owned()]));
+    assert!(dataset.image_bytes(&second.images[1]).unwrap_err().what.contains("no image file 'b.png'"));
+    assert!(dataset.question(2).unwrap_err().to_string().contains("row 3, column options"));
+}
+
+#[test]
+fn a_file_that_shrinks_while_it_is_open_is_told() {
+    let folder = folder(&[("Short.tsv", b"index\tquestion\n1\tone\n2\ttwo\n")]);
+    let path = folder.path().join("Short.tsv");
+    let dataset = Dataset::open(&path).unwrap();
+    std::fs::write(&path, b"index\tquestion\n1\tone\n").unwrap();
+    assert_eq!(dataset.question(0).unwrap().text, "one");
+    let problem = dataset.question(1).unwrap_err().to_string();
+    assert!(problem.contains("row 2: the file has become shorter"), "{problem}");
+}
+
+#[test]
+fn a_dataset_may_be_embedded_and_shared_between_threads() {
+    static TSV: &[u8] = b"index\tquestion\tanswer\n5\tReally?\tyes\n";
+    let dataset = Dataset::from_bytes("built in", TSV).unwrap();
+    let texts: Vec<String> = std::thread::scope(|scope| {
+        let ask = || dataset.question(0).unwrap().text;
+        [scope.spawn(ask), scope.spawn(ask)].map(|thread| thread.join().unwrap()).to_vec()
+    });
+    assert_eq!(texts, ["Really?", "Really?"]);
+    assert_eq!((dataset.name(), dataset.path(), dataset.find("5")), ("built in", None, Some(0)));
+    // sha256sum of these bytes.
+    assert_eq!(
+        dataset.fingerprint().unwrap(),
+        "9f47c0645206a178371ff00eefc34a708fa257e67b7fb04f183e2696c2595cd0"
+    );
+    assert!(dataset.fingerprint_watched(&mut |_| false).unwrap().is_some());
+    let fresh = Dataset::from_bytes("built in", TSV).unwrap();
+    assert_eq!(fresh.fingerprint_watched(&mut |_| false).unwrap(), None);
+}
+
+#[test]
+fn a_path_that_is_not_there_is_told_with_what_may_be_given() {
+    let problem = Dataset::open(Path::new("no-org/no-dataset")).unwrap_err();
+    assert_eq!(problem.place.as_deref(), Some("no-org/no-dataset"));
+    assert!(problem.fix.unwrap().contains("Hugging Face cache"));
+    let empty = folder(&[("notes.txt", b"hello")]);
+    assert!(Dataset::open(empty.path()).unwrap_err().what.contains("no file of questions"));
+    let two = folder(&[("a.tsv", b"question\nq\n"), ("b.tsv", b"question\nq\n")]);
+    assert!(Dataset::open(two.path()).unwrap_err().what.contains("several files of questions: a.tsv, b.tsv"));
+}
+
+#[test]
+fn several_threads_read_one_parquet_file() {
+    let dataset = Dataset::open(&fixture("MMMU_like.parquet")).unwrap();
+    let read = |row: usize| -> Vec<usize> {
+        let question = dataset.question(row).unwrap();
+        question.images.iter().map(|image| dataset.image_bytes(image).unwrap().len()).collect()
+    };
+    let expected: Vec<_> = (0..dataset.len()).map(read).collect();
+    std::thread::scope(|scope| {
+        for start in 0..8 {
+            let (read, expected) = (&read, &expected);
+            scope.spawn(move || {
+                for i in 0..3 * expected.len() {
+                    let row = (i + start * 3) % expected.len();
+                    assert_eq!(read(row), expected[row]);
+                }
+            });
+        }
+    });
 }

@@ -542,3 +542,32 @@ fn official_guesses_are_drawn_under_seed_42() {
     }
     assert_eq!(drawn, 2);
 }
+
+#[test]
+fn disagreements_with_mmmu_are_the_reviewed_ones() {
+    // Each of them was looked at: where the rule reads something, a person reads it too; where it reads nothing, the
+    // response names no option, or several.
+    let path =
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/scoring/reviewed_disagreements.json");
+    let reviewed: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let mut found = Map::new();
+    let mut rows = 0;
+    for r in fixture("mmmu_val_responses.jsonl.gz") {
+        let choice = r["question_type"] == "multiple-choice";
+        let kind = if choice { AnswerType::Option } else { AnswerType::MmmuOpen };
+        let one = row(
+            kind,
+            if choice { &r["options"] } else { &Value::Null },
+            text(&r, "response"),
+            &r["gold_answer"],
+        );
+        let (ours, theirs) = (Rule::Shardscope.read(&one), Rule::Mmmu.read(&one));
+        span_is_valid(&ours, text(&r, "response"));
+        rows += 1;
+        if if choice { ours.read != theirs.read } else { ours.verdict != theirs.verdict } {
+            found.insert(text(&r, "uid").to_owned(), ours.read);
+        }
+    }
+    assert_eq!(rows, 926);
+    assert_eq!(Value::from(found), reviewed);
+}

@@ -73,9 +73,23 @@ files = {
     "tiff 16-bit grey": saved(Image.fromarray(np.array([levels], dtype=np.uint16)), "TIFF"),
     "tiff 1-bit": saved(grey.convert("1"), "TIFF"),
 }
+smooth = Image.fromarray(np.indices((20, 31))[[0, 1, 0]].transpose(1, 2, 0).astype(np.uint8) * 6, "RGB")
+turned = Image.Exif()
+turned[0x112] = 6
+# Decoders of lossy files round in their own ways; 4 levels are what is allowed here.
+lossy = {
+    "jpeg": saved(smooth, "JPEG", quality=95, subsampling=0),
+    "jpeg with halved colours": saved(smooth, "JPEG", quality=90, subsampling=2),
+    "jpeg grey": saved(grey, "JPEG", quality=95),
+    "jpeg cmyk": saved(smooth.convert("CMYK"), "JPEG", quality=95),
+    "jpeg progressive": saved(smooth, "JPEG", quality=90, progressive=True),
+    "jpeg that exif says is turned": saved(smooth, "JPEG", exif=turned, quality=95),
+    "webp lossy": saved(smooth, "WEBP", quality=80),
+}
+files |= lossy
 rows = []
 for name, data in files.items():
     picture = Image.open(io.BytesIO(data))
     pixels = picture.convert("RGB")
-    rows.append({"name": name, "file": base64.b64encode(data).decode(), "size": pixels.size, "rgb": base64.b64encode(pixels.tobytes()).decode()})
+    rows.append({"name": name, "file": base64.b64encode(data).decode(), "size": pixels.size, "allowed": 4 if name in lossy else 0, "rgb": base64.b64encode(pixels.tobytes()).decode()})
 print("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]")

@@ -10,7 +10,6 @@ mod found;
 pub mod jsonl;
 pub mod literal;
 mod mmmu;
-mod pages;
 mod parquet;
 pub mod prompt;
 pub mod question;
@@ -119,6 +118,11 @@ impl Dataset {
     pub fn open_watched(path: &Path, go_on: &mut dyn FnMut(u64) -> bool) -> Result<Self> {
         let cached = if path.exists() { None } else { path.to_str().and_then(found::cached) };
         let path = cached.as_deref().unwrap_or(path);
+        if !path.exists() {
+            return Err(Problem::new("there is no such file or folder").in_file(path).fix(
+                "give a TSV, parquet or JSON lines file, a folder of them, or the name org/name of a dataset in the Hugging Face cache",
+            ));
+        }
         let name = found::name_of(path);
         let source: Box<dyn Source> = if path.is_dir() {
             let mut parts = Vec::new();
@@ -361,6 +365,7 @@ fn read_image(path: &Path) -> Result<Arc<[u8]>> {
 fn placed(mut problem: Problem, around: &str) -> Problem {
     problem.place = Some(match problem.place {
         Some(place) if place.starts_with(around) => place,
+        Some(place) if around.starts_with(&place) => around.to_owned(),
         Some(place) => format!("{around}, {place}"),
         None => around.to_owned(),
     });

@@ -7,43 +7,34 @@
 //! Opening reads the file's footer. A question reads the texts of its row group, without images; an image reads
 //! pages of its own column up to its row.
 
-use std::cell::Cell;
-use std::collections::{HashMap, HashSet};
-use std::fs::File;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError};
+mod leaves;
+mod pages;
 
-use ::parquet::basic::{Compression, Type};
-use ::parquet::column::reader::{ColumnReader, ColumnReaderImpl};
-use ::parquet::data_type::{ByteArray, DataType};
-use ::parquet::errors::ParquetError;
-use ::parquet::file::reader::{FileReader, SerializedFileReader};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use ::parquet::basic::Type;
 
 use crate::dataset::folder::ImageFolders;
 use crate::dataset::literal::{self, Literal};
 use crate::dataset::question::{ImageRef, Question, QuestionKind};
 use crate::dataset::record::{self, Record};
 use crate::dataset::registry::Profile;
-use crate::dataset::storage::Storage;
-use crate::dataset::{Names, Outline, Source, mmmu, pages};
+use crate::dataset::{Names, Outline, Source, mmmu, read_image};
 use crate::{Problem, Result};
+use leaves::{Leaf, Leaves, Values};
 
-/// Most bytes of texts of a row group that are read at once; of larger groups single rows are read.
-const LARGEST_TEXTS: i64 = 64 << 20;
+/// Most bytes of texts of a row group that are kept; of larger groups single rows are read.
+const LARGEST_TEXTS: u64 = 64 << 20;
 
-/// The largest footer that is read.
-const LARGEST_FOOTER: u64 = 16 << 20;
-
-/// Most rows of a file, and most columns.
-const MOST_ROWS: usize = 50_000_000;
-const MOST_COLUMNS: usize = 4096;
+/// Rows that are read at a time when all are gone through, and most bytes kept of a text then.
+const BATCH: usize = 1024;
+const LONGEST_NAME: usize = 256;
 
 /// A parquet file of questions.
 pub(crate) struct Parquet {
-    file: SerializedFileReader<File>,
-    storage: Storage,
-    path: PathBuf,
+    leaves: Leaves,
     profile: Profile,
     columns: Vec<String>,
     /// The split that the file's name says.
@@ -53,18 +44,16 @@ pub(crate) struct Parquet {
     starts: Vec<usize>,
     texts: Vec<TextColumn>,
     images: Vec<ImageColumn>,
-    /// Columns (row group, leaf) whose page headers were looked at.
-    checked: Mutex<HashSet<(usize, usize)>>,
     /// The row group read last.
     group: Mutex<Option<(usize, Arc<Vec<Row>>)>>,
     /// Where each image column was read last.
     cursors: Vec<Mutex<Option<Cursor>>>,
-    rows_by_id: OnceLock<Result<HashMap<String, usize>>>,
+    rows_by_index: OnceLock<Result<HashMap<String, usize>>>,
 }
 
 impl std::fmt::Debug for Parquet {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Parquet").field("path", &self.path).field("rows", &self.starts.last()).finish()
+        f.debug_struct("Parquet").field("columns", &self.columns).field("rows", &self.starts.last()).finish()
     }
 }
 
@@ -84,20 +73,21 @@ struct ImageColumn {
     path: Option<usize>,
 }
 
-/// The texts of a row, and how many images each image column has in it.
+/// The texts of a row, and which images each image column has in it.
 #[derive(Debug, Clone, Default)]
 struct Row {
     record: Record,
-    /// The cells that could not be read.
+    /// A cell that could not be read.
     problem: Option<Problem>,
-    images: Vec<usize>,
+    /// For each image column the places in its list that hold an image.
+    images: Vec<Vec<usize>>,
 }
 
-/// A column that is being read forward.
+/// An image column that is being read forward.
 struct Cursor {
     group: usize,
     next: usize,
-    reader: ColumnReader,
+    leaf: Leaf,
 }
 
 /// Columns whose texts make a question, besides a TSV's.
@@ -108,54 +98,9 @@ fn is_question_column(name: &str) -> bool {
 impl Parquet {
     /// Opens a file. `name` is the dataset's.
     pub(crate) fn open(name: &str, path: &Path) -> Result<Self> {
-        let storage = Storage::open(path)?;
-        check_footer(&storage)?;
-        let opened = File::open(path).map_err(|error| Problem::io("open the file", path, &error))?;
-        let length = storage.len();
-        let file = guarded(|| SerializedFileReader::new(opened))?;
-        let about = file.metadata();
-        let schema = about.file_metadata().schema_descr_ptr();
-        if schema.num_columns() > MOST_COLUMNS {
-            return Err(Problem::new(format!(
-                "the file has {} columns, which is too many",
-                schema.num_columns()
-            )));
-        }
-        let mut starts = vec![0usize];
-        for group in about.row_groups() {
-            let rows = usize::try_from(group.num_rows()).ok();
-            let start = rows.and_then(|rows| rows.checked_add(starts[starts.len() - 1]));
-            starts.push(
-                start
-                    .filter(|&start| start <= MOST_ROWS)
-                    .ok_or_else(|| damaged("its row counts make no sense"))?,
-            );
-            for column in group.columns() {
-                let inside = |offset: i64, bytes: i64| {
-                    let end = offset.checked_add(bytes).and_then(|end| u64::try_from(end).ok());
-                    offset >= 0 && bytes >= 0 && end.is_some_and(|end| end <= length)
-                };
-                let start = column.dictionary_page_offset().unwrap_or_else(|| column.data_page_offset());
-                if !inside(start, column.compressed_size()) || !inside(column.data_page_offset(), 0) {
-                    return Err(damaged("a column lies outside the file"));
-                }
-                if group.columns().len() != schema.num_columns() {
-                    return Err(damaged("a row group lacks columns"));
-                }
-                match column.compression() {
-                    Compression::UNCOMPRESSED
-                    | Compression::SNAPPY
-                    | Compression::ZSTD(_)
-                    | Compression::LZ4_RAW => {}
-                    other => {
-                        return Err(Problem::new(format!(
-                            "the file is compressed by {other}, which is not read"
-                        ))
-                        .fix("write it again with snappy or zstd, as Hugging Face does"));
-                    }
-                }
-            }
-        }
+        let leaves = Leaves::open(path)?;
+        let starts = leaves.group_starts()?;
+        let schema = leaves.schema();
         let mut texts = Vec::new();
         let mut images: Vec<ImageColumn> = Vec::new();
         let mut columns: Vec<String> = Vec::new();
@@ -166,24 +111,24 @@ impl Parquet {
             if !columns.contains(first) {
                 columns.push(first.clone());
             }
-            let list = column.max_rep_level() > 0;
-            let binary = column.physical_type() == Type::BYTE_ARRAY;
             if column.max_rep_level() > 1 {
                 continue;
             }
-            let image = first == "image" || first == "images" || first.starts_with("image_");
-            if image && binary && (parts.len() == 1 || last == "bytes" || last == "path") {
+            let list = column.max_rep_level() > 0;
+            let binary = column.physical_type() == Type::BYTE_ARRAY;
+            let alone = parts.len() == 1;
+            let numbered = first
+                .strip_prefix("image_")
+                .is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit()));
+            let image = first == "image" || first == "images" || numbered || (alone && first == "image_path");
+            if image && binary && (alone || last == "bytes" || last == "path") {
                 let at = images.iter().position(|image| image.name == *first).unwrap_or_else(|| {
                     images.push(ImageColumn { name: first.clone(), bytes: None, path: None });
                     images.len() - 1
                 });
-                let text = parts.len() == 1 && first.ends_with("path");
-                if last == "path" || text {
-                    images[at].path = Some(leaf)
-                } else {
-                    images[at].bytes = Some(leaf)
-                }
-            } else if (parts.len() == 1 || list) && is_question_column(first) {
+                let named = if alone { first == "image_path" } else { last == "path" };
+                if named { images[at].path = Some(leaf) } else { images[at].bytes = Some(leaf) }
+            } else if (alone || list) && is_question_column(first) {
                 texts.push(TextColumn { name: first.clone(), leaf, list });
             }
         }
@@ -192,41 +137,33 @@ impl Parquet {
             images.retain(|image| image.bytes.is_some() || image.name != "image_path");
         }
         let has = |name: &str| texts.iter().any(|column| column.name == name);
-        let asked_in_image = has("options") && !images.is_empty();
+        let asked_in_image = !has("question") && has("options") && !images.is_empty();
         if !has("question") && !asked_in_image {
-            return Err(Problem::new(format!(
-                "there is no column 'question'; the columns are: {}",
-                columns.join(", ")
-            )));
+            let columns = columns.iter().take(20).map(String::as_str).collect::<Vec<_>>().join(", ");
+            return Err(Problem::new(format!("there is no column 'question'; the columns are: {columns}")));
         }
         let mut profile = Profile::of(name, &columns);
         if has("options") || has("choices") {
             profile = profile.as_lettered();
         }
-        if has("options")
-            && ["image_1", "image_2"].iter().all(|name| columns.iter().any(|column| column == name))
-        {
-            profile = profile.as_mmmu(has("subject"));
-        } else if !has("question") {
-            profile = profile.as_mmmu(true);
-            profile.question_in_image = true;
+        let mmmu = has("options") && images.iter().any(|image| image.name == "image_1");
+        if mmmu || asked_in_image {
+            profile = profile.as_mmmu(has("subject") || asked_in_image);
+            profile.question_in_image = asked_in_image;
         }
         let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
         Ok(Self {
             cursors: images.iter().map(|_| Mutex::new(None)).collect(),
             folders: ImageFolders::of_dataset(name, Some(path)),
             split: split_of(&stem).map(str::to_owned),
-            path: path.to_owned(),
-            storage,
-            checked: Mutex::new(HashSet::new()),
-            file,
+            leaves,
             profile,
             columns,
             starts,
             texts,
             images,
             group: Mutex::new(None),
-            rows_by_id: OnceLock::new(),
+            rows_by_index: OnceLock::new(),
         })
     }
 
@@ -243,120 +180,101 @@ impl Parquet {
         self.starts[group + 1] - self.starts[group]
     }
 
-    /// A reader of a leaf, at its first row.
-    fn reader(&self, group: usize, leaf: usize) -> Result<ColumnReader> {
-        let mut checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
-        if !checked.contains(&(group, leaf)) {
-            let (start, length) = self.file.metadata().row_group(group).column(leaf).byte_range();
-            pages::check(&self.storage, start..start.saturating_add(length))?;
-            checked.insert((group, leaf));
+    /// The texts of one row. The whole row group is read and kept, unless it is too large.
+    fn row(&self, row: usize) -> Result<Row> {
+        let (group, at) = self.place(row)?;
+        let mut last = self.group.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, rows)) = last.as_ref().filter(|(known, _)| *known == group) {
+            return rows.get(at).cloned().ok_or_else(|| leaves::damaged("the row is missing"));
         }
-        drop(checked);
-        guarded(|| self.file.get_row_group(group)?.get_column_reader(leaf))
-    }
-
-    /// Some rows of a leaf: for each row its values.
-    fn leaf(
-        &self,
-        group: usize,
-        leaf: usize,
-        from: usize,
-        count: usize,
-    ) -> Result<Vec<Vec<Option<ByteArray>>>> {
-        let mut reader = self.reader(group, leaf)?;
-        guarded(|| {
-            skip(&mut reader, from)?;
-            let max_def = self.file.metadata().file_metadata().schema_descr().column(leaf).max_def_level();
-            read(&mut reader, count, max_def)
-        })
-    }
-
-    /// How many images of a column each of some rows has.
-    fn image_counts(
-        &self,
-        group: usize,
-        image: &ImageColumn,
-        from: usize,
-        count: usize,
-    ) -> Result<Vec<usize>> {
-        let nulls = |leaf: usize| {
-            let column = self.file.metadata().row_group(group).column(leaf);
-            column
-                .statistics()
-                .and_then(|statistics| statistics.null_count_opt())
-                .zip(u64::try_from(column.num_values()).ok())
-        };
-        let bytes = image.bytes.and_then(nulls);
-        if image.bytes.is_some()
-            && bytes.is_some_and(|(nulls, values)| nulls == values)
-            && image.path.is_none_or(|path| nulls(path).is_some_and(|(nulls, values)| nulls == values))
+        let claimed = self.texts.iter().map(|text| self.leaves.unpacked(group, text.leaf));
+        if claimed.fold(0, u64::saturating_add) <= LARGEST_TEXTS
+            && let Some(rows) = self.rows(group, 0, self.rows_in(group))?
         {
-            return Ok(vec![0; count]);
+            let rows = Arc::new(rows);
+            let found = rows.get(at).cloned();
+            *last = Some((group, rows));
+            return found.ok_or_else(|| leaves::damaged("the row is missing"));
         }
-        // The names of images are short; where every image has one they say which rows have an image.
-        let by_name = match (image.bytes, image.path) {
-            (None, path) => path,
-            (Some(bytes), Some(path)) if nulls(bytes).is_some() && nulls(bytes) == nulls(path) => Some(path),
-            _ => None,
-        };
-        let Some(leaf) = by_name.or(image.bytes) else { return Ok(vec![0; count]) };
-        if by_name.is_some() {
-            let rows = self.leaf(group, leaf, from, count)?;
-            return Ok(rows.iter().map(|row| row.iter().flatten().count()).collect());
-        }
-        let max_def = self.file.metadata().file_metadata().schema_descr().column(leaf).max_def_level();
-        let mut reader = self.reader(group, leaf)?;
-        guarded(|| {
-            skip(&mut reader, from)?;
-            let mut counts = Vec::new();
-            while counts.len() < count {
-                let rows = read(&mut reader, (count - counts.len()).min(8), max_def)?;
-                if rows.is_empty() {
-                    break;
-                }
-                counts.extend(rows.iter().map(|row| row.iter().flatten().count()));
-            }
-            Ok(counts)
-        })
+        drop(last);
+        let rows = self.rows(group, at, 1)?.and_then(|mut rows| rows.pop());
+        rows.ok_or_else(|| Problem::new("the row is too large to read"))
     }
 
-    /// Some rows of a group, without the images themselves.
-    fn rows(&self, group: usize, from: usize, count: usize) -> Result<Vec<Row>> {
+    /// Some rows of a group, without the images themselves; nothing when their texts are too large.
+    fn rows(&self, group: usize, from: usize, count: usize) -> Result<Option<Vec<Row>>> {
         let mut rows = vec![Row::default(); count];
+        let mut bytes = 0u64;
         for column in &self.texts {
-            let cells = self.leaf(group, column.leaf, from, count)?;
-            if cells.len() < count {
-                return Err(damaged("a column has fewer rows than its row group")
-                    .at(format!("column {}", column.name)));
-            }
+            let place = || format!("column {}", column.name);
+            let cells =
+                self.leaves.rows(group, column.leaf, from, count).map_err(|problem| problem.at(place()))?;
             for (row, cells) in rows.iter_mut().zip(cells) {
-                let texts: Result<Vec<String>, _> =
-                    cells.iter().flatten().map(|cell| String::from_utf8(cell.data().to_vec())).collect();
-                let texts = match texts {
-                    Ok(texts) => texts,
-                    Err(_) => {
-                        row.problem =
-                            Some(Problem::new("the text is not UTF-8").at(format!("column {}", column.name)));
-                        continue;
-                    }
-                };
-                put(row, column, texts);
+                bytes += cells.iter().flatten().map(|cell| cell.len() as u64).sum::<u64>();
+                if bytes > LARGEST_TEXTS {
+                    return Ok(None);
+                }
+                let texts = cells.iter().flatten().map(|cell| String::from_utf8(cell.data().to_vec()));
+                let put = texts
+                    .collect::<Result<Vec<String>, _>>()
+                    .map_err(|_| Problem::new("the text is not UTF-8"))
+                    .and_then(|texts| put(&mut row.record, column, texts));
+                if let Err(problem) = put {
+                    row.problem.get_or_insert(problem.at(place()));
+                }
             }
         }
         for image in &self.images {
-            let counts = self.image_counts(group, image, from, count)?;
-            if counts.len() < count {
-                return Err(damaged("a column has fewer rows than its row group")
-                    .at(format!("column {}", image.name)));
-            }
-            for (row, count) in rows.iter_mut().zip(counts) {
-                row.images.push(count);
+            let present = self.present(group, image, from, count);
+            let present = present.map_err(|problem| problem.at(format!("column {}", image.name)))?;
+            for (row, present) in rows.iter_mut().zip(present) {
+                row.images.push(present);
             }
         }
         for row in &mut rows {
             self.tell_groups(&mut row.record);
         }
-        Ok(rows)
+        Ok(Some(rows))
+    }
+
+    /// For each of some rows the places in an image column that hold an image. Pictures are not read where the footer
+    /// says that there is none, or that as many are named as there are.
+    fn present(
+        &self,
+        group: usize,
+        image: &ImageColumn,
+        from: usize,
+        count: usize,
+    ) -> Result<Vec<Vec<usize>>> {
+        let absent = |leaf: usize| self.leaves.absent(group, leaf);
+        let none = |leaf: &usize| absent(*leaf).is_some_and(|(absent, all)| absent == all);
+        let path = image.path.filter(|leaf| !none(leaf));
+        let mut bytes = image.bytes.filter(|leaf| !none(leaf));
+        if let (Some(pictures), Some(names)) = (bytes, path)
+            && absent(pictures).is_some()
+            && absent(pictures) == absent(names)
+        {
+            bytes = None;
+        }
+        let mut present: Vec<Vec<usize>> = vec![Vec::new(); count];
+        for leaf in [path, bytes].into_iter().flatten() {
+            let mut leaf = self.leaves.leaf(group, leaf, from)?;
+            let mut rows = present.iter_mut();
+            while rows.len() > 0 {
+                let values = leaf.read(rows.len().min(8))?;
+                if values.is_empty() {
+                    return Err(leaves::damaged("a column has fewer rows than its row group"));
+                }
+                for (values, places) in values.iter().zip(&mut rows) {
+                    places.extend((0..values.len()).filter(|&place| values[place].is_some()));
+                }
+            }
+        }
+        for places in &mut present {
+            places.sort_unstable();
+            places.dedup();
+        }
+        Ok(present)
     }
 
     /// Adds what id, subject and file name say of a row's groups, and its index.
@@ -382,259 +300,80 @@ impl Parquet {
         }
     }
 
-    /// The texts of one row.
-    fn row(&self, row: usize) -> Result<Row> {
-        let (group, at) = self.place(row)?;
-        let about = self.file.metadata().row_group(group);
-        let texts: i64 = self
-            .texts
-            .iter()
-            .map(|text| about.column(text.leaf).uncompressed_size().max(0))
-            .fold(0, i64::saturating_add);
-        if texts > LARGEST_TEXTS {
-            return self.rows(group, at, 1).map(|mut rows| rows.swap_remove(0));
-        }
-        let mut last = self.group.lock().unwrap_or_else(PoisonError::into_inner);
-        let rows = match &*last {
-            Some((known, rows)) if *known == group => rows.clone(),
-            _ => {
-                let rows = Arc::new(self.rows(group, 0, self.rows_in(group))?);
-                *last = Some((group, rows.clone()));
-                rows
-            }
-        };
-        drop(last);
-        rows.get(at).cloned().ok_or_else(|| damaged("the row is missing"))
-    }
-
-    /// One image of a column in a row: its bytes, or the name of its file.
-    fn image(&self, column: usize, row: usize, nth: usize) -> Result<Option<ByteArray>> {
+    /// One picture of a column in a row, if the file holds it.
+    fn picture(&self, column: usize, row: usize, place: usize) -> Result<Option<Arc<[u8]>>> {
         let (group, at) = self.place(row)?;
         let Some(leaf) = self.images[column].bytes else { return Ok(None) };
-        let max_def = self.file.metadata().file_metadata().schema_descr().column(leaf).max_def_level();
         let mut cursor = self.cursors[column].lock().unwrap_or_else(PoisonError::into_inner);
-        let taken = cursor.take().filter(|cursor| cursor.group == group && cursor.next <= at);
-        let mut current = match taken {
-            Some(cursor) => cursor,
-            None => {
-                let reader = self.reader(group, leaf)?;
-                Cursor { group, next: 0, reader }
+        let mut current = match cursor.take().filter(|cursor| cursor.group == group && cursor.next <= at) {
+            Some(mut cursor) => {
+                cursor.leaf.skip(at - cursor.next)?;
+                cursor
             }
+            None => Cursor { group, next: at, leaf: self.leaves.leaf(group, leaf, at)? },
         };
-        let rows = guarded(|| {
-            skip(&mut current.reader, at - current.next)?;
-            read(&mut current.reader, 1, max_def)
-        })?;
+        let values = current.leaf.read(1)?.into_iter().next().unwrap_or_default();
         current.next = at + 1;
         *cursor = Some(current);
-        Ok(rows.into_iter().next().and_then(|values| values.into_iter().nth(nth)).flatten())
+        Ok(values.into_iter().nth(place).flatten().map(|bytes| Arc::from(bytes.data())))
     }
 
     /// The file that an image names instead of holding it.
-    fn image_file(&self, column: usize, row: usize, nth: usize) -> Result<PathBuf> {
+    fn picture_file(&self, column: usize, row: usize, place: usize) -> Result<PathBuf> {
         let (group, at) = self.place(row)?;
         let missing = || Problem::new("the image is missing");
         let leaf = self.images[column].path.ok_or_else(missing)?;
-        let names = self.leaf(group, leaf, at, 1)?.into_iter().next().unwrap_or_default();
-        let name = names.into_iter().nth(nth).flatten().ok_or_else(missing)?;
+        let names: Values = self.leaves.rows(group, leaf, at, 1)?.into_iter().next().unwrap_or_default();
+        let name = names.into_iter().nth(place).flatten().ok_or_else(missing)?;
         self.folders.find(&String::from_utf8_lossy(name.data()))
     }
 
-    /// Column and place in it of a row's image.
-    fn image_column(&self, counts: &[usize], part: usize) -> Option<(usize, usize)> {
-        let mut before = 0;
-        for (column, &count) in counts.iter().enumerate() {
-            if part < before + count {
-                return Some((column, part - before));
-            }
-            before += count;
-        }
-        None
-    }
-
-    fn rows_by_id(&self) -> Result<&HashMap<String, usize>> {
-        let made = self.rows_by_id.get_or_init(|| {
-            let mut rows = HashMap::new();
-            self.each(|row, record| {
-                let index =
-                    record.get("index").map_or_else(|| row.to_string(), |index| index.trim().to_owned());
-                rows.entry(index).or_insert(row);
-            })?;
-            Ok(rows)
-        });
-        made.as_ref().map_err(Clone::clone)
-    }
-
-    /// Goes through the columns that tell groups and kinds.
+    /// Goes through what tells index, groups and kind of every row, some rows at a time.
     fn each(&self, mut each: impl FnMut(usize, &Record)) -> Result<()> {
-        for group in 0..self.file.num_row_groups() {
-            let mut rows = vec![Row::default(); self.rows_in(group)];
-            for column in &self.texts {
-                if !record::is_outline_column(&column.name)
-                    && !["id", "subject", "options"].contains(&column.name.as_str())
-                {
-                    continue;
+        let telling =
+            |name: &str| record::is_outline_column(name) || ["id", "subject", "options"].contains(&name);
+        let texts: Vec<&TextColumn> = self.texts.iter().filter(|column| telling(&column.name)).collect();
+        for group in 0..self.starts.len() - 1 {
+            // What cannot be read is told when the question is asked for.
+            let mut open: Vec<Option<Leaf>> =
+                texts.iter().map(|column| self.leaves.leaf(group, column.leaf, 0).ok()).collect();
+            for from in (0..self.rows_in(group)).step_by(BATCH) {
+                let mut records = vec![Record::default(); BATCH.min(self.rows_in(group) - from)];
+                for (column, leaf) in texts.iter().zip(&mut open) {
+                    let cells = leaf.as_mut().and_then(|leaf| leaf.read(records.len()).ok());
+                    for (record, cells) in records.iter_mut().zip(cells.unwrap_or_default()) {
+                        let short = |cell: &[u8]| {
+                            let keep =
+                                if column.name == "options" { cell.len().min(1 << 16) } else { LONGEST_NAME };
+                            String::from_utf8_lossy(&cell[..cell.len().min(keep)]).into_owned()
+                        };
+                        let texts = cells.iter().flatten().map(|cell| short(cell.data())).collect();
+                        let _ = put(record, column, texts);
+                    }
                 }
-                // What cannot be read is told when the question is asked for.
-                let Ok(cells) = self.leaf(group, column.leaf, 0, rows.len()) else { continue };
-                for (row, cells) in rows.iter_mut().zip(cells) {
-                    let texts = cells
-                        .iter()
-                        .flatten()
-                        .map(|cell| String::from_utf8_lossy(cell.data()).into_owned())
-                        .collect();
-                    put(row, column, texts);
+                for (at, record) in records.iter_mut().enumerate() {
+                    self.tell_groups(record);
+                    each(self.starts[group] + from + at, record);
                 }
-            }
-            for (at, row) in rows.iter_mut().enumerate() {
-                self.tell_groups(&mut row.record);
-                each(self.starts[group] + at, &row.record);
             }
         }
         Ok(())
     }
 }
 
-/// Puts a cell's texts into a row's record; a list becomes a list literal, and options become letters.
-fn put(row: &mut Row, column: &TextColumn, texts: Vec<String>) {
-    let place = || format!("column {}", column.name);
+/// Puts a cell's texts into a record; a list becomes a list literal, and options become letters.
+fn put(record: &mut Record, column: &TextColumn, texts: Vec<String>) -> Result<()> {
     if matches!(column.name.as_str(), "options" | "choices") {
-        let options = match (column.list, texts.first()) {
-            (true, _) => Ok(texts),
-            (false, Some(text)) if !text.trim().is_empty() => literal::texts(text),
-            (false, _) => Ok(Vec::new()),
+        let options = match texts.first() {
+            Some(text) if !column.list && !text.trim().is_empty() => literal::texts(text)?,
+            _ if column.list => texts,
+            _ => Vec::new(),
         };
-        match options {
-            Ok(options) => row.record.put_options(options),
-            Err(problem) => row.problem = Some(problem.at(place())),
-        }
+        record.put_options(options);
     } else if column.list {
-        let list = Literal::List(texts.into_iter().map(Literal::Text).collect());
-        row.record.put(&column.name, list.into_text());
+        record.put(&column.name, Literal::List(texts.into_iter().map(Literal::Text).collect()).into_text());
     } else if let Some(text) = texts.into_iter().next() {
-        row.record.put(&column.name, text);
-    }
-}
-
-/// Skips rows of a column.
-fn skip(reader: &mut ColumnReader, rows: usize) -> Result<(), ParquetError> {
-    if rows == 0 {
-        return Ok(());
-    }
-    match reader {
-        ColumnReader::BoolColumnReader(reader) => reader.skip_records(rows),
-        ColumnReader::Int32ColumnReader(reader) => reader.skip_records(rows),
-        ColumnReader::Int64ColumnReader(reader) => reader.skip_records(rows),
-        ColumnReader::Int96ColumnReader(reader) => reader.skip_records(rows),
-        ColumnReader::FloatColumnReader(reader) => reader.skip_records(rows),
-        ColumnReader::DoubleColumnReader(reader) => reader.skip_records(rows),
-        ColumnReader::ByteArrayColumnReader(reader) => reader.skip_records(rows),
-        ColumnReader::FixedLenByteArrayColumnReader(reader) => reader.skip_records(rows),
-    }
-    .map(|_| ())
-}
-
-/// Reads rows of a column: for each row its values, numbers as text.
-fn read(
-    reader: &mut ColumnReader,
-    rows: usize,
-    max_def: i16,
-) -> Result<Vec<Vec<Option<ByteArray>>>, ParquetError> {
-    fn text(value: impl ToString) -> ByteArray {
-        ByteArray::from(value.to_string().into_bytes())
-    }
-    match reader {
-        ColumnReader::BoolColumnReader(reader) => read_typed(reader, rows, max_def, text),
-        ColumnReader::Int32ColumnReader(reader) => read_typed(reader, rows, max_def, text),
-        ColumnReader::Int64ColumnReader(reader) => read_typed(reader, rows, max_def, text),
-        ColumnReader::FloatColumnReader(reader) => read_typed(reader, rows, max_def, text),
-        ColumnReader::DoubleColumnReader(reader) => read_typed(reader, rows, max_def, text),
-        ColumnReader::ByteArrayColumnReader(reader) => read_typed(reader, rows, max_def, |value| value),
-        ColumnReader::Int96ColumnReader(_) | ColumnReader::FixedLenByteArrayColumnReader(_) => {
-            Err(ParquetError::General("a column is of a type that is not read".into()))
-        }
-    }
-}
-
-fn read_typed<T: DataType>(
-    reader: &mut ColumnReaderImpl<T>,
-    rows: usize,
-    max_def: i16,
-    convert: impl Fn(T::T) -> ByteArray,
-) -> Result<Vec<Vec<Option<ByteArray>>>, ParquetError> {
-    let (mut values, mut present, mut repeats) = (Vec::new(), Vec::new(), Vec::new());
-    let mut read = 0;
-    while read < rows {
-        let (records, _, levels) =
-            reader.read_records(rows - read, Some(&mut present), Some(&mut repeats), &mut values)?;
-        if records == 0 && levels == 0 {
-            break;
-        }
-        read += records;
-    }
-    let mut values = values.into_iter();
-    // A column without absent values has no levels of its own.
-    let levels = if max_def == 0 { values.len() } else { present.len() };
-    let mut out: Vec<Vec<Option<ByteArray>>> = Vec::new();
-    for level in 0..levels {
-        let value = if present.get(level).is_none_or(|&level| level == max_def) {
-            values.next().map(&convert)
-        } else {
-            None
-        };
-        match out.last_mut() {
-            Some(row) if repeats.get(level).is_some_and(|&repeat| repeat > 0) => row.push(value),
-            _ => out.push(vec![value]),
-        }
-    }
-    Ok(out)
-}
-
-thread_local! {
-    /// Whether this thread is in [`guarded`], where a panic is an answer and no message.
-    static GUARDED: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Runs the parquet reader. Its errors become problems, and so do its panics: on some damaged files it asserts what
-/// the file should have held.
-fn guarded<T>(work: impl FnOnce() -> Result<T, ParquetError>) -> Result<T> {
-    static SILENCE: Once = Once::new();
-    SILENCE.call_once(|| {
-        let usual = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| {
-            if !GUARDED.get() {
-                usual(panic);
-            }
-        }));
-    });
-    let outer = GUARDED.replace(true);
-    let result = catch_unwind(AssertUnwindSafe(work));
-    GUARDED.set(outer);
-    match result {
-        Ok(result) => result.map_err(|error| damaged(&error.to_string())),
-        Err(_) => Err(damaged("its pages make no sense")),
-    }
-}
-
-fn damaged(how: &str) -> Problem {
-    Problem::new(format!("the parquet file is damaged: {how}")).fix("download or write it again")
-}
-
-/// Looks at a file's two ends before the reader trusts them.
-fn check_footer(storage: &Storage) -> Result<()> {
-    let length = storage.len();
-    let not_parquet = || Problem::new("this is not a parquet file");
-    if length < 12 || storage.read(0..4)?[..] != *b"PAR1" {
-        return Err(not_parquet());
-    }
-    let end = storage.read(length - 8..length)?;
-    let (size, mark) = end.split_at(4);
-    if mark != b"PAR1" {
-        return Err(damaged("it is cut off"));
-    }
-    let size = size.iter().rev().fold(0u64, |size, &byte| size << 8 | u64::from(byte));
-    if size > length - 8 || size > LARGEST_FOOTER {
-        return Err(damaged("its footer's length makes no sense"));
+        record.put(&column.name, text);
     }
     Ok(())
 }
@@ -663,43 +402,49 @@ impl Source for Parquet {
         if let Some(problem) = found.problem {
             return Err(problem);
         }
-        let count: usize = found.images.iter().sum();
+        let count = found.images.iter().map(Vec::len).sum();
         let images = (0..count).map(|part| ImageRef::Stored { row, part }).collect();
         record::question(row, &found.record, &self.profile, images, || QuestionKind::Short)
     }
 
     fn image_bytes(&self, row: usize, part: usize) -> Result<Arc<[u8]>> {
-        let counts = self.row(row)?.images;
-        let Some((column, nth)) = self.image_column(&counts, part) else {
+        let images = self.row(row)?.images;
+        let places = images
+            .iter()
+            .enumerate()
+            .flat_map(|(column, places)| places.iter().map(move |&place| (column, place)));
+        let Some((column, place)) = places.into_iter().nth(part) else {
             return Err(Problem::new(format!("the row has no image {}", part + 1)));
         };
-        let place = |problem: Problem| match problem.place {
-            None => problem.at(format!("column {}", self.images[column].name)),
-            Some(_) => problem,
-        };
-        if let Some(bytes) = self.image(column, row, nth).map_err(place)? {
-            return Ok(Arc::from(bytes.data()));
+        let named = |problem: Problem| problem.at(format!("column {}", self.images[column].name));
+        if let Some(bytes) = self.picture(column, row, place).map_err(named)? {
+            return Ok(bytes);
         }
-        let path = self.image_file(column, row, nth).map_err(place)?;
-        crate::dataset::read_image(&path)
+        read_image(&self.picture_file(column, row, place).map_err(named)?)
     }
 
     fn find(&self, index: &str) -> Result<Option<usize>> {
-        Ok(self.rows_by_id()?.get(index).copied())
+        let rows = self.rows_by_index.get_or_init(|| {
+            let mut rows = HashMap::new();
+            self.each(|row, record| {
+                rows.entry(record.index(row)).or_insert(row);
+            })?;
+            Ok(rows)
+        });
+        Ok(rows.as_ref().map_err(Clone::clone)?.get(index).copied())
     }
 
     fn outlines(&self) -> Result<Vec<Outline>> {
         let mut names = Names::default();
         let mut outlines = Vec::with_capacity(self.len());
         self.each(|row, record| {
-            let index = record.index(row);
             let kind = record::kind(record, &self.profile, || QuestionKind::Short);
-            outlines.push(Outline::new(index, names.groups(record), kind));
+            outlines.push(Outline::new(record.index(row), names.groups(record), kind));
         })?;
         Ok(outlines)
     }
 
     fn fingerprint(&self, go_on: &mut dyn FnMut(u64) -> bool) -> Result<Option<String>> {
-        self.storage.sha256(go_on)
+        self.leaves.storage().sha256(go_on)
     }
 }

@@ -1,6 +1,6 @@
 //! The prompt of a question: what stands before the chat template is filled, and how its images are prepared.
 //!
-//! Which words a style uses is in [`wording`]; here they are put together with the images. The default builds what
+//! Which words a style uses is in `prompt/wording.rs`; here they are put together with the images. The default builds what
 //! InternVL's own wrapper in VLMEvalKit builds (`vlmeval/vlm/internvl/`).
 
 mod wording;

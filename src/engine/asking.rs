@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::generation::{Chooser, Sampling, log_probabilities};
 use super::model::Model;
 use crate::checkpoint::template::expand_images;
-use crate::dataset::{Dataset, Question, Style, prompt};
+use crate::dataset::{Dataset, ImageRef, Question, Style, prompt};
 use crate::picture;
 use crate::session::journal::{Alternative, Answer, Finish, ImageRecord, Seconds, TokenLogprob};
 use crate::{Problem, Result};
@@ -105,7 +105,7 @@ pub fn prepare(
         let decoded = picture::decode(&dataset.image_bytes(image)?, &place)?;
         let tiles = tiling.cut_enlarged(&decoded, used.scale);
         images.push(ImageRecord {
-            name: place,
+            name: name(image, used.index),
             width: decoded.width(),
             height: decoded.height(),
             grid: [tiles.grid.cols, tiles.grid.rows],
@@ -116,11 +116,20 @@ pub fn prepare(
     let pixels = if pixels.is_empty() { None } else { Some(Tensor::cat(&pixels, 0)?) };
     let seconds = start.elapsed().as_secs_f64();
 
-    let rendered = model.template.render(settings.system.as_deref(), &built.text)?;
+    let rendered = model.template.render(settings.system.as_deref().or(built.system), &built.text)?;
     let tokens_per_tile = model.checkpoint.config.tokens_per_tile();
     let expanded = expand_images(&model.template, &rendered, &counts, tokens_per_tile)?;
     let ids = model.tokenizer.encode(&expanded)?;
     Ok(Asked { prompt: rendered, ids, pixels, images, tiles: counts.iter().sum(), seconds })
+}
+
+/// What a session calls an image: its file's name, else its number in the question.
+fn name(image: &ImageRef, index: usize) -> String {
+    let file = match image {
+        ImageRef::File(path) => path.file_name(),
+        ImageRef::Bytes(_) | ImageRef::Stored { .. } => None,
+    };
+    file.map_or_else(|| format!("image {}", index + 1), |name| name.to_string_lossy().into_owned())
 }
 
 /// Asks one question; `None` where `watch` abandoned it.

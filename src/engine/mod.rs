@@ -4,6 +4,7 @@
 //! disk before it says that it is done; whoever started it (terminal or window) only listens.
 
 pub mod asking;
+pub mod costs;
 pub mod generation;
 pub mod model;
 pub mod pace;

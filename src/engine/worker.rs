@@ -10,7 +10,8 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use serde_json::json;
 
 use super::asking::{RunSettings, Step, ask, blank};
-use super::model::{Language, Model};
+use super::costs::Pricing;
+use super::model::{Language, Model, tiling};
 use super::pace::{Pace, Survey};
 use crate::checkpoint::Checkpoint;
 use crate::dataset::Dataset;
@@ -211,8 +212,21 @@ impl Worker {
 
     fn start_survey(&self, survey: &Arc<Survey>, rows: &[usize]) -> Option<JoinHandle<()>> {
         let (survey, dataset, rows) = (survey.clone(), self.order.dataset.clone(), rows.to_vec());
-        let (config, settings) = (self.order.checkpoint.config.clone(), self.order.settings.clone());
-        let body = move || survey.fill(&dataset, &rows, &config, settings.style, settings.max_tiles);
+        let (checkpoint, language) = (self.order.checkpoint.clone(), self.order.language.clone());
+        let settings = self.order.settings.clone();
+        let body = move || {
+            let config = &checkpoint.config;
+            let pricing = Pricing {
+                dataset: &dataset,
+                style: settings.style,
+                system: settings.system.as_deref(),
+                max_tiles: settings.max_tiles,
+                tiling: &|max_tiles| tiling(config, max_tiles),
+                tokens_per_tile: config.tokens_per_tile(),
+                language: Some(&language),
+            };
+            survey.fill(&pricing, &rows);
+        };
         // Without a survey the estimate is rougher, nothing else.
         std::thread::Builder::new().name("survey".into()).spawn(body).ok()
     }

@@ -2,7 +2,7 @@
 
 use candle_core::{CpuStorage, CustomOp3, D, DType, Device, Layout, Result, Shape, Tensor};
 
-use super::host::attention::{Sizes, View, attend};
+use super::host::attention::{Attention, Sizes, View};
 
 pub use super::host::attention::Mask;
 
@@ -127,7 +127,8 @@ impl CustomOp3 for HostAttention {
         let sizes = Sizes { batch, heads, kv_heads, queries, keys, head_dim };
         let mut out = vec![0f32; batch * queries * heads * head_dim];
         let (q, k, v) = (view(q, q_layout)?, view(k, k_layout)?, view(v, v_layout)?);
-        attend(q, k, v, sizes, self.mask, self.scale, self.sinks.as_deref(), &mut out);
+        let sinks = self.sinks.as_deref();
+        Attention { q, k, v, sizes, mask: self.mask, scale: self.scale, sinks }.attend(&mut out);
         Ok((CpuStorage::F32(out), (batch, queries, heads * head_dim).into()))
     }
 }

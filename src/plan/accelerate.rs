@@ -198,7 +198,7 @@ impl<'a> Tree<'a> {
             Problem::new("accelerate itself fails here: KeyError: 0")
                 .fix("balanced_low_0 reads GPUs by number and breaks where ids have gaps; use another layout")
         };
-        for &id in ids.iter().take(ids.len() - 1) {
+        for &id in ids.iter().take(ids.len().saturating_sub(1)) {
             let wanted =
                 if low_zero && id == 0 { i128::from(cap_of(&caps, 0).ok_or_else(crash)?) } else { per };
             for (place, cap) in &mut caps {
@@ -373,7 +373,11 @@ impl<'t, 'a> Fill<'t, 'a> {
         while let Some(item) = self.queue.pop_front() {
             let name = self.name(&item);
             let tree = self.tree;
-            self.largest_names.retain(|&node| !within(&tree.nodes[node].path, &name));
+            match item {
+                Item::Module(node) if tree.is_whole(node) => _ = self.largest_names.remove(&node),
+                Item::Module(_) => self.largest_names.retain(|&node| !within(&tree.nodes[node].path, &name)),
+                Item::Tensor(..) => {}
+            }
             if self.largest_names.is_empty() {
                 self.find_largest();
             }
@@ -439,6 +443,7 @@ impl<'t, 'a> Fill<'t, 'a> {
 }
 
 const BLOCK: &str = "block";
+const VISION_BLOCK: &str = "vision-block";
 const TOWER: &str = "tower";
 
 /// The module tree of a model as its PyTorch class registers it. The remote-code class registers the projector last
@@ -457,20 +462,20 @@ pub fn tree_of(model: &Model) -> (Module, Vec<String>) {
         let parts: Vec<&str> = path.split('.').collect();
         let mut at = &mut root;
         for (depth, part) in parts.iter().enumerate() {
-            let position = match at.children.iter().rposition(|child| child.name == *part) {
-                Some(position) => position,
-                None => {
-                    at.children.push(Module { name: part.to_string(), ..Module::default() });
-                    at.children.len() - 1
-                }
-            };
+            // Units come in order, so a module already there is the last one.
+            if at.children.last().is_none_or(|child| child.name != *part) {
+                at.children.push(Module { name: part.to_string(), ..Module::default() });
+            }
+            let position = at.children.len() - 1;
             if depth == 0 && remote && u.kind.is_vision() {
                 at.children[position].class = TOWER.into();
             }
             at = &mut at.children[position];
         }
-        if matches!(u.kind, UnitKind::Layer(_)) || (matches!(u.kind, UnitKind::VisionBlock(_)) && !remote) {
-            at.class = BLOCK.into();
+        match u.kind {
+            UnitKind::Layer(_) => at.class = BLOCK.into(),
+            UnitKind::VisionBlock(_) if !remote => at.class = VISION_BLOCK.into(),
+            _ => {}
         }
         if matches!(u.kind, UnitKind::Layer(_) | UnitKind::VisionBlock(_)) {
             // Never looked into: only its size and its leaves count.
@@ -536,7 +541,7 @@ pub fn plans(case: &Case, modes: &[Mode]) -> Result<Vec<Result<Plan>>> {
     let ties: Vec<Vec<String>> = tied
         .map(|(first, second)| [first, second].map(|unit| format!("{}.weight", paths[unit])).to_vec())
         .collect();
-    let tree = Tree::new(&root, &ties, &[TOWER, BLOCK]);
+    let tree = Tree::new(&root, &ties, &[TOWER, VISION_BLOCK, BLOCK]);
     let mut caps: Vec<(Place, u64)> =
         gpus.iter().enumerate().map(|(id, &g)| (Place::Gpu(id as u32), case.devices[g].free())).collect();
     caps.push((Place::Cpu, case.host_memory));

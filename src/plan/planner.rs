@@ -123,6 +123,8 @@ pub struct Wishes {
     pub order: Option<Vec<usize>>,
     /// The plan so far: equal devices keep what they have.
     pub previous: Option<Vec<usize>>,
+    /// Contiguous stages even where a preset that leaves the projector apart is a little better.
+    pub contiguous: bool,
 }
 
 /// Makes the plan of a layout.
@@ -210,6 +212,7 @@ pub fn worst_share(case: &Case, plan: &Plan) -> Share {
 /// neighbours, at the price of two hops; it is looked for only where a projector without weight would change anything.
 fn better_preset(case: &Case, wishes: &Wishes, body: &Body, plan: &Plan) -> Option<Plan> {
     let free = wishes.pins.is_empty()
+        && !wishes.contiguous
         && wishes.order.is_none()
         && wishes.goal == Goal::Safest
         && wishes.vision == VisionChoice::Free

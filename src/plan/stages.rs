@@ -371,17 +371,21 @@ impl<'a> Search<'a> {
             self.kinds.iter().map(|k| u128::from(k.usable.max(1)) * k.devices.len() as u128).sum();
         let mut low = (total as f64 / room as f64) * 0.999_999;
         let at = |share: f64| -> Vec<u64> { usable.iter().map(|&u| (share * u as f64) as u64).collect() };
-        let mut best = None;
-        let mut high = (low * 1.02).max(1e-30);
-        for _ in 0..260 {
-            best = self.feasible(&at(high), max_stages, false);
-            if best.is_some() || high > 1e30 {
-                break;
+        // No device can hold less than the costliest item.
+        let largest = usable.iter().copied().max().unwrap_or(1) as f64;
+        for point in 0..prepared.sums.len() {
+            for item in 0..prepared.items {
+                let stay = prepared.sums[point][item + 1] - prepared.sums[point][item];
+                low = low.max((stay + prepared.peaks[point][item]) as f64 / largest * 0.999_999);
             }
-            low = high;
-            high *= if high < low.max(1e-9) * 1.5 { 1.08 } else { 2.0 };
-            if high > 4.0 {
-                high *= 2.0;
+        }
+        let (mut best, mut high, mut growth) = (None, (low * 1.01).max(1e-30), 1.02f64);
+        while best.is_none() && high <= 1e30 {
+            best = self.feasible(&at(high), max_stages, false);
+            if best.is_none() {
+                low = high;
+                high *= growth;
+                growth = (growth * growth).min(1024.0);
             }
         }
         let mut best = best?;

@@ -1,6 +1,8 @@
-//! How many answers are right, how sure that is, and two runs against each other.
+//! How many answers are right, and how sure that is.
 
 use std::collections::HashMap;
+
+use serde::Serialize;
 
 use super::reading::Verdict;
 
@@ -8,7 +10,7 @@ use super::reading::Verdict;
 const Z: f64 = 1.959_963_984_540_054;
 
 /// Counts of verdicts and the sum of scores over some questions.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Accuracy {
     /// Answers judged right.
     pub right: u64,
@@ -26,6 +28,7 @@ pub struct Accuracy {
     pub score_sum: f64,
     /// Questions that count: all but the unscored ones.
     pub total: u64,
+    #[serde(skip)]
     square_sum: f64,
 }
 
@@ -50,6 +53,16 @@ impl Accuracy {
             self.score_sum += score;
             self.square_sum += score * score;
         }
+    }
+
+    /// All questions, the unscored ones too.
+    pub fn questions(&self) -> u64 {
+        self.total + self.unscored
+    }
+
+    /// Mean score over all questions that count, from 0 to 1; nothing where there are none.
+    pub fn accuracy(&self) -> Option<f64> {
+        (self.total > 0).then(|| self.value())
     }
 
     /// Mean score over all questions that count, from 0 to 1; 0 where there are none.
@@ -83,6 +96,14 @@ impl Accuracy {
             (mean, Z * (variance / n).sqrt())
         };
         ((centre - half).clamp(0.0, mean), (centre + half).clamp(mean, 1.0))
+    }
+}
+
+impl FromIterator<(Verdict, f64)> for Accuracy {
+    fn from_iter<I: IntoIterator<Item = (Verdict, f64)>>(verdicts: I) -> Self {
+        let mut accuracy = Self::default();
+        verdicts.into_iter().for_each(|(verdict, score)| accuracy.add(verdict, score));
+        accuracy
     }
 }
 
@@ -183,29 +204,6 @@ impl<'a> FromIterator<Judged<'a>> for Report {
     }
 }
 
-/// Exact two-sided p value of McNemar's test: `b` questions only the first run has right, `c` only the second.
-///
-/// Under the hypothesis that neither run is better, `b` of the `b + c` flips are a fair coin's; the p value is the
-/// probability of a split at least this uneven. 1 where there is no flip.
-pub fn mcnemar(b: u64, c: u64) -> f64 {
-    let (few, n) = (b.min(c), b.saturating_add(c));
-    if b == c {
-        return 1.0;
-    }
-    // ln of C(n, few) / 2^n, then the smaller terms of the tail by their ratios.
-    let ln_largest = (0..few).map(|i| ((n - i) as f64 / (i + 1) as f64).ln()).sum::<f64>()
-        - n as f64 * std::f64::consts::LN_2;
-    let (mut term, mut tail) = (1.0_f64, 0.0_f64);
-    for k in (0..=few).rev() {
-        tail += term;
-        term *= k as f64 / (n - k + 1) as f64;
-        if term < tail * 1e-18 {
-            break;
-        }
-    }
-    (2.0 * (ln_largest + tail.ln()).exp()).min(1.0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -232,6 +230,28 @@ mod tests {
         }
     }
 
+    /// Bounds from statsmodels 0.15 `proportion_confint(method="wilson")`.
+    #[test]
+    fn wilson_intervals_are_those_of_statsmodels() {
+        for (right, n, low, high) in [
+            (9, 10, 0.595_849_973, 0.982_123_787),
+            (0, 5, 0.0, 0.434_482_465),
+            (430, 900, 0.445_307_724, 0.510_436_727),
+        ] {
+            let (from, to) = of(right, n).interval();
+            assert!((from - low).abs() < 1e-8 && (to - high).abs() < 1e-8, "{right}/{n}: {from} {to}");
+        }
+    }
+
+    /// numpy: mean of (1, 0.5, 0.25, 0, 1, 0.3) and 1.959964 standard errors to either side.
+    #[test]
+    fn partial_credit_has_the_interval_of_its_mean() {
+        let judged = |score| (if score >= 0.5 { Verdict::Right } else { Verdict::Wrong }, score);
+        let accuracy: Accuracy = [1.0, 0.5, 0.25, 0.0, 1.0, 0.3].map(judged).into_iter().collect();
+        let (from, to) = accuracy.interval();
+        assert!((from - 0.178_018_179).abs() < 1e-8 && (to - 0.838_648_488).abs() < 1e-8, "{from} {to}");
+    }
+
     #[test]
     fn fractional_scores_use_the_variance_of_the_sample() {
         let mut accuracy = Accuracy::default();
@@ -253,6 +273,11 @@ mod tests {
         accuracy.add(Verdict::Unscored, 1.0);
         assert_eq!((accuracy.total, accuracy.unscored, accuracy.unparsed), (5, 1, 1));
         assert!((accuracy.value() - 0.2).abs() < 1e-12);
+        assert_eq!((accuracy.questions(), Accuracy::default().accuracy()), (6, None));
+        let credited =
+            [Verdict::Right, Verdict::Unparsed, Verdict::Failed, Verdict::OutOfMemory, Verdict::Unscored];
+        let accuracy: Accuracy = credited.into_iter().map(|verdict| (verdict, 1.0)).collect();
+        assert_eq!((accuracy.total, accuracy.questions(), accuracy.accuracy()), (4, 5, Some(0.25)));
         assert_eq!(Accuracy::default().interval(), (0.0, 1.0));
     }
 
@@ -276,24 +301,5 @@ mod tests {
         assert_eq!(report.by_category.get("b").map(|a| (a.right, a.total)), Some((1, 2)));
         assert_eq!(report.by_split.get("dev"), Some(&report.overall));
         assert!(report.by_super_category.is_empty());
-    }
-
-    #[test]
-    fn mcnemar_is_the_exact_binomial_tail() {
-        // Exact rationals by integer arithmetic: 2 * sum C(n, k) / 2^n.
-        for (b, c, p) in [
-            (0, 0, 1.0),
-            (5, 5, 1.0),
-            (1, 0, 1.0),
-            (0, 10, 0.001_953_125),
-            (6, 1, 0.125),
-            (121, 59, 4.434_449_263_755_176e-6),
-            (500, 400, 9.564_441_369_189_461e-4),
-        ] {
-            let ours = mcnemar(b, c);
-            assert!((ours - p).abs() <= 1e-9 * p, "{b} {c}: {ours} {p}");
-            assert_eq!(ours, mcnemar(c, b));
-        }
-        assert!(mcnemar(1_000_000, 1_010_000) > 0.0);
     }
 }

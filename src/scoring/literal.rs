@@ -403,4 +403,17 @@ mod tests {
         }
         assert_eq!(Literal::parse(&"[".repeat(100_000)), None);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_read_or_refused_and_representations_read_back(text in "[\\[\\](){}'\"\\\\a-c0-9.,:_xe +-]{0,24}") {
+            if let Some(value) = Literal::parse(&text) {
+                let repr = value.repr();
+                // Non-finite floats have no literal, and an empty set is written as an empty dictionary.
+                if !repr.contains("inf") && !repr.contains("{}") {
+                    proptest::prop_assert_eq!(Literal::parse(&repr).map(|v| v.repr()), Some(repr));
+                }
+            }
+        }
+    }
 }

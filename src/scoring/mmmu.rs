@@ -13,6 +13,8 @@
 //! MMMU-Pro has no open questions; they are judged there as in MMMU. Where the original would raise (an option that
 //! is no text) the option counts as Python writes it.
 
+use std::collections::HashSet;
+
 use serde_json::Value;
 
 use super::gold;
@@ -314,12 +316,13 @@ fn key_parts(response: &str) -> Vec<String> {
 pub fn parse_open(response: &str) -> Vec<OpenPart> {
     let keys = key_parts(response);
     let numbers: Vec<String> = keys.iter().flat_map(|key| extract_numbers(key)).collect();
-    let mut parts: Vec<OpenPart> = Vec::new();
-    for part in keys.iter().chain(&numbers).flat_map(|text| normalize(text)) {
-        if !parts.contains(&part) {
-            parts.push(part);
-        }
-    }
+    let (mut texts, mut values) = (HashSet::new(), HashSet::new());
+    let mut parts: Vec<OpenPart> = keys.iter().chain(&numbers).flat_map(|text| normalize(text)).collect();
+    parts.retain(|part| match part {
+        OpenPart::Text(text) => texts.insert(text.clone()),
+        // Both zeros are one number; every undefined number is one of its own.
+        OpenPart::Number(x) => x.is_nan() || values.insert((x + 0.0).to_bits()),
+    });
     parts.sort_by(|a, b| match (a, b) {
         (OpenPart::Text(a), OpenPart::Text(b)) => a.cmp(b),
         (OpenPart::Text(_), OpenPart::Number(_)) => std::cmp::Ordering::Less,

@@ -3,7 +3,10 @@
 pub mod accuracy;
 pub mod aggregate;
 pub mod answers;
+pub mod benchmark;
+pub mod compare;
 mod gold;
+pub mod judge;
 pub mod literal;
 pub mod mersenne;
 pub mod mmmu;
@@ -14,7 +17,8 @@ pub mod shardscope;
 pub mod vlmevalkit;
 pub mod vqa;
 
-pub use accuracy::{Accuracy, Groups, Judged, Report, mcnemar};
+pub use accuracy::{Accuracy, Groups, Judged, Report};
 pub use answers::{ReadSummary, read_answers};
+pub use compare::{Comparison, Disagreement, disagreements, mcnemar};
 pub use reading::{AnswerType, Reading, Row, Verdict};
 pub use rule::Rule;

@@ -1,6 +1,6 @@
 //! The rules by name and version: each a pure function from a row to a reading.
 
-use super::reading::{Reading, Row};
+use super::reading::{Reading, Row, Verdict};
 use super::{mmmu, shardscope, vlmevalkit};
 use crate::problem::{Problem, Result};
 
@@ -67,14 +67,18 @@ impl Rule {
         }
     }
 
-    /// Reads one answer and judges it.
+    /// Reads one answer and judges it. A row without an answer (null) is `unscored` unless it is `unparsed`.
     pub fn read(&self, row: &Row) -> Reading {
-        match self {
+        let reading = match self {
             Self::Shardscope => shardscope::read(row),
             Self::VlmEvalKit(version) => vlmevalkit::read(row, *version),
             Self::Mmmu => mmmu::read(row),
             Self::MmmuPro => mmmu::read_pro(row),
+        };
+        if row.answer.is_null() && reading.verdict != Verdict::Unparsed {
+            return Reading { verdict: Verdict::Unscored, score: 0.0, ..reading };
         }
+        reading
     }
 }
 

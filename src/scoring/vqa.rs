@@ -272,9 +272,21 @@ pub fn levenshtein(a: &str, b: &str) -> usize {
 /// Normalised distance of ANLS: lower case and single spaces for the distance, but the lengths of the texts as
 /// given (in upper case) below the line.
 pub fn anls_distance(gold: &str, prediction: &str) -> f64 {
-    let distance = levenshtein(&collapse(&gold.to_lowercase()), &collapse(&prediction.to_lowercase()));
     let length = python::length(&gold.to_uppercase()).max(python::length(&prediction.to_uppercase()));
-    if length == 0 { 0.0 } else { distance as f64 / length as f64 }
+    relative_distance(&collapse(&gold.to_lowercase()), &collapse(&prediction.to_lowercase()), length)
+}
+
+/// Pairs of characters up to which a distance is worked out; beyond, texts that differ count as wholly different.
+const PAIRS: usize = 400_000_000;
+
+/// Levenshtein distance as a share of `length`; 0 where that is 0.
+pub fn relative_distance(a: &str, b: &str, length: usize) -> f64 {
+    if length == 0 || a == b {
+        return 0.0;
+    }
+    let pairs = python::length(a).saturating_mul(python::length(b));
+    let distance = if pairs > PAIRS { length } else { levenshtein(a, b) };
+    distance as f64 / length as f64
 }
 
 /// ANLS over several gold answers: 1 less the smallest distance, 0 where that is under one half.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
-use crate::scoring::{AnswerType, Reading, Row, Verdict};
+use crate::scoring::{AnswerType, Reading, Row, Rule, Verdict};
 
 /// One finished question: what was asked, what the model said, how that was read, and what it cost.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -249,15 +249,20 @@ impl Answer {
         }
     }
 
-    /// The row that a rule judges, where the line says how it is to be judged.
+    /// The row that a rule judges, where the line says how it is to be judged. OCRBench judges by category, which
+    /// joins the dataset's name.
     pub fn row(&self, dataset: &str) -> Option<Row> {
+        let dataset = match (self.answer_type?, &self.category) {
+            (AnswerType::Ocrbench, Some(category)) => format!("{dataset}/{category}"),
+            _ => dataset.to_string(),
+        };
         Some(Row {
             id: self.index.clone().into(),
             answer_type: self.answer_type?,
             choices: self.options.clone(),
             response: self.response.clone(),
             answer: self.answer.clone(),
-            dataset: Some(dataset.to_string()),
+            dataset: Some(dataset),
         })
     }
 
@@ -269,6 +274,17 @@ impl Answer {
         self.by = reading.by;
         self.span = reading.span;
         self.rule = rule.to_string();
+    }
+
+    /// Reads the answer under a rule, and tells whether it could be judged. What failed or was stopped stays as it is,
+    /// and so does what has no gold answer or does not say how it is to be judged.
+    pub fn judge_under(&mut self, rule: &Rule, dataset: &str) -> bool {
+        if self.finish == Finish::Stopped || matches!(self.verdict, Verdict::Failed | Verdict::OutOfMemory) {
+            return false;
+        }
+        let Some(row) = self.row(dataset).filter(|_| !self.answer.is_null()) else { return false };
+        self.judge(rule.read(&row), &rule.name());
+        true
     }
 
     /// Whether nothing is to be asked again: the person did not stop it half way.

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::folder::{ANSWERS, is_being_written};
 use super::manifest::{MANIFEST, Manifest};
 use super::record::Record;
-use super::tally::Tally;
+use crate::scoring::Accuracy;
 
 /// Longest part of a folder's name that comes from a checkpoint or a dataset, in characters.
 const LONGEST_NAME: usize = 48;
@@ -25,7 +25,7 @@ pub struct Summary {
     /// Whether a process is writing it now.
     pub running: bool,
     /// Its verdicts, counted.
-    pub tally: Tally,
+    pub tally: Accuracy,
 }
 
 /// How far a session is.
@@ -60,7 +60,7 @@ impl Summary {
             }
             Err(problem) => {
                 let state = State::Damaged(problem.to_string());
-                Self { manifest: Manifest::read(&dir).ok(), dir, state, running, tally: Tally::default() }
+                Self { manifest: Manifest::read(&dir).ok(), dir, state, running, tally: Accuracy::default() }
             }
         }
     }

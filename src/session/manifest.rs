@@ -118,6 +118,9 @@ pub struct Selection {
     /// Questions of this category only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub category: Option<String>,
+    /// Questions of this split only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split: Option<String>,
     /// Questions selected.
     #[serde(default)]
     pub count: usize,

@@ -5,7 +5,9 @@
 //! as done; `memory.jsonl` and `events.jsonl` tell what happened meanwhile.
 
 pub mod compare;
+pub mod disagree;
 pub mod export;
+pub mod figures;
 pub mod folder;
 pub mod import;
 pub mod journal;
@@ -14,9 +16,10 @@ pub mod list;
 pub mod manifest;
 pub mod record;
 pub mod report;
-pub mod tally;
 
 pub use compare::{Comparison, Flip, Paired, Side, compare};
+pub use disagree::{Disagreement, Disputed, disagreement};
+pub use figures::figures;
 pub use folder::Session;
 pub use journal::{Alternative, Answer, Event, Finish, ImageRecord, MemorySample, Seconds, TokenLogprob};
 pub use lines::LONGEST_LINE;
@@ -26,4 +29,3 @@ pub use manifest::{
     Selection, Settings,
 };
 pub use record::{Outline, Record};
-pub use tally::Tally;

@@ -15,8 +15,7 @@ use super::folder::{ANSWERS, EVENTS, MEMORY, parse};
 use super::journal::{Answer, Event, Finish, MemorySample, text_or_number};
 use super::lines::{open_file, scan};
 use super::manifest::Manifest;
-use super::tally::Tally;
-use crate::scoring::Verdict;
+use crate::scoring::{Accuracy, Rule, Verdict};
 use crate::{Problem, Result};
 
 /// Answers judged together.
@@ -141,6 +140,18 @@ impl Record {
         Ok(self)
     }
 
+    /// [`Record::read_under`] one of the rules by name, as far as the answers say how they are judged
+    /// ([`Answer::judge_under`]).
+    ///
+    /// # Errors
+    /// An answer cannot be read.
+    pub fn under(self, rule: Rule) -> Result<Self> {
+        let dataset = self.manifest.dataset.name.clone();
+        self.read_under(&rule.name(), move |answer| {
+            answer.judge_under(&rule, &dataset);
+        })
+    }
+
     fn add(&mut self, number: usize, outline: Outline) {
         match self.places.get(&outline.index) {
             Some(&earlier) if self.outlines[earlier].may_be_replaced() => self.outlines[earlier] = outline,
@@ -212,7 +223,7 @@ impl Record {
     }
 
     /// Verdicts, counted.
-    pub fn tally(&self) -> Tally {
+    pub fn tally(&self) -> Accuracy {
         self.outlines.iter().map(|outline| (outline.verdict, outline.score)).collect()
     }
 

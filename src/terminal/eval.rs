@@ -1,7 +1,7 @@
 //! `shardscope eval`: a run in the terminal, from a checkpoint and a dataset to a session and a score.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -11,11 +11,12 @@ use crossbeam_channel::Sender;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
+use super::datasets::open_dataset;
 use super::progress::Progress;
-use super::{duration, print_json, print_line, say, size, summary};
+use super::{count, duration, print_json, print_line, say, size, summary};
 use crate::checkpoint::{Checkpoint, Folder};
 use crate::cli::{Ending, EvalArgs, Failure, Outcome};
-use crate::dataset::Dataset;
+use crate::dataset::{Dataset, Style};
 use crate::demo;
 use crate::engine::{Command, Event, Language, Order, Run, RunSettings, Sampling, model};
 use crate::scoring::{Report, Rule};
@@ -35,6 +36,7 @@ impl EvalArgs {
             dtype: "auto".into(),
             devices: "auto".into(),
             layout: "auto".into(),
+            prompt_style: Style::default(),
             ..Self::default()
         }
     }
@@ -58,9 +60,9 @@ pub fn run(args: &EvalArgs) -> Outcome {
     let manifest = manifest(args, &checkpoint, &language, &dataset, &rows, &device_name)?;
 
     say(format!(
-        "{} ({:.2} B parameters, {}, template {}) on {}: {} of {} questions, rule {}",
+        "{} ({} parameters, {}, template {}) on {}: {} of {} questions, rule {}",
         checkpoint.name(),
-        checkpoint.parameters() as f64 / 1e9,
+        count(checkpoint.parameters()),
         size(checkpoint.bytes()),
         language.template.name(),
         dataset.name(),
@@ -70,6 +72,9 @@ pub fn run(args: &EvalArgs) -> Outcome {
     ));
     for problem in dataset.problems() {
         say(format!("note: {problem}"));
+    }
+    if args.batch > 1 {
+        say("note: this version asks one question at a time, whatever --batch says");
     }
     let folder = match &args.session {
         Some(folder) => folder.clone(),
@@ -92,7 +97,7 @@ pub fn run(args: &EvalArgs) -> Outcome {
         dataset: dataset.clone(),
         rows: left,
         settings,
-        rule: rule.clone(),
+        rule,
         session,
     };
     let start = Instant::now();
@@ -107,9 +112,9 @@ pub fn run(args: &EvalArgs) -> Outcome {
         result["rule"] = rule.name().into();
         result["selected"] = rows.len().into();
         result["seconds"] = seconds.into();
-        print_json(&result)?;
+        print_json(&result).map_err(Failure::Broken)?;
     } else {
-        print_line(&summary::report_text(&report))?;
+        print_line(&summary::report_text(&report)).map_err(Failure::Broken)?;
     }
     if complete {
         say(format!("done in {}; the answers are in {}", duration(seconds), folder.display()));
@@ -138,14 +143,6 @@ pub fn open_checkpoint(named: Option<&str>) -> Result<Checkpoint> {
         None => demo::checkpoint(),
         Some(named) if named == demo::BUILT_IN && !Path::new(named).exists() => demo::checkpoint(),
         Some(named) => Checkpoint::open(named),
-    }
-}
-
-fn open_dataset(named: Option<&str>) -> Result<Arc<Dataset>> {
-    match named {
-        None => demo::dataset(),
-        Some(named) if named == demo::BUILT_IN && !Path::new(named).exists() => demo::dataset(),
-        Some(named) => Dataset::open(Path::new(named)).map(Arc::new),
     }
 }
 
@@ -198,6 +195,7 @@ fn run_settings(args: &EvalArgs) -> RunSettings {
         }
     };
     RunSettings {
+        style: args.prompt_style,
         system: args.system.clone(),
         max_new_tokens: args.max_new_tokens,
         max_tiles: args.max_tiles,
@@ -246,6 +244,21 @@ fn select(dataset: &Dataset, args: &EvalArgs) -> Result<Vec<usize>> {
         }
         rows.retain(|row| groups(*row).any(|name| name == wanted));
     }
+    if let Some(wanted) = &args.split {
+        let outlines = dataset.outlines()?;
+        let split = |row: usize| outlines.get(row).and_then(|o| o.split.as_deref());
+        let known: std::collections::BTreeSet<&str> = rows.iter().filter_map(|row| split(*row)).collect();
+        if !known.contains(wanted.as_str()) {
+            let list = known.into_iter().take(40).collect::<Vec<_>>().join(", ");
+            return Err(Problem::new(format!("has no split {wanted:?} among the selected questions"))
+                .at(dataset.name())
+                .fix(match list.as_str() {
+                    "" => "leave --split away: none of them names its split".to_owned(),
+                    _ => format!("choose one of its splits: {list}"),
+                }));
+        }
+        rows.retain(|row| split(*row) == Some(wanted));
+    }
     if let Some(count) = args.sample {
         let seed = args.seed.unwrap_or(0);
         // A question's draw depends on seed and index alone, so that a dataset in another order gives the same sample.
@@ -262,7 +275,7 @@ fn select(dataset: &Dataset, args: &EvalArgs) -> Result<Vec<usize>> {
     if rows.is_empty() {
         return Err(Problem::new("no question is selected")
             .at(dataset.name())
-            .fix("ask for more with --limit, --sample, --ids or --category"));
+            .fix("ask for more with --limit, --sample, --ids, --category or --split"));
     }
     refuse_doubles(dataset, &rows)?;
     Ok(rows)
@@ -303,6 +316,7 @@ fn manifest(
         sample: args.sample,
         seed: args.sample.map(|_| args.seed.unwrap_or(0)),
         category: args.category.clone(),
+        split: args.split.clone(),
         ..Selection::of(indices)
     };
     let path = |path: Option<&Path>| {
@@ -338,10 +352,7 @@ fn manifest(
             ..DatasetRecord::default()
         },
         Settings {
-            prompt_style: serde_json::to_value(settings.style)
-                .ok()
-                .and_then(|v| v.as_str().map(str::to_owned))
-                .unwrap_or_default(),
+            prompt_style: settings.style.name().to_owned(),
             system_prompt: settings.system.clone(),
             rule: Rule::by_name(&args.rule)?.name(),
             max_new_tokens: settings.max_new_tokens,
@@ -361,7 +372,7 @@ fn manifest(
 }
 
 fn open_session(
-    folder: &PathBuf,
+    folder: &Path,
     manifest: &Manifest,
     resume: bool,
 ) -> Result<(Session, Vec<crate::session::journal::Answer>)> {

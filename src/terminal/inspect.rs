@@ -110,7 +110,7 @@ fn as_text(checkpoint: &Checkpoint, language: &Result<Language>) -> String {
     lines.push(String::new());
     lines
         .push(format!("  {:<44} {:>7} {:>16} {:>12}  {}", "unit", "tensors", "parameters", "bytes", "types"));
-    lines.extend(runs(&checkpoint.units).into_iter().map(|run| unit_line(run)));
+    lines.extend(runs(&checkpoint.units).into_iter().map(unit_line));
     lines.join("\n")
 }
 

@@ -1,6 +1,8 @@
 //! Progress of a run on standard error: a bar on a terminal, a line now and then elsewhere.
 
 use std::io::IsTerminal;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -10,6 +12,33 @@ use crate::scoring::Accuracy;
 
 /// Between two lines where standard error is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
+
+/// Tells now and then how many of something are done, from whatever thread.
+pub struct Ticker {
+    every: Duration,
+    what: &'static str,
+    done: AtomicU64,
+    last: Mutex<Instant>,
+}
+
+impl Ticker {
+    /// A ticker that speaks at most so often.
+    pub fn new(every: Duration, what: &'static str) -> Self {
+        Self { every, what, done: AtomicU64::new(0), last: Mutex::new(Instant::now()) }
+    }
+
+    /// One more is done.
+    pub fn tick(&self) {
+        let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
+        // Whoever finds the lock taken leaves the telling to its holder.
+        if let Ok(mut last) = self.last.try_lock()
+            && last.elapsed() >= self.every
+        {
+            *last = Instant::now();
+            say(format!("{done} {}", self.what));
+        }
+    }
+}
 
 /// The progress display of one run.
 pub struct Progress {

@@ -6,7 +6,7 @@ use super::{print_json, print_line, say, summary};
 use crate::Problem;
 use crate::cli::{Ending, Failure, Outcome, ReadAnswersArgs, ScoreArgs};
 use crate::scoring::{Report, Rule, Verdict, read_answers as read};
-use crate::session::Record;
+use crate::session::{Record, figures};
 
 /// Reads rows from standard input and writes readings to standard output.
 ///
@@ -28,34 +28,58 @@ pub fn read_answers(args: &ReadAnswersArgs) -> Outcome {
     Ok(Ending::Done)
 }
 
-/// Reads the answers of a session again.
+/// Reads the answers of a session again, and adds up the figures that its benchmark reports under that rule.
 ///
 /// # Errors
 /// A folder that is no session, or an unknown rule.
 pub fn score(args: &ScoreArgs) -> Outcome {
     let record = Record::open(&args.session)?;
-    let manifest = record.manifest();
-    let rule = Rule::by_name(args.rule.as_deref().unwrap_or(&manifest.settings.rule))?;
+    let recorded = record.manifest().settings.rule.clone();
+    let rule = match &args.rule {
+        Some(name) => Some(Rule::by_name(name)?),
+        None => Rule::by_name(&recorded).ok(),
+    };
+    let before: Vec<Verdict> = record.outlines().iter().map(|outline| outline.verdict).collect();
+    let (record, name) = match rule {
+        Some(rule) => (record.under(rule)?, rule.name()),
+        // Predictions that were scored elsewhere, or by another version.
+        None => (record, recorded),
+    };
+    let changed =
+        record.outlines().iter().zip(&before).filter(|(after, before)| after.verdict != **before).count();
     let mut report = Report::default();
-    let mut changed = 0u64;
+    let mut kept = 0u64;
     for answer in record.answers() {
-        let mut answer = answer?;
-        let before = answer.verdict;
-        let judged = matches!(before, Verdict::Right | Verdict::Wrong | Verdict::Unparsed);
-        if let Some(row) = answer.row(&manifest.dataset.name).filter(|_| judged && !answer.answer.is_null()) {
-            answer.judge(rule.read(&row), &rule.name());
-        }
-        changed += u64::from(answer.verdict != before);
+        let answer = answer?;
+        let judged = matches!(answer.verdict, Verdict::Right | Verdict::Wrong | Verdict::Unparsed);
+        kept += u64::from(judged && answer.rule != name);
         summary::count(&mut report, &answer);
     }
+    let figures = match rule {
+        Some(rule) => figures(&record, &rule)?,
+        None => None,
+    };
     if args.json {
         let mut result = summary::report_json(&report);
-        result["rule"] = rule.name().into();
+        result["rule"] = name.into();
         result["changed"] = changed.into();
+        result["kept"] = kept.into();
+        result["figures"] = figures.as_ref().map(summary::figures_json).unwrap_or_default();
         print_json(&result)?;
-    } else {
-        print_line(&summary::report_text(&report))?;
-        say(format!("rule {}; {changed} verdicts differ from the session's own", rule.name()));
+        return Ok(Ending::Done);
+    }
+    if let Some(figures) = &figures {
+        print_line(&summary::figures_text(figures))?;
+    }
+    print_line(&summary::report_text(&report))?;
+    match rule {
+        Some(_) => say(format!("rule {name}; {changed} verdicts differ from the session's own")),
+        None => say(format!("verdicts as recorded ({name}); read the answers again with --rule")),
+    }
+    if kept > 0 && rule.is_some() {
+        say(format!(
+            "{kept} answers keep their recorded verdict: the session does not say how they are judged"
+        ));
     }
     Ok(Ending::Done)
 }

@@ -4,16 +4,16 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::{print_json, print_line, summary};
+use super::{comparison, excerpt, exchange, print_json, print_line, summary};
 use crate::Problem;
-use crate::cli::{Ending, Failure, Outcome, SessionsCommand};
+use crate::cli::{Ending, Outcome, SessionsCommand};
 use crate::scoring::Report;
-use crate::session::{Record, State, Summary, list, sessions_root};
+use crate::session::{Manifest, Record, State, Summary, list, sessions_root};
 
 /// Runs the command.
 ///
 /// # Errors
-/// A folder that is no session.
+/// A folder that is no session, or what the commands themselves refuse.
 pub fn run(command: &SessionsCommand) -> Outcome {
     match command {
         SessionsCommand::List { root, json } => {
@@ -24,11 +24,23 @@ pub fn run(command: &SessionsCommand) -> Outcome {
             list_all(&root.clone().unwrap_or_else(sessions_root), *json)?;
         }
         SessionsCommand::Show { session, json } => show(session, *json)?,
+        SessionsCommand::Compare { first, second, rule, json } => {
+            comparison::compare(first, second, rule.as_deref(), *json)?;
+        }
+        SessionsCommand::Disagree { session, rules: (one, two), json } => {
+            comparison::disagree(session, (one, two), *json)?;
+        }
+        SessionsCommand::Export { session, format, out, rule, force } => {
+            exchange::export(session, *format, out.as_deref(), rule.as_deref(), *force)?;
+        }
+        SessionsCommand::Import { file, session, dataset, rule, model } => {
+            exchange::import(file, session, dataset.as_deref(), rule.as_deref(), model.as_deref())?;
+        }
     }
     Ok(Ending::Done)
 }
 
-fn list_all(root: &Path, as_json: bool) -> Result<(), Failure> {
+fn list_all(root: &Path, as_json: bool) -> crate::Result<()> {
     let sessions = list(root);
     if as_json {
         let rows: Vec<Value> = sessions.iter().map(summary_json).collect();
@@ -37,19 +49,46 @@ fn list_all(root: &Path, as_json: bool) -> Result<(), Failure> {
     if sessions.is_empty() {
         return print_line(&format!("no sessions in {}", root.display()));
     }
+    let name = |session: &Summary, of: fn(&Manifest) -> &str| {
+        session.manifest.as_ref().map_or_else(|| "-".to_owned(), |manifest| excerpt(of(manifest), 32))
+    };
+    let width = |of: fn(&Manifest) -> &str| {
+        sessions.iter().map(|session| name(session, of).chars().count()).max().unwrap_or(1)
+    };
+    let (model, dataset): (fn(&Manifest) -> &str, fn(&Manifest) -> &str) =
+        (|manifest| &manifest.checkpoint.name, |manifest| &manifest.dataset.name);
+    let (models, datasets) = (width(model), width(dataset));
     for session in &sessions {
         let state = match &session.state {
             State::Complete => "complete".to_owned(),
             State::Partial { done, of } => format!("{done} of {of}"),
-            State::Damaged(why) => format!("damaged: {why}"),
+            State::Damaged(_) => "damaged".to_owned(),
         };
+        let state = if session.running { format!("{state}, running") } else { state };
         let score = match session.tally.accuracy() {
-            Some(accuracy) => format!("{:5.1} %", 100.0 * accuracy),
-            None => "  not scored".to_owned(),
+            Some(accuracy) => format!("{:.1} %", 100.0 * accuracy),
+            None => "not scored".to_owned(),
         };
-        print_line(&format!("{score}  {:<16} {}", state, session.dir.display()))?;
+        let date = session.manifest.as_ref().map_or_else(String::new, |manifest| date(&manifest.started));
+        print_line(&format!(
+            "{date}  {score:>12}  {state:<18} {:models$}  {:datasets$}  {}",
+            name(session, model),
+            name(session, dataset),
+            session.dir.display()
+        ))?;
+        if let State::Damaged(why) = &session.state {
+            print_line(&format!("    {}", excerpt(why, 200)))?;
+        }
     }
     Ok(())
+}
+
+/// A time as people read it, without its seconds.
+fn date(started: &str) -> String {
+    let time = started.parse::<jiff::Timestamp>().ok();
+    let local =
+        time.map(|time| time.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M").to_string());
+    local.unwrap_or_else(|| excerpt(started, 16))
 }
 
 fn summary_json(session: &Summary) -> Value {
@@ -68,12 +107,12 @@ fn summary_json(session: &Summary) -> Value {
         "dataset": manifest.map(|m| &m.dataset.name),
         "started": manifest.map(|m| &m.started),
         "layout": manifest.map(|m| &m.layout.name),
-        "answered": session.tally.total(),
+        "answered": session.tally.questions(),
         "accuracy": session.tally.accuracy(),
     })
 }
 
-fn show(session: &Path, as_json: bool) -> Result<(), Failure> {
+fn show(session: &Path, as_json: bool) -> crate::Result<()> {
     let record = Record::open(session)?;
     let mut report = Report::default();
     for answer in record.answers() {

@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use super::excerpt;
+use crate::scoring::benchmark::Figures;
 use crate::scoring::{Accuracy, Groups, Judged, Report};
 use crate::session::journal::Answer;
 
@@ -47,6 +49,40 @@ pub fn report_json(report: &Report) -> Value {
     value["by_l2_category"] = groups(&report.by_super_category);
     value["by_split"] = groups(&report.by_split);
     value
+}
+
+/// The figures of a benchmark as JSON.
+pub fn figures_json(figures: &Figures) -> Value {
+    let rows: Vec<Value> = figures
+        .table
+        .rows
+        .iter()
+        .map(|(name, row)| {
+            let row: serde_json::Map<_, _> =
+                row.iter().map(|(name, figure)| (name.clone(), json!(figure))).collect();
+            json!({ "name": name, "figures": row })
+        })
+        .collect();
+    json!({ "title": figures.title, "rows": rows })
+}
+
+/// The figures of a benchmark in words.
+pub fn figures_text(figures: &Figures) -> String {
+    let mut lines = vec![figures.title.clone()];
+    for (name, row) in &figures.table.rows {
+        if row.len() > 4 || name.is_empty() {
+            lines.extend((!name.is_empty()).then(|| format!("  {}", excerpt(name, 40))));
+            lines.extend(
+                row.iter().map(|(name, figure)| format!("    {:<38} {figure:10.3}", excerpt(name, 38))),
+            );
+        } else {
+            let cells: Vec<String> =
+                row.iter().map(|(name, figure)| format!("{} {figure:.3}", excerpt(name, 20))).collect();
+            lines.push(format!("  {:<40} {}", excerpt(name, 40), cells.join("  ")));
+        }
+    }
+    lines.push(String::new());
+    lines.join("\n")
 }
 
 /// A report in words.

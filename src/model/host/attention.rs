@@ -76,152 +76,174 @@ const BLOCK_SCORES: usize = 1 << 19;
 /// Work below this is not worth waking threads for.
 const PARALLEL_FROM: usize = 1 << 16;
 
-/// Softmax(scale q k^T + mask) v. `out` is `[batch, queries, heads * head_dim]`; `sinks` holds a logit a head that
-/// takes its share of the softmax and is dropped.
-///
-/// # Panics
-/// Where a view is smaller than the sizes say, which the caller's shapes rule out.
-pub fn attend(
-    q: View<'_>,
-    k: View<'_>,
-    v: View<'_>,
-    sizes: Sizes,
-    mask: Mask,
-    scale: f32,
-    sinks: Option<&[f32]>,
-    out: &mut [f32],
-) {
-    let Sizes { batch, heads, kv_heads, queries, keys, head_dim } = sizes;
-    assert!(q.holds(batch, heads, queries, head_dim) && kv_heads > 0 && heads.is_multiple_of(kv_heads));
-    assert!(k.holds(batch, kv_heads, keys, head_dim) && v.holds(batch, kv_heads, keys, head_dim));
-    assert!(out.len() == batch * queries * heads * head_dim && sinks.is_none_or(|s| s.len() == heads));
-    if out.is_empty() {
-        return;
+/// One attention: softmax(scale q k^T + mask) v.
+#[derive(Clone, Copy)]
+pub struct Attention<'a> {
+    /// Queries.
+    pub q: View<'a>,
+    /// Keys.
+    pub k: View<'a>,
+    /// Values.
+    pub v: View<'a>,
+    /// Sizes of all of them.
+    pub sizes: Sizes,
+    /// Which keys a query sees.
+    pub mask: Mask,
+    /// What scores are multiplied by.
+    pub scale: f32,
+    /// A logit a head that takes its share of the softmax and is dropped.
+    pub sinks: Option<&'a [f32]>,
+}
+
+impl Attention<'_> {
+    /// Computes it into `out`, `[batch, queries, heads * head_dim]`.
+    ///
+    /// # Panics
+    /// Where a view is smaller than the sizes say, which the caller's shapes rule out.
+    pub fn attend(&self, out: &mut [f32]) {
+        let Sizes { batch, heads, kv_heads, queries, keys, head_dim } = self.sizes;
+        assert!(
+            self.q.holds(batch, heads, queries, head_dim) && kv_heads > 0 && heads.is_multiple_of(kv_heads)
+        );
+        assert!(
+            self.k.holds(batch, kv_heads, keys, head_dim) && self.v.holds(batch, kv_heads, keys, head_dim)
+        );
+        assert!(
+            out.len() == batch * queries * heads * head_dim && self.sinks.is_none_or(|s| s.len() == heads)
+        );
+        if out.is_empty() {
+            return;
+        }
+        if queries == 1 {
+            return self.attend_one(out);
+        }
+        let block = (BLOCK_SCORES / keys.max(1)).clamp(32, 512).min(queries);
+        let tasks = batch * heads * queries.div_ceil(block);
+        let out = SharedMut(out.as_mut_ptr());
+        let task = |scores: &mut Vec<f32>, index: usize| self.attend_block(index, block, scores, out);
+        if tasks * block * keys * head_dim < PARALLEL_FROM * 8 {
+            let mut scores = Vec::new();
+            (0..tasks).for_each(|index| task(&mut scores, index));
+        } else {
+            (0..tasks).into_par_iter().with_max_len(1).for_each_init(Vec::new, task);
+        }
     }
-    if queries == 1 {
-        return attend_one(q, k, v, sizes, mask, scale, sinks, out);
+
+    fn sink(&self, head: usize) -> f32 {
+        self.sinks.map_or(f32::NEG_INFINITY, |s| s[head])
     }
-    let block = (BLOCK_SCORES / keys.max(1)).clamp(32, 512).min(queries);
-    let blocks = queries.div_ceil(block);
-    let shared = SharedMut(out.as_mut_ptr());
-    let task = |scores: &mut Vec<f32>, index: usize| {
+
+    /// One head's queries of one block; `index` counts blocks, then heads, then batches. Writes rows and a head of
+    /// `out` that no other index writes.
+    fn attend_block(&self, index: usize, block: usize, scores: &mut Vec<f32>, out: SharedMut) {
+        let Sizes { heads, kv_heads, queries, keys, head_dim, .. } = self.sizes;
+        let blocks = queries.div_ceil(block);
         let (sequence, first) = (index / blocks, index % blocks * block);
         let (b, head) = (sequence / heads, sequence % heads);
-        let group = head / (heads / kv_heads);
+        let kv_head = head / (heads / kv_heads);
         let rows = block.min(queries - first);
         // Keys that any row of the block sees.
-        let seen =
-            mask.visible(first, queries, keys).start..mask.visible(first + rows - 1, queries, keys).end;
+        let seen = self.mask.visible(first, queries, keys).start
+            ..self.mask.visible(first + rows - 1, queries, keys).end;
         let width = seen.len();
         scores.clear();
         scores.resize(rows * width, 0.0);
-        let sink = sinks.map_or(f32::NEG_INFINITY, |s| s[head]);
-        // SAFETY: offsets stay inside the views (asserted above) and inside `scores` and `out`; every task writes
-        // rows and a head of its own.
+        let (q, k, v) = (self.q, self.k, self.v);
+        // SAFETY: `attend` made sure that the views hold what the sizes reach; `scores` was made for it.
         unsafe {
-            gemm::gemm(
-                rows,
-                width,
-                head_dim,
-                scores.as_mut_ptr(),
-                1,
-                width as isize,
-                false,
-                q.data.as_ptr().add(q.offset(b, head, first)),
-                1,
-                q.strides[2] as isize,
-                k.data.as_ptr().add(k.offset(b, group, seen.start)),
-                k.strides[2] as isize,
-                1,
-                0.0,
-                1.0,
-                false,
-                false,
-                false,
-                gemm::Parallelism::None,
+            product(
+                (rows, width, head_dim),
+                (scores.as_mut_ptr(), width),
+                (q.data.as_ptr().add(q.offset(b, head, first)), q.strides[2]),
+                (k.data.as_ptr().add(k.offset(b, kv_head, seen.start)), 1, k.strides[2]),
             );
         }
         for (i, row) in scores.chunks_exact_mut(width.max(1)).enumerate() {
-            let visible = mask.visible(first + i, queries, keys);
+            let visible = self.mask.visible(first + i, queries, keys);
             let visible = visible.start - seen.start..visible.end - seen.start;
             row[..visible.start].fill(0.0);
             row[visible.end..].fill(0.0);
-            simd::softmax(&mut row[visible], scale, sink);
+            simd::softmax(&mut row[visible], self.scale, self.sink(head));
         }
-        // SAFETY: as above.
+        // SAFETY: as above; `out` holds every row, and this block's part of it is written here alone.
         unsafe {
-            gemm::gemm(
-                rows,
-                head_dim,
-                width,
-                shared.get().add(((b * queries + first) * heads + head) * head_dim),
-                1,
-                (heads * head_dim) as isize,
-                false,
-                scores.as_ptr(),
-                1,
-                width as isize,
-                v.data.as_ptr().add(v.offset(b, group, seen.start)),
-                1,
-                v.strides[2] as isize,
-                0.0,
-                1.0,
-                false,
-                false,
-                false,
-                gemm::Parallelism::None,
+            product(
+                (rows, head_dim, width),
+                (out.get().add(((b * queries + first) * heads + head) * head_dim), heads * head_dim),
+                (scores.as_ptr(), width),
+                (v.data.as_ptr().add(v.offset(b, kv_head, seen.start)), v.strides[2], 1),
             );
         }
-    };
-    let tasks = batch * heads * blocks;
-    if tasks * block * keys * head_dim < PARALLEL_FROM * 8 {
-        let mut scores = Vec::new();
-        (0..tasks).for_each(|index| task(&mut scores, index));
-    } else {
-        (0..tasks).into_par_iter().with_max_len(1).for_each_init(Vec::new, task);
+    }
+
+    /// One query a sequence: every key and value is read once for all query heads that share it.
+    fn attend_one(&self, out: &mut [f32]) {
+        let Sizes { heads, kv_heads, keys, head_dim, .. } = self.sizes;
+        let group = heads / kv_heads;
+        let visible = self.mask.visible(0, 1, keys);
+        let width = visible.len();
+        let task = |(index, out): (usize, &mut [f32])| {
+            let (b, kv_head) = (index / kv_heads, index % kv_heads);
+            let mut scores = vec![0f32; group * width];
+            for (t, position) in visible.clone().enumerate() {
+                let key = self.k.at(b, kv_head, position, head_dim);
+                for g in 0..group {
+                    scores[g * width + t] = simd::dot(key, self.q.at(b, kv_head * group + g, 0, head_dim));
+                }
+            }
+            for (g, row) in scores.chunks_exact_mut(width.max(1)).enumerate() {
+                simd::softmax(row, self.scale, self.sink(kv_head * group + g));
+            }
+            out.fill(0.0);
+            for (t, position) in visible.clone().enumerate() {
+                let value = self.v.at(b, kv_head, position, head_dim);
+                for (g, out) in out.chunks_exact_mut(head_dim).enumerate() {
+                    simd::axpy(scores[g * width + t], value, out);
+                }
+            }
+        };
+        let chunks = out.par_chunks_mut(group * head_dim).enumerate();
+        if heads * width * head_dim < PARALLEL_FROM {
+            chunks.with_min_len(usize::MAX).for_each(task);
+        } else {
+            chunks.for_each(task);
+        }
     }
 }
 
-/// One query a sequence: every key and value is read once for all query heads that share it.
-#[allow(clippy::too_many_arguments)]
-fn attend_one(
-    q: View<'_>,
-    k: View<'_>,
-    v: View<'_>,
-    sizes: Sizes,
-    mask: Mask,
-    scale: f32,
-    sinks: Option<&[f32]>,
-    out: &mut [f32],
+/// `out = a b` on one thread for sizes `(m, n, k)`: `out` and `a` with the distance between their rows, `b` with the
+/// distances between its rows and its columns.
+///
+/// # Safety
+/// The pointers reach every element that sizes and distances name, and nothing else writes `out` meanwhile.
+unsafe fn product(
+    (m, n, k): (usize, usize, usize),
+    (out, out_row): (*mut f32, usize),
+    (a, a_row): (*const f32, usize),
+    (b, b_row, b_column): (*const f32, usize, usize),
 ) {
-    let Sizes { heads, kv_heads, keys, head_dim, .. } = sizes;
-    let group = heads / kv_heads;
-    let visible = mask.visible(0, 1, keys);
-    let width = visible.len();
-    let task = |(index, out): (usize, &mut [f32])| {
-        let (b, kv_head) = (index / kv_heads, index % kv_heads);
-        let mut scores = vec![0f32; group * width];
-        for (t, position) in visible.clone().enumerate() {
-            let key = k.at(b, kv_head, position, head_dim);
-            for g in 0..group {
-                scores[g * width + t] = simd::dot(key, q.at(b, kv_head * group + g, 0, head_dim));
-            }
-        }
-        for (g, row) in scores.chunks_exact_mut(width.max(1)).enumerate() {
-            simd::softmax(row, scale, sinks.map_or(f32::NEG_INFINITY, |s| s[kv_head * group + g]));
-        }
-        out.fill(0.0);
-        for (t, position) in visible.clone().enumerate() {
-            let value = v.at(b, kv_head, position, head_dim);
-            for (g, out) in out.chunks_exact_mut(head_dim).enumerate() {
-                simd::axpy(scores[g * width + t], value, out);
-            }
-        }
-    };
-    let chunks = out.par_chunks_mut(group * head_dim).enumerate();
-    if heads * width * head_dim < PARALLEL_FROM {
-        chunks.with_min_len(usize::MAX).for_each(task);
-    } else {
-        chunks.for_each(task);
+    // SAFETY: the caller's promise.
+    unsafe {
+        gemm::gemm(
+            m,
+            n,
+            k,
+            out,
+            1,
+            out_row as isize,
+            false,
+            a,
+            1,
+            a_row as isize,
+            b,
+            b_column as isize,
+            b_row as isize,
+            0.0,
+            1.0,
+            false,
+            false,
+            false,
+            gemm::Parallelism::None,
+        );
     }
 }

@@ -18,7 +18,7 @@ pub(super) struct Letter {
 }
 
 /// The letter that begins at `at`, if it stands alone: no letter, digit or apostrophe joins it.
-pub(super) fn letter_at(text: &str, at: usize, options: &Options) -> Option<Letter> {
+pub(super) fn letter_at(text: &str, at: usize, options: &Options<'_>) -> Option<Letter> {
     let rest = text.get(at..)?;
     let written = rest.chars().next()?;
     let plain = fold(written);
@@ -47,6 +47,8 @@ fn joined_behind(rest: &str) -> bool {
     match first {
         Some('\'' | '’' | '-' | '_') => second.is_some_and(joins),
         // "E\)" closes a formula, "E\theta" goes on.
+        // "C++", "C#", "A+"
+        Some('+' | '#') => true,
         Some('\\') => second.is_some_and(char::is_alphanumeric),
         // "e.g.", "U.S."
         Some('.') => second.is_some_and(|c| c.is_ascii_alphabetic()) && third == Some('.'),
@@ -77,7 +79,7 @@ pub(super) fn closes(behind: &str) -> bool {
 pub(super) static LOWER_WORD: LazyLock<Regex> = LazyLock::new(|| pattern(r"^[ \t]+([a-z][a-z'’]*)"));
 
 /// Words behind a letter that show it is no article.
-pub(super) const CONNECTORS: [&str; 48] = [
+const CONNECTORS: [&str; 48] = [
     "because",
     "since",
     "as",
@@ -155,7 +157,7 @@ pub(super) fn is_refuted(behind: &str) -> bool {
 
 static ANOTHER: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
-        r#"(?x)^[)\]}）】*_`"'.$]*\s*(?:/|,|、|，|&|\+|;|；|\bor\b|\band\b|\bOR\b|\bAND\b|或者?|和|与|及|以及)[\s*(\[（"'`$]*(?:[Oo]r\s+|[Aa]nd\s+|[Oo]ption\s+|选项)?[(\[]?([A-ZＡ-Ｚ])"#,
+        r#"(?x)^[)\]}）】*_`"'.$]*\s*(?:/|,|、|，|&|\+|;|；|\bor\b|\band\b|\bOR\b|\bAND\b|或者?|和|与|及|以及)[\s*(\[（"'`$]*(?:[Oo]r\s+|[Aa]nd\s+)?(?:maybe\s+|perhaps\s+|possibly\s+|even\s+)?(?:[Oo]ption\s+|选项)?[(\[]?([A-ZＡ-Ｚ])"#,
     )
 });
 static OWN_CLAUSE: LazyLock<Regex> = LazyLock::new(|| {
@@ -170,16 +172,16 @@ static OR_ANOTHER: LazyLock<Regex> =
 static NEXT_LINE: LazyLock<Regex> = LazyLock::new(|| pattern(r"^[^\n]*\n\s*[*(\[-]*\s?([A-Z])[*)\]]*[.):]"));
 
 /// Whether the next line goes on with the next letter, as a list of the options does.
-pub(super) fn begins_list(behind: &str, option: usize, options: &Options) -> bool {
+pub(super) fn begins_list(behind: &str, option: usize, options: &Options<'_>) -> bool {
     let next = NEXT_LINE.captures(behind).and_then(|found| found.get(1));
     next.and_then(|next| letter_at(behind, next.start(), options))
         .is_some_and(|letter| letter.option == Some(option + 1))
 }
 
 /// Whether the text ends within the text of the first option: a list of the options that was cut off.
-pub(super) fn is_cut_off(behind: &str, option: usize, options: &Options) -> bool {
+pub(super) fn is_cut_off(behind: &str, option: usize, options: &Options<'_>) -> bool {
     let tokens = tokenize(behind);
-    let own = options.tokens.get(option).map_or(&[][..], Vec::as_slice);
+    let own = options.tokens().get(option).map_or(&[][..], Vec::as_slice);
     option == 0
         && !tokens.is_empty()
         && tokens.len() < own.len()
@@ -187,12 +189,12 @@ pub(super) fn is_cut_off(behind: &str, option: usize, options: &Options) -> bool
 }
 
 /// Whether another letter follows on equal terms: "B or C", "B/C", "B, C", "B. text or C. text".
-pub(super) fn names_another(behind: &str, option: usize, options: &Options) -> bool {
+pub(super) fn names_another(behind: &str, option: usize, options: &Options<'_>) -> bool {
     let other = OR_ANOTHER.captures(behind).and_then(|found| {
         let other = letter_at(behind, found.get(1)?.start(), options)?.option?;
         // Its own text follows, so it is named as an option.
         let text = tokenize(behind.get(found.get(0)?.end()..)?.lines().next()?);
-        (text.first()?.text == options.tokens.get(other)?.first()?.text).then_some(other)
+        (text.first()?.text == options.tokens().get(other)?.first()?.text).then_some(other)
     });
     if other.is_some_and(|other| other != option) {
         return true;

@@ -25,8 +25,16 @@ pub(super) fn marked_answer(text: &str) -> Option<&str> {
     } else {
         None
     };
-    inner.map(trim).filter(|inner| !inner.is_empty())
+    inner.map(|inner| unwrapped(trim(inner))).filter(|inner| !inner.is_empty())
 }
+
+/// Without the commands that only set the type of the whole: `\text{B}`.
+fn unwrapped(text: &str) -> &str {
+    let inside = TYPE.find(text).and_then(|_| braced(text)).filter(|_| text.ends_with('}'));
+    inside.map_or(text, |inside| unwrapped(trim(inside)))
+}
+
+static TYPE: LazyLock<Regex> = LazyLock::new(|| pattern(r"^\\(?:text|math|operatorname)[a-z]*\{[^{}]*\}$"));
 
 /// The inside of the first pair of braces.
 pub(super) fn braced(text: &str) -> Option<&str> {

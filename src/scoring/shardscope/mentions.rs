@@ -1,5 +1,7 @@
 //! Where the texts of the options stand in a response, and which of them it means.
 
+use std::cell::OnceCell;
+use std::cmp::Reverse;
 use std::sync::LazyLock;
 
 use regex::Regex;
@@ -8,15 +10,15 @@ use super::region::pattern;
 use super::tokens::{Token, same_word, tokenize};
 
 /// The options of a question, prepared for one row.
-pub(super) struct Options {
+pub(super) struct Options<'a> {
     /// Letter, as a capital where it is one, and its key as the row has it.
-    pub letters: Vec<(char, String)>,
-    /// The options' texts as tokens.
-    pub tokens: Vec<Vec<Token>>,
+    pub letters: Vec<(char, &'a str)>,
+    choices: &'a [(String, String)],
+    tokens: OnceCell<Vec<Vec<Token>>>,
 }
 
-impl Options {
-    pub fn new(choices: &[(String, String)]) -> Self {
+impl<'a> Options<'a> {
+    pub fn new(choices: &'a [(String, String)]) -> Self {
         let letter = |key: &str| {
             let mut chars = key.chars().map(super::tokens::fold);
             match (chars.next(), chars.next()) {
@@ -24,10 +26,18 @@ impl Options {
                 _ => '\0',
             }
         };
-        Self {
-            letters: choices.iter().map(|(key, _)| (letter(key), key.clone())).collect(),
-            tokens: choices.iter().map(|(_, text)| tokenize(text)).collect(),
-        }
+        let letters = choices.iter().map(|(key, _)| (letter(key), key.as_str())).collect();
+        Self { letters, choices, tokens: OnceCell::new() }
+    }
+
+    /// The options' texts as tokens; split when first asked for, since most responses are a letter.
+    pub fn tokens(&self) -> &[Vec<Token>] {
+        self.tokens.get_or_init(|| self.choices.iter().map(|(_, text)| tokenize(text)).collect())
+    }
+
+    /// How many bytes a response may have that is nothing but an option's text, however dressed.
+    pub fn longest(&self) -> usize {
+        self.choices.iter().map(|(_, text)| text.len()).max().map_or(0, |length| 2 * length + 64)
     }
 
     /// The place of the option with this letter.
@@ -35,17 +45,21 @@ impl Options {
         self.letters.iter().position(|&(c, _)| c == letter && c != '\0')
     }
 
-    /// The only option whose whole text is the whole of `tokens`.
+    /// The only option whose whole text is the whole of `tokens`; where there is none, also with numbers of the
+    /// same value, number words, and commands of formulas in another case.
     pub fn same_text(&self, tokens: &[Token]) -> Option<usize> {
-        let mut found = self.tokens.iter().enumerate().filter(|(_, option)| {
-            !option.is_empty()
-                && option.len() == tokens.len()
-                && option.iter().zip(tokens).all(|(option, token)| option.text == token.text)
-        });
-        match (found.next(), found.next()) {
-            (Some((place, _)), None) => Some(place),
-            _ => None,
-        }
+        let only = |same: fn(&Token, &Token) -> bool| {
+            let mut found = self.tokens().iter().enumerate().filter(|(_, option)| {
+                !option.is_empty()
+                    && option.len() == tokens.len()
+                    && option.iter().zip(tokens).all(|(option, token)| same(option, token))
+            });
+            match (found.next(), found.next()) {
+                (Some((place, _)), None) => Some(place),
+                _ => None,
+            }
+        };
+        only(|a, b| a.text == b.text).or_else(|| only(Token::same_value))
     }
 }
 
@@ -59,29 +73,42 @@ pub(super) struct Mention {
 }
 
 /// Every mention of every option in order, without those that lie within a longer one.
-pub(super) fn mentions(tokens: &[Token], options: &Options) -> Vec<Mention> {
+pub(super) fn mentions(tokens: &[Token], options: &Options<'_>) -> Vec<Mention> {
     let mut found = Vec::new();
-    for (place, option) in options.tokens.iter().enumerate() {
+    for (place, option) in options.tokens().iter().enumerate() {
         if option.is_empty() || option.len() > tokens.len() {
             continue;
         }
         for (start, window) in tokens.windows(option.len()).enumerate() {
             let last = option.len() - 1;
             let same = option.iter().zip(window).enumerate().all(|(i, (option, token))| {
-                if i == last { same_word(&token.text, &option.text) } else { option.text == token.text }
+                let numbers = option.is_number() && token.is_number();
+                match (numbers, i == last) {
+                    (true, _) => option.same_value(token),
+                    (false, true) => same_word(&token.text, &option.text),
+                    (false, false) => option.text == token.text,
+                }
             });
-            if same {
+            // "No" before another word only counts something.
+            let counts = option.len() == 1
+                && option.iter().all(|word| word.text == "no")
+                && tokens.get(start + 1).is_some_and(|next| !next.begins_clause);
+            if same && !counts {
                 found.push(Mention { option: place, tokens: [start, start + last] });
             }
         }
     }
-    let within = |a: &Mention, b: &Mention| {
-        a.tokens != b.tokens && b.tokens[0] <= a.tokens[0] && a.tokens[1] <= b.tokens[1]
-    };
-    let mut kept: Vec<Mention> =
-        found.iter().filter(|a| !found.iter().any(|b| within(a, b))).copied().collect();
-    kept.sort_by_key(|mention| mention.tokens);
-    kept
+    // From left to right, longer ones first: what ends before the longest one so far lies within it.
+    found.sort_by_key(|mention| (mention.tokens[0], Reverse(mention.tokens[1])));
+    let mut longest: Option<Mention> = None;
+    found.retain(|mention| {
+        let within = longest.is_some_and(|l| mention.tokens[1] <= l.tokens[1] && mention.tokens != l.tokens);
+        if !within {
+            longest = Some(*mention);
+        }
+        !within
+    });
+    found
 }
 
 /// Words before a mention, in its clause, that deny it.
@@ -158,7 +185,7 @@ static CONCLUSION: LazyLock<Regex> = LazyLock::new(|| {
 /// The option that a text means by its words: the only one that it mentions and does not deny; else the only one of
 /// which its last or first sentence says that it is the one; else the only one behind its conclusion. Gives the
 /// option's place and the bytes of the mention.
-pub(super) fn meant(text: &str, tokens: &[Token], options: &Options) -> Option<(usize, [usize; 2])> {
+pub(super) fn meant(text: &str, tokens: &[Token], options: &Options<'_>) -> Option<(usize, [usize; 2])> {
     let found = affirmed(tokens, options);
     let first = found.first()?;
     let starts = |mention: &Mention| tokens.get(mention.tokens[0]).map_or(0, |token| token.span[0]);
@@ -175,9 +202,17 @@ pub(super) fn meant(text: &str, tokens: &[Token], options: &Options) -> Option<(
         .or_else(|| {
             let last_sentence = SENTENCE.find_iter(text.trim_end()).last().map_or(0, |end| end.end());
             let first_sentence = SENTENCE.find(text).map_or(text.len(), |end| end.start());
-            let says = |mention: &Mention| is_predicate(tokens, options, mention);
-            only(&|mention| starts(mention) >= last_sentence && says(mention))
-                .or_else(|| only(&|mention| starts(mention) < first_sentence && says(mention)))
+            // In a sentence that mentions other options too, what it says stands at its end.
+            let said = |from: usize, to: usize| {
+                let here = |mention: &Mention| (from..to).contains(&starts(mention));
+                let alone = only(&here).is_some();
+                only(&|mention| {
+                    let next = tokens.get(mention.tokens[1] + 1);
+                    let at_end = next.is_none_or(|next| next.span[0] >= to) || is_reasoned(tokens, mention);
+                    here(mention) && (alone || at_end) && is_predicate(tokens, options, mention)
+                })
+            };
+            said(last_sentence, text.len()).or_else(|| said(0, first_sentence))
         })
         .or_else(|| {
             let conclusion = CONCLUSION.find_iter(text).last()?.end();
@@ -191,7 +226,7 @@ static SENTENCE: LazyLock<Regex> = LazyLock::new(|| pattern(r"[.!?]\s+|\n+|[。�
 
 /// Mentions that nothing denies. A denial of one option of a list ("neither A nor B", "A, B and C are not") is a
 /// denial of its neighbours in the list.
-fn affirmed(tokens: &[Token], options: &Options) -> Vec<Mention> {
+fn affirmed(tokens: &[Token], options: &Options<'_>) -> Vec<Mention> {
     let found = mentions(tokens, options);
     let mut denied: Vec<bool> = found.iter().map(|mention| is_denied(tokens, mention)).collect();
     let joined: Vec<bool> = found
@@ -225,6 +260,9 @@ fn affirmed(tokens: &[Token], options: &Options) -> Vec<Mention> {
     found.into_iter().zip(denied).filter(|&(_, denied)| !denied).map(|(mention, _)| mention).collect()
 }
 
+/// A verb stands no further before an option than so many words.
+const FILLED: usize = 8;
+
 /// Whether the text says of something that it is this option: "the diagnosis is …", "caused by a …".
 fn is_predicate(tokens: &[Token], options: &Options, mention: &Mention) -> bool {
     let own_letter =
@@ -254,7 +292,7 @@ fn is_predicate(tokens: &[Token], options: &Options, mention: &Mention) -> bool 
         ) || text.chars().eq([own_letter])
     };
     let before = tokens.get(..mention.tokens[0]).unwrap_or_default();
-    let verb = before.iter().rev().find(|token| !fills(token));
+    let verb = before.iter().rev().take(FILLED).find(|token| !fills(token));
     verb.is_some_and(|token| {
         matches!(
             token.text.as_str(),
@@ -287,14 +325,34 @@ fn is_predicate(tokens: &[Token], options: &Options, mention: &Mention) -> bool 
 const SHORT: usize = 15;
 
 fn is_plain_number(options: &Options, option: usize) -> bool {
-    options.tokens.get(option).is_some_and(|tokens| tokens.len() == 1 && tokens.iter().all(Token::is_number))
+    options
+        .tokens()
+        .get(option)
+        .is_some_and(|tokens| tokens.len() == 1 && tokens.iter().all(Token::is_number))
 }
 
-fn leads(tokens: &[Token], options: &Options, mention: &Mention) -> bool {
+/// Words that begin the reason for what was said before.
+const REASONS: [&str; 9] = ["because", "since", "as", "whereas", "while", "which", "not", "so", "for"];
+
+/// Whether the clause of a mention ends with it and a reason follows.
+fn is_reasoned(tokens: &[Token], mention: &Mention) -> bool {
+    tokens
+        .get(mention.tokens[1] + 1)
+        .is_some_and(|next| next.begins_clause && REASONS.contains(&next.text.as_str()))
+}
+
+/// Whether a text begins with its answer: yes or no before a comma, an option before a reason.
+fn leads(tokens: &[Token], options: &Options<'_>, mention: &Mention) -> bool {
     let decides =
         |token: &Token| matches!(token.text.as_str(), "yes" | "no" | "true" | "false" | "是" | "否");
-    mention.tokens == [0, 0]
-        && tokens.first().is_some_and(decides)
-        && tokens.get(1).is_none_or(|next| next.begins_clause)
-        && options.tokens.get(mention.option).is_some_and(|option| option.len() == 1)
+    let is_article = |token: &Token| matches!(token.text.as_str(), "a" | "an" | "the");
+    let single = options.tokens().get(mention.option).is_some_and(|option| option.len() == 1);
+    match mention.tokens {
+        [0, 0] if single && tokens.first().is_some_and(decides) => {
+            tokens.get(1).is_none_or(|next| next.begins_clause)
+        }
+        [0, _] => is_reasoned(tokens, mention),
+        [1, _] => tokens.first().is_some_and(is_article) && is_reasoned(tokens, mention),
+        _ => false,
+    }
 }

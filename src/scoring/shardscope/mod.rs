@@ -67,7 +67,7 @@ fn option(row: &Row) -> Reading {
     let options = Options::new(&choices);
     match read_option(&row.response, &options) {
         Choice::Option { place, by, span } => {
-            let letter = options.letters.get(place).map_or("", |(_, key)| key.as_str());
+            let letter = options.letters.get(place).map_or("", |(_, key)| key);
             let right = gold::accepted_letters(&row.answer).iter().any(|gold| {
                 let by_text = || choices.iter().filter(|(_, text)| text == gold).map(|(key, _)| key.as_str());
                 let is_key = choices.iter().any(|(key, _)| key == gold);
@@ -153,7 +153,7 @@ fn anls(answer: &str, golds: &[String]) -> f64 {
         .map(|gold| {
             let gold = plain(gold);
             let length = python::length(&gold).max(python::length(&answer));
-            if length == 0 { 0.0 } else { vqa::levenshtein(&gold, &answer) as f64 / length as f64 }
+            vqa::relative_distance(&gold, &answer, length)
         })
         .collect();
     vqa::anls_score(&distances)

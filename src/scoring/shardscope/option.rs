@@ -5,9 +5,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::letter::{
-    CONNECTORS, LOWER_WORD, closes, is_article, is_cut_off, is_refuted, letter_at, names_another,
-};
+use super::letter::{LOWER_WORD, closes, is_article, is_cut_off, is_refuted, letter_at, names_another};
 use super::marked::marked_answer;
 use super::mentions::{Options, meant};
 use super::region::{answer_region, pattern, place, trim};
@@ -24,7 +22,7 @@ pub(super) enum Choice {
 use Choice::Undecided;
 
 /// Reads the option that a response chooses; the span is in bytes of the response.
-pub(super) fn read_option(response: &str, options: &Options) -> Choice {
+pub(super) fn read_option(response: &str, options: &Options<'_>) -> Choice {
     let region = answer_region(response);
     if region.is_empty() {
         let why = if trim(response).is_empty() { "empty" } else { "thinking without an answer" };
@@ -47,7 +45,7 @@ static NEXT_QUESTION: LazyLock<Regex> =
     LazyLock::new(|| pattern(r"(?m)^\s*(?:#+\s*)?(?:Question|Human|User|USER|Q)\s*[:：]"));
 
 /// What stands before the next question decides if it can.
-fn in_region(region: &str, options: &Options) -> Choice {
+fn in_region(region: &str, options: &Options<'_>) -> Choice {
     if let Some(next) = NEXT_QUESTION.find(region)
         && let answered @ Choice::Option { .. } = steps(trim(&region[..next.start()]), options)
     {
@@ -57,7 +55,7 @@ fn in_region(region: &str, options: &Options) -> Choice {
 }
 
 /// The steps in order. The first that finds the response choosing something decides, even that it is undecided.
-fn steps(region: &str, options: &Options) -> Choice {
+fn steps(region: &str, options: &Options<'_>) -> Choice {
     if let Some(choice) = whole_letter(region, options) {
         return choice;
     }
@@ -67,12 +65,14 @@ fn steps(region: &str, options: &Options) -> Choice {
         let offset = place(region, inner)[0];
         return Choice::Option { place: option, by, span: [from + offset, to + offset] };
     }
-    let tokens = tokenize(region);
+    // Markup aside, a response that is an option's text is about as long.
+    let tokens = if region.len() <= options.longest() { tokenize(region) } else { Vec::new() };
     if let Some(option) = options.same_text(&tokens) {
         return Choice::Option { place: option, by: "option text", span: [0, region.len()] };
     }
     if let Some(choice) = statement(region, options)
         .or_else(|| called_right(region, options))
+        .or_else(|| leading_alternatives(region, options))
         .or_else(|| last_words(region, options))
         .or_else(|| last_line(region, options))
     {
@@ -84,6 +84,7 @@ fn steps(region: &str, options: &Options) -> Choice {
     if let Some(choice) = leading_letter(region, options).or_else(|| only_named(region, options)) {
         return choice;
     }
+    let tokens = if tokens.is_empty() { tokenize(region) } else { tokens };
     match meant(region, &tokens, options) {
         Some((option, span)) => Choice::Option { place: option, by: "text of one option", span },
         None => Undecided("no single option"),
@@ -91,7 +92,7 @@ fn steps(region: &str, options: &Options) -> Choice {
 }
 
 /// Reads what stands within a mark of an answer: a letter alone, a letter with its text, or the text.
-fn plainly(inner: &str, options: &Options) -> Choice {
+fn plainly(inner: &str, options: &Options<'_>) -> Choice {
     let tokens = tokenize(inner);
     whole_letter(inner, options)
         .or_else(|| {
@@ -99,6 +100,7 @@ fn plainly(inner: &str, options: &Options) -> Choice {
             Some(Choice::Option { place: option, by: "option text", span: [0, inner.len()] })
         })
         .or_else(|| statement(inner, options))
+        .or_else(|| leading_alternatives(inner, options))
         .or_else(|| leading_letter(inner, options))
         .or_else(|| {
             let (option, span) = meant(inner, &tokens, options)?;
@@ -116,7 +118,7 @@ static REFUSAL: LazyLock<Regex> = LazyLock::new(|| {
 });
 
 /// A response that is one letter in any dress: `(B)`, `**b**`, `Ｂ`, or the same capital again and again.
-fn whole_letter(text: &str, options: &Options) -> Option<Choice> {
+fn whole_letter(text: &str, options: &Options<'_>) -> Option<Choice> {
     let mut letters = None;
     let mut count = 0;
     for (at, c) in text.char_indices() {
@@ -142,7 +144,7 @@ fn whole_letter(text: &str, options: &Options) -> Option<Choice> {
 }
 
 /// A last line that begins with a letter and its text, where the line before it does not: then it is no list.
-fn last_line(text: &str, options: &Options) -> Option<Choice> {
+fn last_line(text: &str, options: &Options<'_>) -> Option<Choice> {
     let (before, line) = text.trim_end().rsplit_once('\n')?;
     let begins = |line: &str| {
         let found = LEADING.captures(line)?.get(1)?;
@@ -168,23 +170,64 @@ fn last_line(text: &str, options: &Options) -> Option<Choice> {
 static LEADING: LazyLock<Regex> =
     LazyLock::new(|| pattern(r#"^[\s*_`"'“‘#>(（\[【{<$|~\x{feff}-]*([A-Za-zＡ-Ｚａ-ｚ])"#));
 static LISTED: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(r#"(?m)(?:^|[.;]\s)[\s*_#>(\[-]*(?:[Oo]ption\s+)?([A-Za-zＡ-Ｚ])[*_)\]]*\s?[.):：．、]"#)
+    pattern(r#"(?m)(?:^|[.;,]\s)[\s*_#>(\[-]*(?:[Oo]ption\s+)?([A-Za-zＡ-Ｚ])[*_)\]]*\s?[.):：．、]"#)
 });
 static SET_APART: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
-        r#"^[*_`"'”’$)\]}）】>|]*\s*(?:$|[\n.):：．、,，;；=|<。!！?？]|[-–—]\s)|^[*_`"'”’$)\]}）】>|]+\s|^\s*\n"#,
+        r#"^[*_`"'”’$)\]}）】>|]*\s*(?:$|[\n.):：．、,，;；=|<。!！?？]|[-–—]\s|\(not\b|for\ssure\b)|^[*_`"'”’$)\]}）】>|]+\s|^\s*\n"#,
     )
 });
 
+/// "A, B and D are wrong": the letters that a response begins with are not its choice.
+static RULED_OUT: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(
+        r"(?i)^[^.!?\n]{0,40}\b(?:is|are)\s+(?:all\s+|both\s+)?(?:wrong|incorrect|false|not|out|excluded|eliminated)\b",
+    )
+});
+
+/// A response that begins with several letters on equal terms: "B or C".
+fn leading_alternatives(text: &str, options: &Options<'_>) -> Option<Choice> {
+    let found = LEADING.captures(text)?.get(1)?;
+    let letter = letter_at(text, found.start(), options)?;
+    let behind = text.get(letter.span[1]..)?;
+    let several = names_another(behind, letter.option?, options) && !RULED_OUT.is_match(behind);
+    several.then_some(Undecided("several letters"))
+}
+
+/// Words behind a leading letter that give a reason for it.
+const REASONS: [&str; 24] = [
+    "because",
+    "since",
+    "as",
+    "due",
+    "based",
+    "given",
+    "according",
+    "would",
+    "should",
+    "must",
+    "seems",
+    "looks",
+    "fits",
+    "matches",
+    "best",
+    "it",
+    "definitely",
+    "obviously",
+    "certainly",
+    "clearly",
+    "surely",
+    "instead",
+    "rather",
+    "over",
+];
+
 /// A response that begins with a letter: "B. text", "B) text", "B because …".
-fn leading_letter(text: &str, options: &Options) -> Option<Choice> {
+fn leading_letter(text: &str, options: &Options<'_>) -> Option<Choice> {
     let found = LEADING.captures(text)?.get(1)?;
     let letter = letter_at(text, found.start(), options)?;
     let place = letter.option?;
     let behind = &text[letter.span[1]..];
-    if names_another(behind, place, options) {
-        return Some(Undecided("several letters"));
-    }
     // A response that goes through the options begins with a letter too.
     let mut listed = LISTED.captures_iter(text).filter_map(|captures| {
         let letter = letter_at(text, captures.get(1)?.start(), options)?;
@@ -193,10 +236,16 @@ fn leading_letter(text: &str, options: &Options) -> Option<Choice> {
     if listed.any(|other| other != place) || is_refuted(behind) {
         return None;
     }
-    let set_apart = SET_APART.is_match(behind);
-    let connected = LOWER_WORD.captures(behind).and_then(|captures| captures.get(1)).is_some_and(|word| {
-        CONNECTORS.contains(&word.as_str()) && !(text[letter.span[0]..].starts_with('I'))
+    // "I, for one"
+    let is_pronoun = text[letter.span[0]..].starts_with('I');
+    let aside = behind.strip_prefix(',').is_some_and(|rest| {
+        !rest.trim_start().starts_with("not") && !rest.trim_start().starts_with("because")
     });
+    let set_apart = SET_APART.is_match(behind) && !(is_pronoun && aside);
+    let connected = LOWER_WORD
+        .captures(behind)
+        .and_then(|captures| captures.get(1))
+        .is_some_and(|word| REASONS.contains(&word.as_str()) && !is_pronoun);
     let own_text = || {
         let tokens = tokenize(behind);
         options.same_text(&tokens) == Some(place)
@@ -216,7 +265,7 @@ static NAMED: LazyLock<Regex> = LazyLock::new(|| {
 });
 
 /// The only letter that is named as an option ("option B", "(B)", "**B**") and not refuted.
-fn only_named(text: &str, options: &Options) -> Option<Choice> {
+fn only_named(text: &str, options: &Options<'_>) -> Option<Choice> {
     let mut named = NAMED.captures_iter(text).filter_map(|captures| {
         let letter = letter_at(text, captures.get(1)?.start(), options)?;
         let lower_option =

@@ -4,10 +4,11 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-/// A compiled pattern that is known to be valid.
+/// A compiled pattern that is known to be valid. Its word boundaries are those of ASCII: quicker by far, and right
+/// between Chinese characters and letters.
 #[allow(clippy::unwrap_used)] // every pattern is a literal, and tests use each of them
 pub(super) fn pattern(text: &str) -> Regex {
-    Regex::new(text).unwrap()
+    Regex::new(&text.replace(r"\b", r"(?-u:\b)")).unwrap()
 }
 
 static THINKING_ENDS: LazyLock<Regex> =

@@ -50,11 +50,13 @@ pub(super) fn short_answer(response: &str) -> Option<(&str, &'static str)> {
     Some((undressed(region), "whole response"))
 }
 
-/// Without Markdown, quotes and a final period around it.
+/// Without Markdown, quotes, a pair of dollars and a final period around it.
 fn undressed(text: &str) -> &str {
-    let dress = |c: char| c.is_whitespace() || "*_`\"“”'‘’$".contains(c);
+    let dress = |c: char| c.is_whitespace() || "*_`\"“”'‘’".contains(c);
     let bare = text.trim_matches(dress);
     let bare = bare.strip_suffix(['.', '。']).unwrap_or(bare).trim_matches(dress);
+    let formula = bare.strip_prefix('$').and_then(|inner| inner.strip_suffix('$'));
+    let bare = formula.map_or(bare, |inner| inner.trim_matches('$')).trim_matches(dress);
     if bare.is_empty() { text } else { bare }
 }
 
@@ -121,12 +123,15 @@ fn quantity_of(text: &str, tokens: &[Token]) -> Option<super::number::Quantity> 
     of_tokens(tokens).or_else(|| quantity(text))
 }
 
-/// The gold number is the only number of a sentence, or the one behind its last equals sign.
+/// The gold number is the only number of a sentence, or the only one behind its last "is" or equals sign.
 fn number_within(tokens: &[Token], gold: &super::number::Quantity) -> bool {
+    let leads = |token: &Token| matches!(token.text.as_str(), "=" | "equals" | "≈" | "is" | "are" | "was");
     let behind = tokens
         .iter()
-        .rposition(|token| matches!(token.text.as_str(), "=" | "equals" | "≈"))
-        .map_or(tokens, |equals| tokens.get(equals + 1..).unwrap_or_default());
+        .rposition(leads)
+        .and_then(|place| tokens.get(place + 1..))
+        .filter(|behind| behind.iter().any(Token::is_number))
+        .unwrap_or(tokens);
     let mut numbers = behind.iter().enumerate().filter(|(_, token)| token.is_number());
     let (Some((place, _)), None) = (numbers.next(), numbers.next()) else { return false };
     let end = behind.len().min(place + 1 + gold.unit.len().max(1));
@@ -135,8 +140,17 @@ fn number_within(tokens: &[Token], gold: &super::number::Quantity) -> bool {
     [with_unit, alone].into_iter().flatten().any(|answer| gold.agrees(&answer))
 }
 
+/// Verbs that make a shorter answer a sentence.
+const VERBS: [&str; 11] = ["is", "are", "was", "were", "it's", "it’s", "shows", "says", "reads", "has", "是"];
+
+/// From so many words on an answer is a sentence, in which the gold answer may stand anywhere.
+const SENTENCE: usize = 5;
+
+/// Whether the gold words stand in an answer that means them: in a sentence that neither denies them nor offers
+/// something else beside them, or at the beginning before a comma. One letter stands in too much.
 fn within(answer: &[Token], gold: &[Token]) -> bool {
-    if gold.len() > answer.len() {
+    let one_letter = matches!(gold, [only] if only.text.len() == 1);
+    if gold.len() > answer.len() || one_letter {
         return false;
     }
     let last = gold.len() - 1;
@@ -144,7 +158,16 @@ fn within(answer: &[Token], gold: &[Token]) -> bool {
         let same = window.iter().zip(gold).enumerate().all(|(i, (token, gold))| {
             if i == last { same_word(&token.text, &gold.text) } else { token.text == gold.text }
         });
+        let next = answer.get(start + gold.len());
+        let before = start.checked_sub(1).and_then(|before| answer.get(before));
+        let offered = [next, before].into_iter().flatten().any(|token| token.text == "or");
+        let said = answer.iter().take(start).any(|token| VERBS.contains(&token.text.as_str()));
+        let means = if answer.len() >= SENTENCE || said {
+            !offered
+        } else {
+            start == 0 && next.is_some_and(|next| next.begins_clause)
+        };
         let mention = super::mentions::Mention { option: 0, tokens: [start, start + last] };
-        same && !super::mentions::is_denied(answer, &mention)
+        same && means && !super::mentions::is_denied(answer, &mention)
     })
 }

@@ -26,6 +26,7 @@ static CUE: LazyLock<Regex> = LazyLock::new(|| {
             | => | -> | → | [:：=] | \s[-–—]\s
             | \s (?:to\s+(?:this|the)\s+\w+\s+(?:is|would\s+be)) \b
           )
+        | \bi(?:['’]d|\s+would)\s+(?:say|guess|choose|pick|go\s+with|select)\b
         ) "#,
     )
 });
@@ -34,7 +35,8 @@ static CUE: LazyLock<Regex> = LazyLock::new(|| {
 static LETTER_CUE: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
         r"(?ix) \b(?: choos(?:e|ing) | chose | pick(?:ing)? | select(?:ing)? | go(?:ing)?\s+with | opt(?:ing)?\s+for
-            | say | guess | vote\s+for | conclude(?:\s+that)? | (?:final\s+)?answer | lean(?:ing)?\s+towards? | but\s+rather ) \b
+            | say | guess | vote\s+for | conclude(?:\s+that)? | (?:final\s+)?answer | lean(?:ing)?\s+towards? | but\s+rather | (?:most\s+)?(?:likely|probably) | maybe | match(?:es)? | corresponds?\s+to
+              | it\s+(?:must|should|would|has\s+to|can\s+only)\s+be | perhaps | definitely | certainly | think | believe | it(?:['’]?s|\s+is) ) \b
         | (?:正确|最佳|最终)? 答案 \s* (?:应该|应|就)? (?:是|为|选)? | (?:正确|最佳)的?选项 \s* (?:应该|应|就)? (?:是|为)?
         | (?:故|应|应该|因此|所以|我|只能|必须)? 选 (?:择)? (?:项)? (?:是|为)?",
     )
@@ -43,7 +45,7 @@ static LETTER_CUE: LazyLock<Regex> = LazyLock::new(|| {
 /// What may stand between the announcement and the letter.
 static GLUE: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
-        r#"(?ix)^ (?: [\s*_`"'“”‘’«»$:：=,，>→(（\[【{《<~|\#]+ | [-–—]+\s | \\(?:boxed|fbox|text(?:bf|rm|it|tt)?|math(?:rm|bf|it)?|bf|rm)\b\s*\{?
+        r#"(?ix)^ (?: [\s*_`"'“”‘’«»$:：=,，>→(（\[【】{《<~|\#]+ | [-–—]+\s | \\(?:boxed|fbox|text(?:bf|rm|it|tt)?|math(?:rm|bf|it)?|bf|rm)\b\s*\{?
         | \\[(\[] | (?:is|are|was|would|should|must|could|will|be|being|to|that|it|choose|say|select
             |the|most|very|best|correct|right|final|answer|option|choice|letter|statement|number|likely|probably
             |definitely|certainly|clearly|obviously|actually|simply|just|therefore|thus|indeed|then|hence|either
@@ -67,9 +69,24 @@ enum Announces {
     Line,
 }
 
+/// So many statements are looked at, from the last one back, in a response that never ends.
+const STATEMENTS: usize = 100;
+
+/// So many bytes behind an announcement may belong to it.
+const REACH: usize = 1000;
+
+/// The text from `from` on, as far as an announcement reaches.
+fn reach(text: &str, from: usize) -> Option<&str> {
+    let mut to = text.len().min(from.saturating_add(REACH));
+    while !text.is_char_boundary(to) {
+        to -= 1;
+    }
+    text.get(from..to)
+}
+
 /// The last statement that names an option. A statement that names several decides that nothing is decided; one that
 /// only leads to the list of all options says nothing.
-pub(super) fn statement(text: &str, options: &Options) -> Option<Choice> {
+pub(super) fn statement(text: &str, options: &Options<'_>) -> Option<Choice> {
     let letter_cues = LETTER_CUE.find_iter(text).filter(|cue| !is_denied_before(text, cue.start()));
     let mut cues: Vec<(usize, Announces)> = CUE
         .find_iter(text)
@@ -80,12 +97,13 @@ pub(super) fn statement(text: &str, options: &Options) -> Option<Choice> {
     cues.sort_unstable();
     cues.into_iter()
         .rev()
+        .take(STATEMENTS)
         .find_map(|(end, announces)| stated(text, end, announces, options))
         .or_else(|| ordinal(text, options))
 }
 
 /// What the announcement that ends at `from` says, if anything.
-fn stated(text: &str, from: usize, announces: Announces, options: &Options) -> Option<Choice> {
+fn stated(text: &str, from: usize, announces: Announces, options: &Options<'_>) -> Option<Choice> {
     if announces == Announces::Answer
         && let Some(choice) = stated_whole_text(text, from, options)
     {
@@ -116,7 +134,7 @@ enum Stated {
 }
 
 static DENIED_BEFORE: LazyLock<Regex> =
-    LazyLock::new(|| pattern(r"(?i)(?:\bnot|n['’]t|\bnever|\bcannot|不|别|非)\s*(?:\w+\s+)?$"));
+    LazyLock::new(|| pattern(r"(?i)(?:\bnot|\bor|n['’]t|\bnever|\bcannot|不|别|非)\s*(?:\w+\s+)?$"));
 
 fn is_denied_before(text: &str, at: usize) -> bool {
     let mut from = at.saturating_sub(16);
@@ -126,8 +144,8 @@ fn is_denied_before(text: &str, at: usize) -> bool {
     DENIED_BEFORE.is_match(&text[from..at])
 }
 
-fn stated_letter(text: &str, from: usize, options: &Options) -> Stated {
-    let Some(rest) = text.get(from..) else { return Stated::Nothing };
+fn stated_letter(text: &str, from: usize, options: &Options<'_>) -> Stated {
+    let Some(rest) = reach(text, from) else { return Stated::Nothing };
     let glue = GLUE.find(rest).map_or(0, |glue| glue.end());
     let Some(letter) = letter_at(text, from + glue, options) else { return Stated::Nothing };
     let behind = &text[letter.span[1]..];
@@ -158,8 +176,9 @@ fn stated_letter(text: &str, from: usize, options: &Options) -> Stated {
 
 /// The option whose whole text of several tokens is all that follows an announcement in its line. It comes before
 /// letters: "D/(B+D)" is a formula, not the letter D.
-fn stated_whole_text(text: &str, from: usize, options: &Options) -> Option<Choice> {
-    let line = text.get(from..)?.trim_start_matches(|c: char| c.is_whitespace() || "*_`:：#\"'$".contains(c));
+fn stated_whole_text(text: &str, from: usize, options: &Options<'_>) -> Option<Choice> {
+    let line =
+        reach(text, from)?.trim_start_matches(|c: char| c.is_whitespace() || "*_`:：#\"'$".contains(c));
     let line = line.lines().next()?;
     let tokens = tokenize(line);
     let option = options.same_text(&tokens).filter(|_| tokens.len() > 1)?;
@@ -168,8 +187,8 @@ fn stated_whole_text(text: &str, from: usize, options: &Options) -> Option<Choic
 }
 
 /// The option whose text follows an announcement, in the same line: all of it, or the only one mentioned.
-fn stated_text(text: &str, from: usize, options: &Options) -> Option<Choice> {
-    let line = text.get(from..)?.trim_start_matches(|c: char| c.is_whitespace() || "*_`:：#\"'".contains(c));
+fn stated_text(text: &str, from: usize, options: &Options<'_>) -> Option<Choice> {
+    let line = reach(text, from)?.trim_start_matches(|c: char| c.is_whitespace() || "*_`:：#\"'".contains(c));
     let line = &line[..line.find('\n').unwrap_or(line.len())];
     let sentence = &line[..SENTENCE_END.find(line).map_or(line.len(), |end| end.start())];
     let tokens = tokenize(sentence);
@@ -189,14 +208,14 @@ static SENTENCE_END: LazyLock<Regex> = LazyLock::new(|| pattern(r"[.!?]\s+[A-Z*(
 
 static ORDINAL: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
-        r"(?i)\b(?:go(?:ing)? with|choose|pick|select|is|be|say)\s+the\s+(first|second|third|fourth|fifth|last)\s+(?:option|choice|answer|one|statement)\b|选第([一二三四五])个",
+        r"(?i)\b(?:go(?:ing)? with|choose|pick|select|is|be|say)\s+the\s+(first|second|third|fourth|fifth|last)\s+(?:option|choice|answer|one|statement)\b|选第([一二三四五])个|^the\s+(first|second|third|fourth|fifth|last)\s+(?:option|choice|answer|one)\W*$",
     )
 });
 
 /// "I would go with the second option".
-fn ordinal(text: &str, options: &Options) -> Option<Choice> {
+fn ordinal(text: &str, options: &Options<'_>) -> Option<Choice> {
     let found = ORDINAL.captures_iter(text).last()?;
-    let word = found.get(1).or_else(|| found.get(2))?;
+    let word = found.get(1).or_else(|| found.get(2)).or_else(|| found.get(3))?;
     let place = match word.as_str().to_lowercase().as_str() {
         "first" | "一" => 0,
         "second" | "二" => 1,
@@ -217,13 +236,14 @@ static CALLED_RIGHT: LazyLock<Regex> = LazyLock::new(|| {
         r#"(?ix) ((?-i:[A-ZＡ-Ｚ])) [)\]}）】*_`"'.]* \s* (?:\([^)\n]{2,80}\)\s*)?
         (?: (?:is|seems|looks|appears|would\s+be|should\s+be|must\s+be) \s+
             (?:clearly|obviously|definitely|likely|probably|therefore|thus|indeed|also|the|to\s+be|only|most|single|\s)*
-            (?:correct|right|best|true|accurate|appropriate|suitable|likely|answer)\b
+            (?:correct|right|best|true|accurate|appropriate|suitable|likely|plausible|reasonable|fitting|answer)\b
+          | is \s+ (?:the\s+one|my\s+(?:answer|choice|pick|guess)|what\s+i) \b
           | \s*(?:选项|项)?\s*(?:才?是)?(?:正确|对的|最佳) )"#,
     )
 });
 
 /// "B is correct": the only letter of which that is said.
-pub(super) fn called_right(text: &str, options: &Options) -> Option<Choice> {
+pub(super) fn called_right(text: &str, options: &Options<'_>) -> Option<Choice> {
     let mut letters = CALLED_RIGHT.captures_iter(text).filter_map(|captures| {
         let letter = letter_at(text, captures.get(1)?.start(), options)?;
         (letter.capital && letter.option.is_some()).then_some(letter)
@@ -238,7 +258,7 @@ pub(super) fn called_right(text: &str, options: &Options) -> Option<Choice> {
 
 static LAST_WORDS: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
-        r#"(?x) (?: (?:^|[.!?。！？;；:：\n]) \s* (?:(?i:so|thus|therefore|hence|then|finally|ultimately|因此|所以|故|综上)\b?[,，:：]?\s*)?
+        r#"(?x) (?: (?:^|[.!?;:]\s+|[。！？；：\n]\s*) (?:(?i:so|thus|therefore|hence|then|finally|ultimately|sure|okay|ok|well|因此|所以|故|综上)\b?[,，:：]?\s*)?
               (?:(?i:it(?:['’]s|\s+is|\s+must\s+be|\s+should\s+be|\s+would\s+be)|this\s+is)\s+)?
             | \b(?i:is|be|option|choice|letter|select|choose|pick)\s+ )
         [\s*_`"'“(\[（【{<$\\]* ([A-ZＡ-Ｚ]) [)\]}）】*_`"'”.。!>$\s]* $"#,
@@ -246,7 +266,7 @@ static LAST_WORDS: LazyLock<Regex> = LazyLock::new(|| {
 });
 
 /// A letter that is the last sentence or line, or its last word behind "is", "option" and the like.
-pub(super) fn last_words(text: &str, options: &Options) -> Option<Choice> {
+pub(super) fn last_words(text: &str, options: &Options<'_>) -> Option<Choice> {
     let tail = text.trim_end();
     let line = tail.rfind('\n').map_or(0, |end| end + 1);
     let found = LAST_WORDS.captures(&tail[line..])?.get(1)?;

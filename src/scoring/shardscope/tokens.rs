@@ -1,6 +1,7 @@
 //! Texts as sequences of comparable tokens: words, numbers and symbols, without markup and sentence marks.
 
 use super::super::python::digit;
+use super::super::vqa::number_word;
 
 /// A word, a number, a symbol or one ideograph.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +18,15 @@ impl Token {
     /// Whether the token is a number.
     pub fn is_number(&self) -> bool {
         self.text.trim_start_matches('-').starts_with(|c: char| c.is_ascii_digit())
+    }
+
+    /// Whether two tokens have the same value: "0.5" and "0.50", "3" and "three", `\pi` and `\PI`.
+    pub fn same_value(&self, other: &Self) -> bool {
+        let value = |token: &Self| number_word(&token.text).unwrap_or(&token.text).parse::<f64>().ok();
+        match (value(self), value(other)) {
+            (Some(a), Some(b)) => a == b,
+            _ => self.text.eq_ignore_ascii_case(&other.text),
+        }
     }
 }
 
@@ -59,14 +69,25 @@ pub(super) fn tokenize(text: &str) -> Vec<Token> {
             c if digit(c).is_some() => number(rest),
             '.' if followed_by_digit(rest) && before.is_none_or(|b| digit(b).is_none()) => number(rest),
             '-' | '−'
-                if followed_by_digit(rest) && before.is_none_or(|b| !b.is_alphanumeric() && b != ')') =>
+                if followed_by_number(rest) && before.is_none_or(|b| !b.is_alphanumeric() && b != ')') =>
             {
                 c.len_utf8() + number(&rest[c.len_utf8()..])
             }
             c if is_ideograph(c) => c.len_utf8(),
+            // The angles of "<image 3>".
+            '<' if rest.starts_with("<image ") => {
+                rest = &rest[1..];
+                continue;
+            }
+            '>' if ends_image(&tokens) => {
+                rest = &rest[1..];
+                continue;
+            }
             c if c.is_alphabetic() => word(rest),
             c => c.len_utf8(),
         };
+        // Every step goes on by a character at least.
+        let length = length.max(c.len_utf8());
         let piece = &rest[..length];
         match token_text(piece, before, rest[length..].chars().next()) {
             Piece::Token(text) => {
@@ -80,6 +101,10 @@ pub(super) fn tokenize(text: &str) -> Vec<Token> {
         rest = &rest[length..];
     }
     tokens
+}
+
+fn ends_image(tokens: &[Token]) -> bool {
+    matches!(tokens, [.., image, number] if image.text == "image" && number.is_number())
 }
 
 enum Piece {
@@ -100,6 +125,9 @@ fn token_text(piece: &str, before: Option<char>, after: Option<char>) -> Piece {
     }
     if piece.chars().any(|c| digit(c).is_some()) && !first.is_alphabetic() {
         return Piece::Token(plain_number(piece));
+    }
+    if first.is_ascii_alphabetic() && piece.is_ascii() {
+        return Piece::Token(piece.to_ascii_lowercase());
     }
     if first.is_alphanumeric() {
         let folded: String = piece.chars().map(fold).collect();
@@ -139,12 +167,17 @@ pub(super) fn is_ideograph(c: char) -> bool {
     matches!(u32::from(c), 0x2E80..=0x2FDF | 0x3040..=0x30FF | 0x3400..=0x4DBF | 0x4E00..=0x9FFF | 0xAC00..=0xD7AF | 0xF900..=0xFAFF | 0x20000..=0x3FFFF)
 }
 
+/// Whether the second character is a digit.
 fn followed_by_digit(rest: &str) -> bool {
-    let mut chars = rest.chars().skip(1);
-    match chars.next() {
-        Some('.') => chars.next().is_some_and(|c| c.is_ascii_digit()),
-        c => c.and_then(digit).is_some(),
-    }
+    rest.chars().nth(1).and_then(digit).is_some()
+}
+
+/// Whether a number follows the first character, perhaps one that begins with its point.
+fn followed_by_number(rest: &str) -> bool {
+    let mut rest = rest.chars();
+    rest.next();
+    followed_by_digit(rest.as_str()) && rest.as_str().starts_with('.')
+        || rest.next().and_then(digit).is_some()
 }
 
 fn command(rest: &str) -> usize {
@@ -153,6 +186,18 @@ fn command(rest: &str) -> usize {
 }
 
 fn number(rest: &str) -> usize {
+    let end = decimal(rest);
+    // 1.05e8
+    let exponent = rest[end..].strip_prefix(['e', 'E']).map(|exponent| {
+        let digits = exponent.strip_prefix(['+', '-']).unwrap_or(exponent);
+        let length = digits.bytes().take_while(u8::is_ascii_digit).count();
+        let joined = digits[length..].starts_with(char::is_alphanumeric);
+        if length == 0 || joined { 0 } else { 1 + exponent.len() - digits.len() + length }
+    });
+    end + exponent.unwrap_or(0)
+}
+
+fn decimal(rest: &str) -> usize {
     let mut end = 0;
     let mut chars = rest.char_indices().peekable();
     while let Some((at, c)) = chars.next() {
@@ -187,6 +232,9 @@ fn word(rest: &str) -> usize {
 }
 
 fn plain_number(piece: &str) -> String {
+    if piece.bytes().all(|b| b.is_ascii_digit()) {
+        return piece.to_owned();
+    }
     let mut out = String::with_capacity(piece.len() + 1);
     for c in piece.chars() {
         match digit(c) {
@@ -210,6 +258,15 @@ pub(super) fn same_word(response: &str, option: &str) -> bool {
             && short.bytes().all(|b| b.is_ascii_alphabetic())
             && long.strip_prefix(short).is_some_and(|ending| endings.contains(&ending))
     };
+    // "rabbitxxxx", "yesssss"
+    let drawn_out = |ending: &str| {
+        let mut letters = ending.chars();
+        let first = letters.next();
+        ending.len() >= 3 && letters.all(|letter| Some(letter) == first)
+    };
+    if option.len() >= 3 && response.strip_prefix(option).is_some_and(drawn_out) {
+        return true;
+    }
     longer(response, option, &["s", "es", "'s", "’s", "ish", "dish"])
         || longer(option, response, &["s", "es"])
 }
@@ -234,6 +291,7 @@ mod tests {
             ("可爱的泰迪熊", vec!["可", "爱", "的", "泰", "迪", "熊"]),
             ("Ｂ．１２", vec!["b", "12"]),
             ("1, 2,3", vec!["1", "2", "3"]),
+            ("..5 -..5 -.5 1.5e3", vec!["0.5", "-", "0.5", "-0.5", "1.5e3"]),
             ("", vec![]),
         ] {
             assert_eq!(texts(text), tokens, "{text}");

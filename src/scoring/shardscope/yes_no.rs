@@ -94,12 +94,12 @@ fn last_word(text: &str) -> Option<(bool, [usize; 2])> {
 
 static DENIED: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
-        r"(?i)\b(?:is|are|was|were|does|do|did|has|have|can|could)(?:\s+not\b|n['’]t\b)|\b(?:there\s+(?:is|are)\s+no)\b|\bwithout\b|\bcannot\b|不是|没有|不存在|并非|未",
+        r"(?i)\b(?:is|are|was|were|does|do|did|has|have|can|could)(?:\s+not\b|n['’]t\b)|\b(?:there\s+(?:is|are)\s+no)\b|\bwithout\b|\bcannot\b|\b(?:is|are)\s+(?:false|incorrect|wrong)\b|不是|没有|不存在|并非|未",
     )
 });
 static AFFIRMED: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
-        r"(?i)\b(?:there\s+(?:is|are)\s+(?:an?|some|one|two|several|many)|(?:is|are)\s+(?:indeed\s+)?(?:present|visible|shown|correct|true))\b|答案是肯定|是的|存在",
+        r"(?i)\b(?:there\s+(?:is|are)\s+(?:an?|some|one|two|several|many)|(?:is|are)\s+(?:indeed\s+)?(?:present|visible|shown|correct|true))\b|that['’]s\s+(?:right|correct|true)|答案是肯定|(?:^|[^不])是的|(?:^|[^不])存在",
     )
 });
 

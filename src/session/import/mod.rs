@@ -30,6 +30,8 @@ pub struct Names {
     pub checkpoint: Option<String>,
     /// The dataset; guessed likewise.
     pub dataset: Option<String>,
+    /// Where the dataset lies, for its pictures.
+    pub dataset_path: Option<String>,
 }
 
 /// Answers of one file.
@@ -127,6 +129,7 @@ pub fn import(
     };
     let dataset = DatasetRecord {
         name: names.dataset.clone().unwrap_or(guessed.1),
+        path: names.dataset_path.clone().unwrap_or_default(),
         questions: answers.all.len(),
         selection: Selection::of(answers.all.iter().map(|answer| answer.index.as_str())),
         ..Default::default()
@@ -226,6 +229,12 @@ fn without_python_words(bytes: &[u8]) -> Vec<u8> {
         }
     }
     plain
+}
+
+/// The names of model and dataset that a file's own name and folders suggest.
+pub fn guess_names(file: &Path) -> (String, String) {
+    let lines = file.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("jsonl"));
+    guess(file, if lines { "lmms-eval" } else { "VLMEvalKit" })
 }
 
 /// Model and dataset, from `<model>/<run>/<model>_<dataset>.xlsx` or `<model>/<date>_samples_<task>.jsonl`.

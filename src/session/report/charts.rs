@@ -4,26 +4,26 @@ use std::collections::BTreeMap;
 use std::io::Write;
 
 use super::super::export::{Out, Stop};
-use super::super::tally::Tally;
 use super::{escape, percent};
+use crate::scoring::Accuracy;
 
 /// Categories that are drawn; the largest ones where there are more.
 const MOST_BARS: usize = 80;
 
 /// A bar for each category: its accuracy, with the 95 % interval. Nothing where there is nothing to compare.
-pub(super) fn write(title: &str, categories: &BTreeMap<String, Tally>, out: &mut Out) -> Result<(), Stop> {
-    let mut bars: Vec<(&String, &Tally)> =
-        categories.iter().filter(|(_, tally)| tally.scored() > 0).collect();
+pub(super) fn write(title: &str, categories: &BTreeMap<String, Accuracy>, out: &mut Out) -> Result<(), Stop> {
+    let mut bars: Vec<(&String, &Accuracy)> =
+        categories.iter().filter(|(_, tally)| tally.total > 0).collect();
     if bars.len() < 2 {
         return Ok(());
     }
-    bars.sort_by_key(|(_, tally)| std::cmp::Reverse(tally.scored()));
+    bars.sort_by_key(|(_, tally)| std::cmp::Reverse(tally.total));
     let hidden = bars.len().saturating_sub(MOST_BARS);
     bars.truncate(MOST_BARS);
     bars.sort_by_key(|(name, _)| *name);
     write!(out, "<section>\n<h2>{title}</h2>\n<div class=\"bars\">\n")?;
     for (name, tally) in bars {
-        let (Some(accuracy), Some([low, high])) = (tally.accuracy(), tally.interval()) else { continue };
+        let (accuracy, (low, high)) = (tally.value(), tally.interval());
         let [at, from, to] = [accuracy, low, high].map(|share| share * 100.0);
         let value = percent(accuracy);
         writeln!(
@@ -36,7 +36,7 @@ pub(super) fn write(title: &str, categories: &BTreeMap<String, Tally>, out: &mut
              <span class=\"value\">{value} %</span><span class=\"of\">{}</span></div>",
             percent(low),
             percent(high),
-            tally.scored(),
+            tally.total,
             name = escape(name),
         )?;
     }
@@ -49,7 +49,7 @@ pub(super) fn write(title: &str, categories: &BTreeMap<String, Tally>, out: &mut
 }
 
 /// How the verdicts share the questions, as one bar with its legend.
-pub(super) fn write_verdicts(tally: &Tally, out: &mut Out) -> Result<(), Stop> {
+pub(super) fn write_verdicts(tally: &Accuracy, out: &mut Out) -> Result<(), Stop> {
     let parts = [
         ("right", "right", tally.right),
         ("wrong", "wrong", tally.wrong),
@@ -58,7 +58,7 @@ pub(super) fn write_verdicts(tally: &Tally, out: &mut Out) -> Result<(), Stop> {
         ("out_of_memory", "out of memory", tally.out_of_memory),
         ("unscored", "unscored", tally.unscored),
     ];
-    let total = tally.total().max(1) as f64;
+    let total = tally.questions().max(1) as f64;
     out.write_all(
         b"<svg class=\"shares\" viewBox=\"0 0 100 16\" preserveAspectRatio=\"none\" aria-hidden=\"true\">",
     )?;

@@ -20,7 +20,7 @@ use super::export::{Out, Pictures, Stop};
 use super::journal::{Answer, Finish};
 use super::manifest::Manifest;
 use super::record::Record;
-use super::tally::Tally;
+use crate::scoring::Accuracy;
 use crate::{Problem, Result};
 
 const STYLE: &str = include_str!("page.css");
@@ -49,9 +49,9 @@ impl Default for Limits {
 /// What a first look at all answers gives.
 #[derive(Default)]
 struct Overview {
-    all: Tally,
-    categories: BTreeMap<String, Tally>,
-    super_categories: BTreeMap<String, Tally>,
+    all: Accuracy,
+    categories: BTreeMap<String, Accuracy>,
+    super_categories: BTreeMap<String, Accuracy>,
     pictures: usize,
     cut_short: usize,
     output_tokens: u64,
@@ -63,7 +63,7 @@ impl Overview {
         let mut overview = Self::default();
         for answer in record.answers() {
             let answer = answer?;
-            let count = |tally: &mut Tally| tally.add(answer.verdict, answer.score);
+            let count = |tally: &mut Accuracy| tally.add(answer.verdict, answer.score);
             count(&mut overview.all);
             if let Some(category) = &answer.category {
                 count(overview.categories.entry(category.clone()).or_default());
@@ -162,21 +162,21 @@ fn write_summary(record: &Record, overview: &Overview, out: &mut Out) -> Result<
     }
     out.write_all(b"<section class=\"score\">\n<div>\n")?;
     match (all.accuracy(), all.interval()) {
-        (Some(accuracy), Some([low, high])) => write!(
+        (Some(accuracy), (low, high)) => write!(
             out,
             "<p class=\"big\">{}<small>&nbsp;%</small></p>\n\
              <p class=\"interval\">accuracy; 95&nbsp;% interval {} to {}&nbsp;%, {} questions scored</p>\n",
             percent(accuracy),
             percent(low),
             percent(high),
-            all.scored()
+            all.total
         )?,
         _ => out.write_all(b"<p class=\"big\">not scored</p>\n")?,
     }
     out.write_all(b"</div>\n<div>\n")?;
     charts::write_verdicts(all, out)?;
     out.write_all(b"</div>\n</section>\n")?;
-    let mut facts = vec![format!("{} answers", all.total())];
+    let mut facts = vec![format!("{} answers", all.questions())];
     if overview.output_tokens > 0 {
         facts.push(format!("{} tokens written", overview.output_tokens));
     }
@@ -214,6 +214,7 @@ fn write_settings(manifest: &Manifest, out: &mut Out) -> Result<(), Stop> {
         selection.limit.map(|limit| format!("the first {limit}")),
         selection.sample.map(|sample| format!("a random {sample} (seed {})", selection.seed.unwrap_or(0))),
         selection.category.as_ref().map(|category| format!("category {category}")),
+        selection.split.as_ref().map(|split| format!("split {split}")),
         (!selection.ids.is_empty()).then(|| "chosen by name".to_string()),
     ];
     let chosen: Vec<String> = chosen.into_iter().flatten().collect();

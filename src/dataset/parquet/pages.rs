@@ -19,7 +19,7 @@ const LARGEST_HEADER: u64 = 1 << 20;
 ///
 /// # Errors
 /// When a header makes no sense, or a page is larger than is unpacked.
-pub(crate) fn check(storage: &Storage, column: Range<u64>) -> Result<()> {
+pub(super) fn check(storage: &Storage, column: Range<u64>) -> Result<()> {
     let mut at = column.start;
     while at < column.end {
         let header = header(storage, at, column.end)?;

@@ -1,0 +1,7 @@
+//! A file of jsonl.
+#![no_main]
+
+#[path = "asked.rs"]
+mod asked;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| asked::everything("fuzzed.jsonl", bytes));

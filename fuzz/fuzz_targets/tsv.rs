@@ -1,0 +1,7 @@
+//! A file of tsv.
+#![no_main]
+
+#[path = "asked.rs"]
+mod asked;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| asked::everything("fuzzed.tsv", bytes));

@@ -1,0 +1,275 @@
+//! `shardscope sessions export` and `sessions import`: a session as the files of others, and back.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use super::datasets::open_dataset;
+use super::progress::Ticker;
+use super::{print_line, say};
+use crate::cli::Failure;
+use crate::dataset::{Dataset, ImageRef, Question};
+use crate::scoring::{Rule, Verdict};
+use crate::session::export::{Format, export as write};
+use crate::session::folder::{ANSWERS, EVENTS, MEMORY};
+use crate::session::import::{Names, import as read};
+use crate::session::manifest::MANIFEST;
+use crate::session::{Answer, ImageRecord, Record};
+use crate::{Problem, Result, demo};
+
+/// Writes a session in another format.
+///
+/// # Errors
+/// A folder that is no session, an unknown rule, a file that is there already; or writing breaks off.
+pub fn export(
+    session: &Path,
+    format: Format,
+    out: Option<&Path>,
+    rule: Option<&str>,
+    force: bool,
+) -> Result<(), Failure> {
+    let rule = rule.map(Rule::by_name).transpose()?;
+    let mut record = Record::open(session)?;
+    let to = destination(&record, format, out, force)?;
+    if let Some(rule) = rule {
+        record = record.under(rule)?;
+    }
+    let warnings = if format == Format::Html {
+        let pictures = Pictures::of(&record);
+        let mut warnings = write(&record, format, &to, &|answer, nth| pictures.picture(answer, nth))
+            .map_err(Failure::Broken)?;
+        warnings.extend(pictures.warnings());
+        warnings
+    } else {
+        write(&record, format, &to, &|_, _| None).map_err(Failure::Broken)?
+    };
+    for warning in &warnings {
+        say(format!("warning: {warning}"));
+    }
+    say(format!("{} answers in {}", record.len(), to.display()));
+    Ok(())
+}
+
+/// The file that is written: refused where it is there already, or where a session keeps its own files.
+fn destination(record: &Record, format: Format, out: Option<&Path>, force: bool) -> Result<PathBuf> {
+    let name = format.file_name(record);
+    let to = match out {
+        None => PathBuf::from(name),
+        Some(folder) if folder.is_dir() => folder.join(name),
+        Some(file) => file.to_owned(),
+    };
+    let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !folder.is_dir() {
+        return Err(Problem::new("there is no such folder")
+            .in_file(folder)
+            .fix("make it, or choose another with --out"));
+    }
+    let own = |file: &std::ffi::OsStr| [MANIFEST, ANSWERS, EVENTS, MEMORY].iter().any(|name| file == *name);
+    if folder.join(MANIFEST).exists() && to.file_name().is_some_and(own) {
+        return Err(Problem::new("this file is part of a session")
+            .in_file(&to)
+            .fix("choose another with --out"));
+    }
+    if to.symlink_metadata().is_ok() && !force {
+        return Err(Problem::new("this file is there already")
+            .in_file(&to)
+            .fix("choose another with --out, or replace it with --force"));
+    }
+    Ok(to)
+}
+
+/// The pictures of a session's questions, from the dataset that its manifest names.
+struct Pictures {
+    dataset: Option<Arc<Dataset>>,
+    problem: Option<Problem>,
+    missing: AtomicUsize,
+    strange: AtomicUsize,
+    ticker: Ticker,
+}
+
+impl Pictures {
+    fn of(record: &Record) -> Self {
+        let path = record.manifest().dataset.path.as_str();
+        let opened = match path {
+            "" => Err(Problem::new("the session does not say where its dataset lies")),
+            demo::BUILT_IN => demo::dataset(),
+            _ => Dataset::open(Path::new(path)).map(Arc::new),
+        };
+        let (dataset, problem) = match opened {
+            Ok(dataset) => (Some(dataset), None),
+            Err(problem) => (None, Some(problem)),
+        };
+        let (missing, strange) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Self {
+            dataset,
+            problem,
+            missing,
+            strange,
+            ticker: Ticker::new(Duration::from_secs(2), "pictures read"),
+        }
+    }
+
+    /// The bytes of an answer's picture, where the dataset still has that question and that picture.
+    fn picture(&self, answer: &Answer, nth: usize) -> Option<Vec<u8>> {
+        let dataset = self.dataset.as_ref()?;
+        let question = dataset.find(&answer.index).and_then(|row| dataset.question(row).ok());
+        let Some(question) = question.filter(|question| question.text.trim() == answer.question.trim())
+        else {
+            self.strange.fetch_add(1, Ordering::Relaxed);
+            return None;
+        };
+        let image = which(dataset, &question, answer.images.get(nth)?, nth, answer.images.len());
+        let bytes = image.and_then(|image| dataset.image_bytes(image).ok());
+        match &bytes {
+            Some(_) => self.ticker.tick(),
+            None => drop(self.missing.fetch_add(1, Ordering::Relaxed)),
+        }
+        bytes.map(|bytes| bytes.to_vec())
+    }
+
+    fn warnings(&self) -> Vec<Problem> {
+        let mut warnings = Vec::new();
+        if let Some(problem) = &self.problem {
+            let mut problem = problem.clone();
+            problem.what =
+                format!("the report has no pictures, since the dataset cannot be opened: {}", problem.what);
+            problem.fix = Some("put the dataset back where it was, and export again with --force".into());
+            warnings.push(problem);
+        }
+        let place = self.dataset.as_ref().map(|dataset| dataset.name().to_owned()).unwrap_or_default();
+        for (count, what) in [
+            (
+                &self.strange,
+                "pictures are left out: the dataset has no such questions, or other ones, by now",
+            ),
+            (&self.missing, "pictures are left out: the dataset cannot give them any more"),
+        ] {
+            let count = count.load(Ordering::Relaxed);
+            if count > 0 {
+                warnings.push(Problem::new(format!("{count} {what}")).at(place.clone()));
+            }
+        }
+        warnings
+    }
+}
+
+/// Which of a question's pictures was sent as `sent`, the `nth` of `of`: the one whose place has the recorded name,
+/// wherever the dataset lies by now; else the one at its place in the order, if there are as many.
+fn which<'a>(
+    dataset: &Dataset,
+    question: &'a Question,
+    sent: &ImageRecord,
+    nth: usize,
+    of: usize,
+) -> Option<&'a ImageRef> {
+    let last = |name: &str| name.rsplit(['/', '\\']).next().unwrap_or_default().to_owned();
+    let places: Vec<String> = question.images.iter().map(|image| dataset.image_place(image)).collect();
+    let same = |alike: &dyn Fn(&str) -> bool| {
+        let mut found = places.iter().enumerate().filter(|(_, place)| alike(place)).map(|(i, _)| i);
+        found.next().filter(|_| found.next().is_none())
+    };
+    let by_name =
+        same(&|place| place == sent.name).or_else(|| same(&|place| last(place) == last(&sent.name)));
+    let place = by_name.or((of == question.images.len()).then_some(nth))?;
+    question.images.get(place)
+}
+
+/// Makes a session of a file of predictions.
+///
+/// # Errors
+/// A file that holds no predictions, an unknown rule or dataset, a folder that holds a session already.
+pub fn import(
+    file: &Path,
+    session: &Path,
+    dataset: Option<&str>,
+    rule: Option<&str>,
+    model: Option<&str>,
+) -> Result<()> {
+    let rule = rule.map(Rule::by_name).transpose()?;
+    let dataset = dataset.map(|named| open_dataset(Some(named))).transpose()?;
+    let names = Names {
+        checkpoint: model.map(str::to_owned),
+        dataset: dataset.as_ref().map(|dataset| dataset.name().to_owned()),
+        dataset_path: dataset.as_ref().map(|dataset| match dataset.path() {
+            Some(path) => path.canonicalize().unwrap_or_else(|_| path.to_owned()).display().to_string(),
+            None => demo::BUILT_IN.to_owned(),
+        }),
+    };
+    let name = names.dataset.clone().unwrap_or_else(|| dataset_name(file));
+    let (mut unknown, mut unjudged, mut count) = (0_usize, 0_usize, 0_usize);
+    let warnings = read(file, session, &names, &mut |answer| {
+        count += 1;
+        if let Some(dataset) = &dataset {
+            unknown += usize::from(!complete(answer, dataset));
+        }
+        let rule = rule.or((answer.verdict == Verdict::Unscored).then(Rule::default));
+        if let Some(rule) = rule {
+            let failed = matches!(answer.verdict, Verdict::Failed | Verdict::OutOfMemory);
+            unjudged += usize::from(!answer.judge_under(&rule, &name) && !failed);
+        }
+    })?;
+    for warning in &warnings {
+        say(format!("warning: {warning}"));
+    }
+    if unknown > 0 {
+        let place = dataset.as_ref().map(|dataset| dataset.name().to_owned()).unwrap_or_default();
+        say(format!(
+            "warning: {}",
+            Problem::new(format!(
+                "{unknown} of {count} answers are to questions that this dataset does not have"
+            ))
+            .at(place)
+            .fix("name the dataset that the predictions are about with --dataset")
+        ));
+    }
+    if unjudged > 0 {
+        let problem = Problem::new(format!(
+            "{unjudged} of {count} answers cannot be judged: gold answer or type is unknown"
+        ));
+        say(format!(
+            "warning: {}",
+            if dataset.is_none() { problem.fix("name the dataset with --dataset") } else { problem }
+        ));
+    }
+    print_line(&format!("{count} answers in {}", session.display()))
+}
+
+/// The dataset's name as the file's name has it, for rules that depend on it.
+fn dataset_name(file: &Path) -> String {
+    crate::session::import::guess_names(file).1
+}
+
+/// Takes over what the dataset knows of an answer's question; `false` where it does not have it. A file that numbers
+/// its answers instead of naming them, as lmms-eval does, means the dataset's rows, if the gold answers agree.
+fn complete(answer: &mut Answer, dataset: &Dataset) -> bool {
+    let question = match dataset.find(&answer.index) {
+        Some(row) => dataset.question(row).ok(),
+        None => {
+            let row = answer.index.parse().ok().filter(|&row| row < dataset.len());
+            let recorded = answer.answer.as_str().map(str::trim);
+            row.and_then(|row: usize| dataset.question(row).ok()).filter(|question| {
+                recorded.is_some_and(|gold| question.gold.iter().any(|it| it.trim() == gold))
+            })
+        }
+    };
+    let Some(question) = question else { return false };
+    let known = crate::engine::asking::blank(&question, dataset);
+    answer.id = answer.id.take().or(known.id);
+    answer.category = known.category.or_else(|| answer.category.take());
+    answer.super_category = known.super_category.or_else(|| answer.super_category.take());
+    answer.split = known.split.or_else(|| answer.split.take());
+    answer.answer_type = known.answer_type.or(answer.answer_type);
+    answer.question = known.question;
+    if !known.options.is_empty() {
+        answer.options = known.options;
+    }
+    if !known.answer.is_null() {
+        answer.answer = known.answer;
+    }
+    if answer.images.is_empty() {
+        let named = |image| ImageRecord { name: dataset.image_place(image), ..ImageRecord::default() };
+        answer.images = question.images.iter().map(named).collect();
+    }
+    true
+}

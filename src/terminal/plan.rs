@@ -1,0 +1,526 @@
+//! `shardscope plan`: makes and explains a device map; loads no weights.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::plan_text;
+use crate::plan::assumptions::{Assumptions, AttentionKind, Dtype, Logits, Sourced};
+use crate::plan::checks::{self, Finding};
+use crate::plan::device_map::DeviceMap;
+use crate::plan::planner::{Goal, HeadChoice, VisionChoice, Wishes};
+use crate::plan::spec::DeviceSpec;
+use crate::plan::{
+    Case, Device, Forecast, Forecaster, Layout, Model, ModelShape, Plan, QuestionCost, Workload, catalogue,
+    needs, planner, replicas, report,
+};
+use crate::{Problem, Result};
+
+/// Options of `plan`.
+#[derive(Debug, Clone, Args)]
+pub struct PlanArgs {
+    /// Checkpoint: a folder, or a model of the catalogue by name.
+    #[arg(long, value_name = "P|NAME", required_unless_present = "list")]
+    pub checkpoint: Option<String>,
+    /// Name every model of the catalogue.
+    #[arg(long)]
+    pub list: bool,
+    /// Devices: auto, cpu, cuda:0,2, sim:8x40GiB, sim:24GiB,80GiB, sim:4xH100;overhead=0.6GiB.
+    #[arg(long, value_name = "SPEC", default_value = "auto")]
+    pub devices: String,
+    /// Layout: auto, internvl, accelerate, accelerate-sequential, accelerate-balanced-low-0, mistralrs, single, or a JSON
+    /// file with a device_map.
+    #[arg(long, value_name = "NAME|FILE", default_value = "auto")]
+    pub layout: String,
+    /// Number format of the weights: auto, f32, bf16, f16, q8_0, q4k.
+    #[arg(long, value_name = "T", default_value = "auto")]
+    pub dtype: String,
+    /// Dataset to forecast from: every question's tiles and prompt tokens.
+    #[arg(long, value_name = "P")]
+    pub dataset: Option<String>,
+    /// Longest answer in tokens.
+    #[arg(long, value_name = "N")]
+    pub max_new_tokens: Option<u64>,
+    /// Most tiles an image, in place of the dataset's own limit.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub max_tiles: Option<u32>,
+    /// Questions in flight.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=65536))]
+    pub batch: Option<u64>,
+    /// All layouts side by side.
+    #[arg(long)]
+    pub compare: bool,
+    /// Write the plan as a Hugging Face device_map.
+    #[arg(long, value_name = "FILE")]
+    pub hf_device_map: Option<PathBuf>,
+    /// Read a device_map (JSON, a Python dict, or a log line that prints one) and judge it.
+    #[arg(long, value_name = "FILE")]
+    pub check: Option<PathBuf>,
+    /// Print one JSON object to standard output.
+    #[arg(long)]
+    pub json: bool,
+    /// Which sets of common cards this checkpoint and dataset need.
+    #[arg(long)]
+    pub needs: bool,
+    /// How many copies of the model the devices could run side by side.
+    #[arg(long)]
+    pub replicas: bool,
+    /// What to prefer: safest (the smallest worst share of memory) or fewest-gpus.
+    #[arg(long, value_name = "GOAL", default_value = "safest", value_parser = ["safest", "fewest-gpus"])]
+    pub goal: String,
+    /// The vision tower: free (cut where it is best), whole, or alone on devices of its own.
+    #[arg(long, value_name = "HOW", default_value = "free", value_parser = ["free", "whole", "alone"])]
+    pub vision: String,
+    /// Keep a unit on a device: UNIT=DEVICE. May be given several times.
+    #[arg(long, value_name = "UNIT=DEVICE")]
+    pub pin: Vec<String>,
+    /// Tiles through the vision tower at once; 0 means all of a question.
+    #[arg(long, value_name = "N")]
+    pub tile_batch: Option<u64>,
+    /// Prompt tokens through the decoder at once; 0 means the whole prompt.
+    #[arg(long, value_name = "N")]
+    pub prefill_chunk: Option<u64>,
+    /// Attention scores: fused, eager, or so many rows at once.
+    #[arg(long, value_name = "fused|eager|N")]
+    pub attention: Option<String>,
+    /// Positions the head is computed for: last or all.
+    #[arg(long, value_name = "WHICH", value_parser = ["last", "all"])]
+    pub logits: Option<String>,
+    /// Whose habits a preset layout is judged by: shardscope, or released (the software it comes from) [default: the
+    /// layout's own].
+    #[arg(long, value_name = "WHOSE", value_parser = ["shardscope", "released"])]
+    pub assume: Option<String>,
+}
+
+/// What is known of a checkpoint without loading it.
+#[derive(Debug, Clone)]
+pub struct CheckpointFacts {
+    /// Its numbers.
+    pub shape: ModelShape,
+    /// True size of each unit in the files, by unit name, where there are files.
+    pub unit_bytes: Option<BTreeMap<String, u64>>,
+}
+
+/// Reads what is known of a checkpoint, by folder or name.
+pub type ReadCheckpoint<'a> = &'a dyn Fn(&str) -> Result<CheckpointFacts>;
+/// Reads what a dataset asks: its path, the model's shape, and the options (most tiles).
+pub type ReadDataset<'a> = &'a dyn Fn(&str, &CheckpointFacts, &PlanArgs) -> Result<Vec<QuestionCost>>;
+/// Finds the devices of a SPEC.
+pub type FindDevices<'a> = &'a dyn Fn(&DeviceSpec) -> Result<Vec<Device>>;
+
+/// Where the command gets what it plans from.
+pub struct Sources<'a> {
+    /// The checkpoint.
+    pub checkpoint: ReadCheckpoint<'a>,
+    /// The dataset.
+    pub dataset: ReadDataset<'a>,
+    /// The devices.
+    pub devices: FindDevices<'a>,
+    /// Host memory in bytes, where known.
+    pub host_memory: Option<u64>,
+}
+
+/// A model of the catalogue, or a folder with a `config.json` (of which only that file is read).
+///
+/// # Errors
+/// Neither is there, or the configuration is not InternVL's.
+pub fn catalogue_or_config(name: &str) -> Result<CheckpointFacts> {
+    let folder = Path::new(name);
+    let file = if folder.is_dir() { folder.join("config.json") } else { folder.to_path_buf() };
+    if !file.is_file() {
+        return Ok(CheckpointFacts { shape: catalogue::find(name)?, unit_bytes: None });
+    }
+    let size = std::fs::metadata(&file).map_err(|e| Problem::io("read the configuration", &file, &e))?.len();
+    if size > 64 << 20 {
+        return Err(Problem::new("the configuration is larger than any configuration").in_file(&file));
+    }
+    let text =
+        std::fs::read_to_string(&file).map_err(|e| Problem::io("read the configuration", &file, &e))?;
+    let config = serde_json::from_str(&text)
+        .map_err(|e| Problem::new(format!("the configuration is not JSON: {e}")).in_file(&file))?;
+    let mut shape = ModelShape::from_config(&config)?;
+    if let Some(name) = folder.file_name().filter(|_| folder.is_dir()) {
+        shape.name = name.to_string_lossy().into_owned();
+    }
+    Ok(CheckpointFacts { shape, unit_bytes: None })
+}
+
+/// A plan with what is known about it.
+pub struct Planned {
+    /// What it was made from.
+    pub case: Case,
+    /// The plan.
+    pub plan: Plan,
+    /// Its forecast.
+    pub forecast: Forecast,
+    /// What there is to say about it.
+    pub findings: Vec<Finding>,
+    /// The layout's name as it was asked for.
+    pub layout: String,
+}
+
+impl Planned {
+    /// As JSON.
+    pub fn to_json(&self) -> serde_json::Value {
+        report::to_json(&self.case, &self.plan, &self.forecast, &self.findings, &self.layout)
+    }
+}
+
+/// Runs the command, writing to `out`. Returns the exit code: 0, whether or not the plan fits.
+///
+/// # Errors
+/// Anything named on the command line cannot be read or makes no sense.
+pub fn run(args: &PlanArgs, sources: &Sources<'_>, out: &mut dyn Write) -> Result<u8> {
+    let text = if args.list {
+        plan_text::catalogue(args.json)
+    } else {
+        let case = case(args, sources)?;
+        if args.needs {
+            let needs = needs::needs(&case);
+            if args.json {
+                pretty(&serde_json::json!({"model": case.model.shape.name, "needs": needs}))
+            } else {
+                plan_text::needs(&case, &needs)
+            }
+        } else if args.replicas {
+            let choices = replicas::choices(&case)?;
+            if args.json {
+                pretty(&serde_json::json!({"model": case.model.shape.name, "replicas": choices}))
+            } else {
+                plan_text::replicas(&case, &choices)
+            }
+        } else if args.compare {
+            compare(args, &case)?
+        } else {
+            let planned = make(args, case)?;
+            if let Some(file) = &args.hf_device_map {
+                let map = DeviceMap::of(&planned.plan, &planned.case.model).to_json();
+                std::fs::write(file, pretty(&map))
+                    .map_err(|e| Problem::io("write the device map", file, &e))?;
+            }
+            if args.json { pretty(&planned.to_json()) } else { plan_text::plan(&planned) }
+        }
+    };
+    writeln!(out, "{}", text.trim_end())
+        .map_err(|e| Problem::new(format!("cannot write to standard output: {e}")))?;
+    Ok(0)
+}
+
+fn pretty(value: &serde_json::Value) -> String {
+    serde_json::to_string_pretty(value).unwrap_or_default()
+}
+
+fn case(args: &PlanArgs, sources: &Sources<'_>) -> Result<Case> {
+    let name = args.checkpoint.as_deref().unwrap_or_default();
+    let facts = (sources.checkpoint)(name)?;
+    let mut assumptions = assumptions(args)?;
+    if args.dtype == "auto" {
+        let stored = facts.shape.stored;
+        assumptions.dtype = Sourced { value: stored, source: crate::plan::Source::Checkpoint };
+    }
+    let devices = (sources.devices)(&DeviceSpec::parse(&args.devices)?)?;
+    let workload = match &args.dataset {
+        Some(dataset) => Workload::new((sources.dataset)(dataset, &facts, args)?),
+        None => one_image(&facts.shape, args),
+    };
+    let model = Model::new(facts.shape, assumptions.dtype.value, facts.unit_bytes.as_ref());
+    let mut case = Case::new(model, devices, assumptions, workload);
+    if let Some(bytes) = sources.host_memory {
+        case.host_memory = bytes;
+    }
+    Ok(case)
+}
+
+/// Without a dataset: one image at its most tiles, its thumbnail, and two hundred tokens of text.
+fn one_image(shape: &ModelShape, args: &PlanArgs) -> Workload {
+    let limit = args.max_tiles.map_or(shape.max_tiles, u64::from);
+    let tiles = if shape.vision.is_none() { 0 } else { limit + u64::from(limit > 1) };
+    Workload::assumed(tiles, tiles.saturating_mul(shape.tokens_per_tile).saturating_add(200))
+}
+
+fn assumptions(args: &PlanArgs) -> Result<Assumptions> {
+    let mut assumptions = Assumptions::default();
+    let some = |n: u64| (n > 0).then_some(n);
+    if args.dtype != "auto" {
+        assumptions.dtype = Sourced::chosen(Dtype::parse(&args.dtype)?);
+    }
+    if let Some(tokens) = args.max_new_tokens {
+        assumptions.max_new_tokens = Sourced::chosen(tokens);
+    }
+    if let Some(batch) = args.batch {
+        assumptions.in_flight = Sourced::chosen(batch);
+    }
+    if let Some(tiles) = args.tile_batch {
+        assumptions.tile_batch = Sourced::chosen(some(tiles));
+    }
+    if let Some(tokens) = args.prefill_chunk {
+        assumptions.prefill_chunk = Sourced::chosen(some(tokens));
+    }
+    if let Some(attention) = &args.attention {
+        assumptions.attention = Sourced::chosen(match attention.as_str() {
+            "fused" => AttentionKind::Fused,
+            "eager" => AttentionKind::Eager,
+            rows => AttentionKind::Chunked(rows.parse().ok().filter(|&rows| rows > 0).ok_or_else(|| {
+                Problem::new(format!("{rows:?} is no way to hold attention scores"))
+                    .fix("use fused, eager or a number of rows")
+            })?),
+        });
+    }
+    if let Some(logits) = &args.logits {
+        assumptions.logits = Sourced::chosen(if logits == "all" { Logits::All } else { Logits::Last });
+    }
+    Ok(assumptions)
+}
+
+/// The plan that the options ask for: a layout by name, a file, or a map to judge.
+fn make(args: &PlanArgs, case: Case) -> Result<Planned> {
+    let by_file = Path::new(&args.layout);
+    let file = args.check.as_deref().or_else(|| by_file.is_file().then_some(by_file));
+    if let Some(file) = file {
+        let text = std::fs::read_to_string(file).map_err(|e| Problem::io("read the device map", file, &e))?;
+        let map = DeviceMap::parse(&text).map_err(|problem| problem.in_file(file))?;
+        let case = match args.assume.as_deref() {
+            Some("released") => case.with_assumptions(case.assumptions.clone().as_released()),
+            _ => case,
+        };
+        let (resolved, forecast, findings) = checks::check_map(&case, &map);
+        return Ok(Planned { case, plan: resolved.plan, forecast, findings, layout: "custom".into() });
+    }
+    let layout = Layout::parse(&args.layout)?;
+    by_layout(args, &case, layout)
+}
+
+/// A layout judged by the habits of the software it comes from, unless the options say otherwise.
+fn by_layout(args: &PlanArgs, case: &Case, layout: Layout) -> Result<Planned> {
+    let released = match args.assume.as_deref() {
+        Some("released") => true,
+        Some(_) => false,
+        None => layout.is_from_pytorch(),
+    };
+    let case =
+        if released { case.with_assumptions(case.assumptions.clone().as_released()) } else { case.clone() };
+    let plan = if layout == Layout::Auto {
+        planner::ours(&case, &wishes(args, &case)?)?
+    } else {
+        planner::plan(&case, layout)?
+    };
+    let forecast = Forecaster::new(&case).forecast(&plan);
+    let findings = checks::check(&case, &plan, &forecast);
+    Ok(Planned { case, plan, forecast, findings, layout: layout.name().into() })
+}
+
+fn wishes(args: &PlanArgs, case: &Case) -> Result<Wishes> {
+    let mut pins = Vec::new();
+    for pin in &args.pin {
+        let refuse = |what: String| {
+            Problem::new(what).at(format!("--pin {pin}")).fix("write UNIT=DEVICE, for example mlp1=sim:0")
+        };
+        let (unit, device) = pin.split_once('=').ok_or_else(|| refuse("that is no pin".into()))?;
+        let unit =
+            case.model.by_name(unit.trim()).ok_or_else(|| refuse(format!("there is no unit {unit:?}")))?;
+        let place = case.devices.iter().position(|d| d.name == device.trim());
+        pins.push((unit, place.ok_or_else(|| refuse(format!("there is no device {device:?}")))?));
+    }
+    Ok(Wishes {
+        goal: if args.goal == "fewest-gpus" { Goal::FewestGpus } else { Goal::Safest },
+        vision: match args.vision.as_str() {
+            "whole" => VisionChoice::Whole,
+            "alone" => VisionChoice::Alone,
+            _ => VisionChoice::Free,
+        },
+        head: HeadChoice::Free,
+        pins,
+        ..Wishes::default()
+    })
+}
+
+fn compare(args: &PlanArgs, case: &Case) -> Result<String> {
+    let mut rows = Vec::new();
+    for layout in Layout::COMPARED {
+        // Every layout run by Shardscope, and by the software it comes from.
+        let here = by_layout(&PlanArgs { assume: Some("shardscope".into()), ..args.clone() }, case, layout);
+        let there = layout
+            .is_from_pytorch()
+            .then(|| {
+                by_layout(&PlanArgs { assume: Some("released".into()), ..args.clone() }, case, layout).ok()
+            })
+            .flatten();
+        rows.push((layout, here, there));
+    }
+    if args.json {
+        let entry = |planned: &Planned| planned.to_json();
+        let list: Vec<serde_json::Value> = rows
+            .iter()
+            .map(|(layout, here, there)| match here {
+                Ok(here) => serde_json::json!({
+                    "layout": layout.name(), "plan": entry(here), "as_released": there.as_ref().map(entry),
+                }),
+                Err(problem) => serde_json::json!({"layout": layout.name(), "refused": problem.to_string()}),
+            })
+            .collect();
+        return Ok(pretty(&serde_json::json!({"model": case.model.shape.name, "layouts": list})));
+    }
+    Ok(plan_text::comparison(case, &rows))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: PlanArgs,
+    }
+
+    fn answer(line: &str) -> Result<String> {
+        let args = Line::try_parse_from(std::iter::once("plan").chain(line.split_whitespace())).unwrap().args;
+        let questions = |_: &str, _: &CheckpointFacts, _: &PlanArgs| {
+            let question = |i: u64| {
+                let tiles = [13, 26, 65, 70, 1][i as usize % 5];
+                QuestionCost {
+                    id: format!("validation_{i}"),
+                    tiles,
+                    prompt_tokens: tiles * 256 + 90 + i % 30,
+                }
+            };
+            Ok((0..900).map(question).collect())
+        };
+        let devices = |spec: &DeviceSpec| match spec {
+            DeviceSpec::Simulated(devices) => Ok(devices.clone()),
+            _ => Err(Problem::new("no such devices here")),
+        };
+        let sources = Sources {
+            checkpoint: &catalogue_or_config,
+            dataset: &questions,
+            devices: &devices,
+            host_memory: None,
+        };
+        let mut out = Vec::new();
+        run(&args, &sources, &mut out)?;
+        Ok(String::from_utf8(out).unwrap())
+    }
+
+    #[test]
+    fn the_text_shows_every_gpu_and_the_heaviest_question() {
+        let text = answer("--checkpoint InternVL2-Llama3-76B --devices sim:8x40GiB --dataset mmmu").unwrap();
+        for wanted in [
+            "InternVL2-Llama3-76B",
+            "sim:0",
+            "sim:7",
+            "900 questions",
+            "validation_",
+            "fits",
+            "keys and values",
+        ] {
+            assert!(text.contains(wanted), "{wanted:?} is missing in\n{text}");
+        }
+        assert!(text.lines().all(|line| line.chars().count() <= 140), "a line is too long:\n{text}");
+    }
+
+    #[test]
+    fn json_has_what_scripts_rely_on() {
+        let text = answer("--checkpoint InternVL2-76B --devices sim:8x40GiB --dataset mmmu --json").unwrap();
+        let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(json["units"].as_array().unwrap().len(), 130);
+        let total: u64 =
+            json["units"].as_array().unwrap().iter().map(|u| u["weight_bytes"].as_u64().unwrap()).sum();
+        assert_eq!(total, 152_524_716_800);
+        assert_eq!(json["fits"], true);
+        assert_eq!(json["questions"]["scanned"], 900);
+        assert_eq!(json["questions"]["heaviest"].as_array().unwrap().len(), 10);
+        let devices = json["devices"].as_array().unwrap();
+        for device in devices {
+            let part = |key: &str| device[key].as_u64().unwrap();
+            assert_eq!(part("peak"), part("weights") + part("kv") + part("activation"));
+            let share = part("peak") as f64 / part("usable") as f64;
+            assert!((device["share"].as_f64().unwrap() - share).abs() < 1e-9);
+        }
+        let weights: u64 = devices.iter().map(|d| d["weights"].as_u64().unwrap()).sum();
+        assert_eq!(weights, total);
+        assert_eq!(json["assignment"].as_object().unwrap().len(), 130);
+        assert_eq!(json["hf_device_map"]["vision_model"], 0);
+        assert!(json["hf_device_map"].get("language_model.model.rotary_emb").is_some());
+        let stages = json["stages"].as_array().unwrap();
+        assert_eq!(stages[0]["first"], "vision_model.embeddings");
+        assert!(json["longest_answer_tokens"]["overall"].as_u64().unwrap() > 4096);
+    }
+
+    #[test]
+    fn the_released_rule_fails_and_says_where() {
+        let text = answer(
+            "--checkpoint InternVL2-76B --devices sim:8x40GiB --dataset mmmu --layout internvl --json",
+        )
+        .unwrap();
+        let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(json["fits"], false);
+        let over =
+            json["findings"].as_array().unwrap().iter().find(|f| f["code"] == "over-capacity").unwrap();
+        assert!(over["message"].as_str().unwrap().contains("validation_"), "{over}");
+        assert!(!over["fixes"].as_array().unwrap().is_empty());
+        let here = answer("--checkpoint InternVL2-76B --devices sim:8x40GiB --dataset mmmu --layout internvl --assume shardscope --json").unwrap();
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&here).unwrap()["fits"], true);
+    }
+
+    #[test]
+    #[ignore]
+    fn look() {
+        for line in std::env::var("LOOK").unwrap_or_default().split('|') {
+            println!("$ {line}\n{}\n", answer(line).unwrap_or_else(|e| e.to_string()));
+        }
+    }
+
+    #[test]
+    fn every_view_is_drawn() {
+        let base = "--checkpoint InternVL3-78B --devices sim:4x80GiB";
+        for view in [
+            "--compare",
+            "--needs",
+            "--replicas",
+            "--goal fewest-gpus",
+            "--vision alone --batch 4",
+            "--compare --json",
+            "--needs --json",
+            "--replicas --json",
+        ] {
+            let text = answer(&format!("{base} {view}")).unwrap();
+            assert!(text.contains("InternVL3-78B"), "{view}:\n{text}");
+        }
+        assert!(answer("--list").unwrap().contains("InternVL2-Llama3-76B"));
+    }
+
+    #[test]
+    fn a_map_is_written_read_and_judged() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("map.json");
+        let base = "--checkpoint InternVL3-8B --devices sim:2x24GiB";
+        answer(&format!("{base} --hf-device-map {}", file.display())).unwrap();
+        let text = answer(&format!("{base} --check {}", file.display())).unwrap();
+        assert!(!text.contains("uncovered"), "{text}");
+        let map = std::fs::read_to_string(&file).unwrap().replace("rotary_emb", "rotary");
+        std::fs::write(&file, map).unwrap();
+        let text = answer(&format!("{base} --check {}", file.display())).unwrap();
+        let words: Vec<&str> = text.split_whitespace().collect();
+        assert!(words.join(" ").contains("Expected all tensors to be on the same device"), "{text}");
+    }
+
+    #[test]
+    fn refusals_are_sentences() {
+        for line in [
+            "--checkpoint InternVL3-8B --devices sim:0x1GiB",
+            "--checkpoint InternVL99-8B --devices sim:1GiB",
+            "--checkpoint InternVL3-8B --devices sim:1GiB --layout best",
+            "--checkpoint InternVL3-8B --devices sim:1GiB --dtype f8",
+            "--checkpoint InternVL3-8B --devices sim:1GiB --pin mlp1=sim:9",
+            "--checkpoint InternVL3-8B --devices sim:1GiB --attention none",
+            "--checkpoint InternVL3-8B --devices sim:1GiB --check /nowhere.json",
+        ] {
+            assert!(answer(line).is_err(), "{line}");
+        }
+        // A single byte of memory is a plan that does not fit, not a refusal.
+        assert!(answer("--checkpoint InternVL3-8B --devices sim:1").unwrap().contains("does not fit"));
+    }
+}

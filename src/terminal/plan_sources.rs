@@ -1,0 +1,98 @@
+//! Where `shardscope plan` gets its facts: checkpoints, datasets and devices as they are.
+
+use std::path::Path;
+
+use super::plan::{CheckpointFacts, PlanArgs, Sources, catalogue_or_config, run as plan};
+use super::say;
+use crate::checkpoint::Checkpoint;
+use crate::cli::{Ending, Failure, Outcome};
+use crate::dataset::Style;
+use crate::devices::{Driver, find, host};
+use crate::engine::Language;
+use crate::engine::costs::Pricing;
+use crate::picture::tiles::Tiling;
+use crate::plan::{ModelShape, QuestionCost};
+use crate::{Problem, Result, demo};
+
+/// Runs `shardscope plan` on what is on this machine.
+///
+/// # Errors
+/// Anything named on the command line that cannot be read or makes no sense.
+pub fn run(args: &PlanArgs) -> Outcome {
+    let driver = Driver::open();
+    let sources = Sources {
+        checkpoint: &facts,
+        dataset: &costs,
+        devices: &|spec| find::devices(spec, &driver),
+        host_memory: host::memory().map(|(total, _)| total),
+    };
+    let mut out = Vec::new();
+    plan(args, &sources, &mut out)?;
+    use std::io::Write;
+    let written = std::io::stdout().lock().write_all(&out);
+    written.map_err(|e| Failure::Broken(Problem::new(format!("cannot write to standard output: {e}"))))?;
+    Ok(Ending::Done)
+}
+
+/// A checkpoint with its weights, else a configuration alone, else a model of the catalogue.
+fn facts(name: &str) -> Result<CheckpointFacts> {
+    match open(name) {
+        Some(Ok(checkpoint)) => of_checkpoint(&checkpoint),
+        // A folder with a configuration and no weights can be planned all the same.
+        Some(Err(problem)) => match has_weights(name) {
+            true => Err(problem),
+            false => catalogue_or_config(name),
+        },
+        None => catalogue_or_config(name),
+    }
+}
+
+/// Opens a checkpoint where the name means one on this machine.
+fn open(name: &str) -> Option<Result<Checkpoint>> {
+    if name == demo::BUILT_IN && !Path::new(name).exists() {
+        return Some(demo::checkpoint());
+    }
+    let folder = crate::checkpoint::locate::checkpoint_folder(name).ok()?;
+    Some(Checkpoint::open(&folder.to_string_lossy()))
+}
+
+fn has_weights(name: &str) -> bool {
+    let entries = std::fs::read_dir(name).into_iter().flatten().flatten();
+    entries.map(|e| e.file_name().to_string_lossy().into_owned()).any(|n| n.ends_with(".safetensors"))
+}
+
+fn of_checkpoint(checkpoint: &Checkpoint) -> Result<CheckpointFacts> {
+    let config = checkpoint.folder.json("config.json")?.unwrap_or_default();
+    let mut shape = ModelShape::from_config(&config)?;
+    shape.name = checkpoint.name();
+    let unit_bytes = checkpoint.units.iter().map(|unit| (unit.name.clone(), unit.bytes())).collect();
+    Ok(CheckpointFacts { shape, unit_bytes: Some(unit_bytes) })
+}
+
+/// Tiles and prompt tokens of every question; exact where the checkpoint's tokenizer is here.
+fn costs(dataset: &str, facts: &CheckpointFacts, args: &PlanArgs) -> Result<Vec<QuestionCost>> {
+    let dataset = super::datasets::open_dataset(Some(dataset))?;
+    let named = args.checkpoint.as_deref().unwrap_or_default();
+    let language = open(named).and_then(Result::ok).and_then(|checkpoint| Language::open(&checkpoint).ok());
+    let shape = &facts.shape;
+    let side = shape.vision.as_ref().map_or(448, |(vision, _)| vision.image_size) as u32;
+    let pricing = Pricing {
+        dataset: &dataset,
+        style: Style::default(),
+        system: None,
+        max_tiles: args.max_tiles,
+        tiling: &|max_tiles| Tiling { side, min_tiles: 1, max_tiles, thumbnail: true },
+        tokens_per_tile: shape.tokens_per_tile as usize,
+        language: language.as_ref(),
+    };
+    let rows: Vec<usize> = (0..dataset.len()).collect();
+    let (costs, problems) = pricing.all(&rows);
+    if let Some(first) = problems.first() {
+        say(format!(
+            "note: {} of {} questions cannot be read and are left out, such as {first}",
+            problems.len(),
+            rows.len()
+        ));
+    }
+    Ok(costs)
+}
