@@ -12,6 +12,7 @@ pub mod dataset;
 pub mod demo;
 pub mod devices;
 pub mod engine;
+pub mod literal;
 pub mod model;
 pub mod picture;
 pub mod plan;

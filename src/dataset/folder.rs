@@ -4,6 +4,9 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::{Problem, Result};
 
+/// Longest name of an image file with its folders, in bytes.
+const LONGEST_NAME: usize = 1024;
+
 /// Folders in which a dataset's image files may lie.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ImageFolders {
@@ -37,6 +40,13 @@ impl ImageFolders {
 
     /// The file of this name in the first folder that has it.
     pub(crate) fn find(&self, name: &str) -> Result<PathBuf> {
+        if name.len() > LONGEST_NAME {
+            return Err(Problem::new(format!(
+                "the image's text of {} bytes is too long for a file's name",
+                name.len()
+            ))
+            .fix("name a file, or begin base64 with data:image/png;base64,"));
+        }
         let relative = Path::new(name.trim());
         let inside = |part: Component<'_>| matches!(part, Component::Normal(_) | Component::CurDir);
         if !relative.components().all(inside) || name.contains('\0') {

@@ -27,12 +27,12 @@ use std::sync::{Arc, OnceLock};
 use serde_json::Value;
 
 use crate::dataset::folder::ImageFolders;
-use crate::dataset::literal::Literal;
 use crate::dataset::question::{ImageRef, Question, QuestionKind};
 use crate::dataset::record::{self, Record};
 use crate::dataset::registry::Profile;
 use crate::dataset::storage::Storage;
 use crate::dataset::{Names, Outline, Source, base64_bytes};
+use crate::literal::Literal;
 use crate::{Problem, Result};
 
 /// The longest line that is read.

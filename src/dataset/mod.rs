@@ -8,7 +8,6 @@ mod delimited;
 mod folder;
 mod found;
 pub mod jsonl;
-pub mod literal;
 mod mmmu;
 mod parquet;
 pub mod prompt;

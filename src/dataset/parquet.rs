@@ -17,11 +17,11 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use ::parquet::basic::Type;
 
 use crate::dataset::folder::ImageFolders;
-use crate::dataset::literal::{self, Literal};
 use crate::dataset::question::{ImageRef, Question, QuestionKind};
 use crate::dataset::record::{self, Record};
 use crate::dataset::registry::Profile;
 use crate::dataset::{Names, Outline, Source, mmmu, read_image};
+use crate::literal::{self, Literal};
 use crate::{Problem, Result};
 use leaves::{Leaf, Leaves, Values};
 

@@ -1,8 +1,8 @@
 //! A row as named texts, and the question that it states.
 
-use crate::dataset::literal;
 use crate::dataset::question::{ImageRef, Question, QuestionKind};
 use crate::dataset::registry::{Family, Profile};
+use crate::literal;
 use crate::{Problem, Result};
 
 /// The cells of a row that hold something, by column.

@@ -10,12 +10,12 @@ use std::sync::{Arc, OnceLock};
 
 use crate::dataset::delimited::Delimited;
 use crate::dataset::folder::ImageFolders;
-use crate::dataset::literal;
 use crate::dataset::question::{ImageRef, Question, QuestionKind};
 use crate::dataset::record::{self, Record};
 use crate::dataset::registry::Profile;
 use crate::dataset::storage::Storage;
 use crate::dataset::{Names, Outline, Source, base64_bytes};
+use crate::literal;
 use crate::{Problem, Result};
 
 /// A cell of `image` up to this length is the index of the row that holds the image.

@@ -105,7 +105,7 @@ pub fn prepare(
         let decoded = picture::decode(&dataset.image_bytes(image)?, &place)?;
         let tiles = tiling.cut_enlarged(&decoded, used.scale);
         images.push(ImageRecord {
-            name: name(image, used.index),
+            name: image_name(image, used.index),
             width: decoded.width(),
             height: decoded.height(),
             grid: [tiles.grid.cols, tiles.grid.rows],
@@ -124,7 +124,7 @@ pub fn prepare(
 }
 
 /// What a session calls an image: its file's name, else its number in the question.
-fn name(image: &ImageRef, index: usize) -> String {
+pub fn image_name(image: &ImageRef, index: usize) -> String {
     let file = match image {
         ImageRef::File(path) => path.file_name(),
         ImageRef::Bytes(_) | ImageRef::Stored { .. } => None,

@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
-use super::literal::Literal;
 use super::python;
 use super::reading::Row;
+use crate::literal::Literal;
 
 /// Letters and texts of a row's options, in order; options that are null are absent.
 pub fn choices(row: &Row) -> Vec<(String, String)> {
@@ -27,10 +27,7 @@ fn literal(value: &Value) -> Literal {
     match value {
         Value::Null => Literal::None,
         Value::Bool(b) => Literal::Bool(*b),
-        Value::Number(number) => match number.as_f64() {
-            Some(x) if number.is_f64() => Literal::Float(x),
-            _ => Literal::Int(number.to_string()),
-        },
+        Value::Number(number) => Literal::Number(number.to_string()),
         Value::String(text) => Literal::Text(text.clone()),
         Value::Array(items) => Literal::List(items.iter().map(literal).collect()),
         Value::Object(items) => {
@@ -43,7 +40,7 @@ fn literal(value: &Value) -> Literal {
 pub fn texts(answer: &Value) -> Vec<String> {
     match answer {
         Value::Array(items) => items.iter().map(python_text).collect(),
-        Value::String(text) => match Literal::parse(text) {
+        Value::String(text) => match Literal::python(text) {
             Some(Literal::List(items)) => items.iter().map(Literal::to_text).collect(),
             _ => vec![text.clone()],
         },
@@ -55,7 +52,7 @@ pub fn texts(answer: &Value) -> Vec<String> {
 /// through character by character.
 pub fn ocrbench_texts(answer: &Value) -> Vec<String> {
     match answer {
-        Value::String(text) => match Literal::parse(text) {
+        Value::String(text) => match Literal::python(text) {
             Some(Literal::List(items) | Literal::Tuple(items) | Literal::Set(items)) => {
                 items.iter().map(Literal::to_text).collect()
             }

@@ -7,7 +7,6 @@ pub mod benchmark;
 pub mod compare;
 mod gold;
 pub mod judge;
-pub mod literal;
 pub mod mersenne;
 pub mod mmmu;
 pub mod python;

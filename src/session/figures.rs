@@ -28,7 +28,10 @@ impl Kept {
     fn of(answer: Answer, mmmu: bool) -> Self {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let path = answer.other.get("image_path").and_then(Value::as_str).map(str::to_owned);
-        let shown = answer.images.first().map(|image| image.name.clone());
+        // Pictures inside a dataset's own file are only numbered.
+        let file =
+            |name: &&str| name.strip_prefix("image ").is_none_or(|number| number.parse::<usize>().is_err());
+        let shown = answer.images.first().map(|image| image.name.as_str()).filter(file).map(str::to_owned);
         // MMMU's own files have no column for the subject: it stands in the question's name.
         let subject = || mmmu_subject(answer.id.as_deref().unwrap_or(&answer.index)).map(str::to_owned);
         Self {
@@ -85,8 +88,8 @@ pub fn figures(record: &Record, rule: &Rule) -> Result<Option<Figures>> {
     Ok(benchmark::figures(rule, dataset, registry::find(dataset).is_some(), kind, &rows))
 }
 
-/// MME asks two questions about each image, one after the other. Where no two rows name the same image, as in files
-/// that hold each picture twice, neighbours within a category are taken for a pair.
+/// MME asks two questions about each image, one after the other. Where no two rows name the same image, or none names
+/// any, as in files that hold the pictures themselves, neighbours within a category are taken for a pair.
 fn pair_by_order(rows: &mut [Kept]) {
     let names: HashSet<&str> =
         rows.iter().map(|row| row.image.as_str()).filter(|name| !name.is_empty()).collect();

@@ -10,6 +10,7 @@ use super::progress::Ticker;
 use super::{print_line, say};
 use crate::cli::Failure;
 use crate::dataset::{Dataset, ImageRef, Question};
+use crate::engine::asking::{blank, image_name};
 use crate::scoring::{Rule, Verdict};
 use crate::session::export::{Format, export as write};
 use crate::session::folder::{ANSWERS, EVENTS, MEMORY};
@@ -119,7 +120,7 @@ impl Pictures {
             self.strange.fetch_add(1, Ordering::Relaxed);
             return None;
         };
-        let image = which(dataset, &question, answer.images.get(nth)?, nth, answer.images.len());
+        let image = which(&question, answer.images.get(nth)?, nth, answer.images.len());
         let bytes = image.and_then(|image| dataset.image_bytes(image).ok());
         match &bytes {
             Some(_) => self.ticker.tick(),
@@ -154,24 +155,11 @@ impl Pictures {
     }
 }
 
-/// Which of a question's pictures was sent as `sent`, the `nth` of `of`: the one whose place has the recorded name,
-/// wherever the dataset lies by now; else the one at its place in the order, if there are as many.
-fn which<'a>(
-    dataset: &Dataset,
-    question: &'a Question,
-    sent: &ImageRecord,
-    nth: usize,
-    of: usize,
-) -> Option<&'a ImageRef> {
-    let last = |name: &str| name.rsplit(['/', '\\']).next().unwrap_or_default().to_owned();
-    let places: Vec<String> = question.images.iter().map(|image| dataset.image_place(image)).collect();
-    let same = |alike: &dyn Fn(&str) -> bool| {
-        let mut found = places.iter().enumerate().filter(|(_, place)| alike(place)).map(|(i, _)| i);
-        found.next().filter(|_| found.next().is_none())
-    };
-    let by_name =
-        same(&|place| place == sent.name).or_else(|| same(&|place| last(place) == last(&sent.name)));
-    let place = by_name.or((of == question.images.len()).then_some(nth))?;
+/// Which of a question's pictures was sent as `sent`, the `nth` of `of`: the one of that name; else the one at its
+/// place in the order, if there are as many.
+fn which<'a>(question: &'a Question, sent: &ImageRecord, nth: usize, of: usize) -> Option<&'a ImageRef> {
+    let named = question.images.iter().enumerate().find(|(i, image)| image_name(image, *i) == sent.name);
+    let place = named.map(|(i, _)| i).or((of == question.images.len()).then_some(nth))?;
     question.images.get(place)
 }
 
@@ -254,7 +242,7 @@ fn complete(answer: &mut Answer, dataset: &Dataset) -> bool {
         }
     };
     let Some(question) = question else { return false };
-    let known = crate::engine::asking::blank(&question, dataset);
+    let known = blank(&question, dataset);
     answer.id = answer.id.take().or(known.id);
     answer.category = known.category.or_else(|| answer.category.take());
     answer.super_category = known.super_category.or_else(|| answer.super_category.take());
@@ -268,8 +256,8 @@ fn complete(answer: &mut Answer, dataset: &Dataset) -> bool {
         answer.answer = known.answer;
     }
     if answer.images.is_empty() {
-        let named = |image| ImageRecord { name: dataset.image_place(image), ..ImageRecord::default() };
-        answer.images = question.images.iter().map(named).collect();
+        let named = |(i, image)| ImageRecord { name: image_name(image, i), ..ImageRecord::default() };
+        answer.images = question.images.iter().enumerate().map(named).collect();
     }
     true
 }

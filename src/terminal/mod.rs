@@ -22,9 +22,9 @@ use serde::Serialize;
 
 use crate::{Problem, Result};
 
-/// Says a line on standard error. Nobody may be listening any more, which is no fault of the run.
+/// Says a line on standard error, [`visible`]. Nobody may be listening any more, which is no fault of the run.
 pub fn say(text: impl Display) {
-    let _ = writeln!(std::io::stderr().lock(), "{text}");
+    let _ = writeln!(std::io::stderr().lock(), "{}", visible(&text.to_string()));
 }
 
 /// Prints the one JSON object of a command to standard output.
@@ -34,14 +34,19 @@ pub fn say(text: impl Display) {
 pub fn print_json(value: &impl Serialize) -> Result<()> {
     let text =
         serde_json::to_string_pretty(value).map_err(|e| Problem::new(format!("cannot write JSON: {e}")))?;
-    print_line(&text)
+    write_line(&text)
 }
 
-/// Prints a line to standard output. A reader that has seen enough (`| head`) is no error.
+/// Prints a line to standard output, or several; what a terminal would obey is replaced. A reader that has seen enough
+/// (`| head`) is no error.
 ///
 /// # Errors
 /// Standard output takes no more, as on a full disk.
 pub fn print_line(text: &str) -> Result<()> {
+    write_line(&visible(text))
+}
+
+fn write_line(text: &str) -> Result<()> {
     match writeln!(std::io::stdout().lock(), "{text}") {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             Err(Problem::new(format!("cannot write to standard output: {error}")))
@@ -50,11 +55,20 @@ pub fn print_line(text: &str) -> Result<()> {
     }
 }
 
-/// Text of a dataset or a model on one line of so many characters, with nothing in it that a terminal obeys. Of a long
-/// one the beginning and the end are shown.
+/// Text with nothing in it that a terminal obeys: control characters besides tabs and line feeds, and those that turn
+/// the direction of what follows, are replaced.
+pub fn visible(text: &str) -> String {
+    let is_obeyed = |c: char| {
+        (c.is_control() && !matches!(c, '\n' | '\t'))
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.replace(is_obeyed, "\u{fffd}")
+}
+
+/// Text of a dataset or a model on one line of so many characters, [`visible`]; of a long one the beginning and the
+/// end are shown.
 pub fn excerpt(text: &str, width: usize) -> String {
-    let shown = |c: char| if c.is_control() || is_invisible(c) { '\u{fffd}' } else { c };
-    let line: Vec<char> = text.split_whitespace().collect::<Vec<_>>().join(" ").chars().map(shown).collect();
+    let line: Vec<char> = visible(text).split_whitespace().collect::<Vec<_>>().join(" ").chars().collect();
     if line.len() <= width {
         return line.into_iter().collect();
     }
@@ -66,11 +80,6 @@ pub fn excerpt(text: &str, width: usize) -> String {
         first.iter().collect::<String>().trim_end(),
         last.iter().collect::<String>().trim_start()
     )
-}
-
-/// Characters that turn the direction of what follows.
-fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Bytes as people read them.
@@ -100,5 +109,22 @@ pub fn duration(seconds: f64) -> String {
         (0, 0, s) => format!("{s} s"),
         (0, m, s) => format!("{m} min {s:02} s"),
         (h, m, _) => format!("{h} h {m:02} min"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_text_gives_a_terminal_orders() {
+        assert_eq!(visible("a\u{1b}[2J\u{9b}b\u{202e}\tc\n"), "a\u{fffd}[2J\u{fffd}b\u{fffd}\tc\n");
+        assert_eq!(excerpt(" two\n\nlines\u{7} ", 40), "two lines\u{fffd}");
+        let long = excerpt(&format!("{} end", "word ".repeat(50)), 40);
+        assert!(
+            long.starts_with("word word") && long.ends_with(" end") && long.chars().count() <= 40,
+            "{long}"
+        );
+        assert_eq!(excerpt("é".repeat(9).as_str(), 0).chars().filter(|c| *c == 'é').count(), 0);
     }
 }

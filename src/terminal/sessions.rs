@@ -40,6 +40,9 @@ pub fn run(command: &SessionsCommand) -> Outcome {
     Ok(Ending::Done)
 }
 
+/// A name that a manifest gives.
+type Of = fn(&Manifest) -> &str;
+
 fn list_all(root: &Path, as_json: bool) -> crate::Result<()> {
     let sessions = list(root);
     if as_json {
@@ -49,14 +52,12 @@ fn list_all(root: &Path, as_json: bool) -> crate::Result<()> {
     if sessions.is_empty() {
         return print_line(&format!("no sessions in {}", root.display()));
     }
-    let name = |session: &Summary, of: fn(&Manifest) -> &str| {
+    let model: Of = |manifest| &manifest.checkpoint.name;
+    let dataset: Of = |manifest| &manifest.dataset.name;
+    let name = |session: &Summary, of: Of| {
         session.manifest.as_ref().map_or_else(|| "-".to_owned(), |manifest| excerpt(of(manifest), 32))
     };
-    let width = |of: fn(&Manifest) -> &str| {
-        sessions.iter().map(|session| name(session, of).chars().count()).max().unwrap_or(1)
-    };
-    let (model, dataset): (fn(&Manifest) -> &str, fn(&Manifest) -> &str) =
-        (|manifest| &manifest.checkpoint.name, |manifest| &manifest.dataset.name);
+    let width = |of: Of| sessions.iter().map(|session| name(session, of).chars().count()).max().unwrap_or(1);
     let (models, datasets) = (width(model), width(dataset));
     for session in &sessions {
         let state = match &session.state {

@@ -241,6 +241,7 @@ pub fn guess_names(file: &Path) -> (String, String) {
 fn guess(file: &Path, origin: &str) -> (String, String) {
     let text = |part: &std::ffi::OsStr| part.to_string_lossy().into_owned();
     let stem = file.file_stem().map(text).unwrap_or_default();
+    let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
     let folders: Vec<String> =
         file.ancestors().skip(1).take(2).filter_map(|folder| folder.file_name().map(text)).collect();
     if let (Some((_, task)), "lmms-eval") = (stem.split_once("samples_"), origin) {
