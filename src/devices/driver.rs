@@ -179,15 +179,7 @@ impl Driver {
         gpu.power = device.power_usage().ok().map(|milliwatts| f64::from(milliwatts) / 1000.0);
         gpu.temperature = device.temperature(TemperatureSensor::Gpu).ok();
         gpu.capability = device.cuda_compute_capability().ok().map(|c| (c.major, c.minor));
-        let pcie = || {
-            Some([
-                device.current_pcie_link_gen().ok()?,
-                device.current_pcie_link_width().ok()?,
-                device.max_pcie_link_gen().ok()?,
-                device.max_pcie_link_width().ok()?,
-            ])
-        };
-        gpu.pcie = pcie();
+        gpu.pcie = pcie(&device);
         gpu.nvlinks = active_links(&device).count() as u32;
         gpu.processes = processes(&device);
         if device.mig_mode().is_ok_and(|mode| mode.current == 1) {
@@ -263,6 +255,15 @@ impl Driver {
 
 fn active_links<'d>(device: &'d Device<'_>) -> impl Iterator<Item = u32> + 'd {
     (0..18).filter(|&link| device.link_wrapper_for(link).is_active().unwrap_or(false))
+}
+
+fn pcie(device: &Device<'_>) -> Option<[u32; 4]> {
+    Some([
+        device.current_pcie_link_gen().ok()?,
+        device.current_pcie_link_width().ok()?,
+        device.max_pcie_link_gen().ok()?,
+        device.max_pcie_link_width().ok()?,
+    ])
 }
 
 fn memory(device: &Device<'_>) -> Result<Memory, NvmlError> {

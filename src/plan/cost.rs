@@ -121,11 +121,6 @@ impl CostTable {
         table
     }
 
-    /// The same costs with another limit on the answer.
-    pub fn with_answer_limit(&self, max_new_tokens: u64) -> Self {
-        Self { max_new_tokens, ..self.clone() }
-    }
-
     /// The longest answer assumed, in tokens.
     pub fn answer_limit(&self) -> u64 {
         self.max_new_tokens

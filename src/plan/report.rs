@@ -104,7 +104,7 @@ pub fn to_json(case: &Case, plan: &Plan, forecast: &Forecast, findings: &[Findin
             "do_not_fit": forecast.counts[2],
             "heaviest": heaviest,
             "histogram": forecast.histogram,
-            "assumed": case.workload.questions.is_empty().then(|| &case.workload.frontier),
+            "assumed": case.workload.questions.is_empty().then_some(&case.workload.frontier),
         },
         "seconds": worst_question.and_then(|q| forecast::seconds(case, plan, q)),
         "host": forecast::host(case, plan),
