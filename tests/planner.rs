@@ -249,3 +249,123 @@ fn accelerate_on_real_models() {
     }
     assert!(compared > 300, "{compared}");
 }
+
+/// Configurations and tensor shapes of small checkpoints of every backbone in both layouts, as the original classes wrote
+/// them: the shape read from the configuration must account for every tensor, unit by unit, to the element.
+#[test]
+fn shapes_account_for_every_tensor_of_real_checkpoints() {
+    use shardscope::plan::{Dtype, Model, ModelShape};
+    let checkpoints: Value =
+        serde_json::from_str(include_str!("fixtures/planner/tiny_checkpoints.json")).unwrap();
+    let mut units_seen = 0;
+    for checkpoint in checkpoints.as_array().unwrap() {
+        let name = checkpoint["name"].as_str().unwrap();
+        let shape = ModelShape::from_config(&checkpoint["config"]).unwrap();
+        let mut model = Model::new(shape.clone(), Dtype::F32, None);
+        let mut sizes = std::collections::BTreeMap::new();
+        for (tensor, dimensions) in checkpoint["tensors"].as_object().unwrap() {
+            let elements: u64 = dimensions.as_array().unwrap().iter().map(|d| d.as_u64().unwrap()).product();
+            let owner = model.units.iter().find(|u| tensor.starts_with(&format!("{}.", u.name)));
+            let owner = owner.unwrap_or_else(|| panic!("{name}: no unit holds {tensor}"));
+            *sizes.entry(owner.name.clone()).or_insert(0u64) += elements * 4;
+        }
+        let read = Model::new(shape, Dtype::F32, Some(&sizes));
+        if !sizes.contains_key(&model.units.last().unwrap().name) {
+            model = Model::new(read.shape.clone(), Dtype::F32, None);
+        }
+        for (unit, true_unit) in model.units.iter().zip(&read.units) {
+            let true_size = sizes.get(&unit.name).copied().unwrap_or(0);
+            assert_eq!(unit.weight_bytes, true_size, "{name}: {}", unit.name);
+            assert_eq!(true_unit.weight_bytes, true_size, "{name}: {}", unit.name);
+            units_seen += 1;
+        }
+        assert_eq!(read.weight_bytes(), sizes.values().sum::<u64>(), "{name}");
+    }
+    assert!(units_seen > 100, "{units_seen}");
+}
+
+#[test]
+fn hostile_configurations_are_refused_or_bounded() {
+    use shardscope::plan::{Dtype, Model, ModelShape};
+    let base = serde_json::json!({
+        "llm_config": {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128, "vocab_size": 100},
+        "vision_config": {"hidden_size": 32, "num_hidden_layers": 2, "patch_size": 14, "image_size": 448}
+    });
+    assert!(ModelShape::from_config(&base).is_ok());
+    let nasty = [
+        serde_json::json!(null),
+        serde_json::json!(0),
+        serde_json::json!(-1),
+        serde_json::json!(1e300),
+        serde_json::json!(u64::MAX),
+        serde_json::json!("many"),
+        serde_json::json!([]),
+        serde_json::json!([[1]]),
+        serde_json::json!({"a": 1}),
+    ];
+    for section in ["llm_config", "vision_config"] {
+        let keys: Vec<String> = base[section].as_object().unwrap().keys().cloned().collect();
+        for key in keys.iter().map(String::as_str).chain([
+            "head_dim",
+            "num_key_value_heads",
+            "num_experts",
+            "num_attention_heads",
+        ]) {
+            for value in &nasty {
+                let mut config = base.clone();
+                config[section][key] = value.clone();
+                if let Ok(shape) = ModelShape::from_config(&config) {
+                    let model = Model::new(shape, Dtype::Q4k, None);
+                    assert!(model.units.len() <= 40_010);
+                    let _ = model.weight_bytes();
+                }
+            }
+        }
+    }
+    for text in [
+        "null",
+        "[]",
+        "3",
+        "{}",
+        r#"{"llm_config": 3, "vision_config": []}"#,
+        r#"{"text_config": {}, "model_type": "llava"}"#,
+    ] {
+        assert!(ModelShape::from_config(&serde_json::from_str(text).unwrap()).is_err(), "{text}");
+    }
+}
+
+/// No device, one byte, ten thousand layers, thousands of devices: an answer or a sentence, and soon.
+#[test]
+fn absurd_cases_end() {
+    use shardscope::plan::{
+        Assumptions, Case, Device, Dtype, Forecaster, Layout, Model, Workload, catalogue, checks, planner,
+    };
+    let mut tall = catalogue::find("InternVL3-1B").unwrap();
+    tall.decoder.layers = 10_000;
+    let shapes = [catalogue::find("InternVL3-1B").unwrap(), tall];
+    let sets: [Vec<u64>; 6] = [
+        vec![],
+        vec![1],
+        vec![0, 0],
+        vec![u64::MAX; 3],
+        (0..64).map(|i| 1 << i).collect(),
+        vec![24 << 30; 1000],
+    ];
+    for shape in shapes {
+        for set in &sets {
+            let devices = set.iter().enumerate().map(|(i, &size)| Device::simulated(i, size)).collect();
+            let model = Model::new(shape.clone(), Dtype::Bf16, None);
+            let case =
+                Case::new(model, devices, Assumptions::default(), Workload::assumed(u64::MAX, u64::MAX));
+            for layout in Layout::NAMED {
+                match planner::plan(&case, layout) {
+                    Ok(plan) => {
+                        let forecast = Forecaster::new(&case).forecast(&plan);
+                        let _ = checks::check(&case, &plan, &forecast);
+                    }
+                    Err(problem) => assert!(!problem.what.is_empty()),
+                }
+            }
+        }
+    }
+}

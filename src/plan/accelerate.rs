@@ -71,8 +71,11 @@ pub struct Placement {
     pub map: Vec<(String, Place)>,
     /// Bytes placed on each place, without what was kept free.
     pub used: Vec<(Place, u64)>,
+    /// Places of the modules that were placed whole, by their number in the tree.
+    modules: Vec<Option<Place>>,
 }
 
+#[derive(Debug)]
 struct Node {
     path: String,
     class: String,
@@ -81,20 +84,26 @@ struct Node {
     children: Vec<usize>,
     size: i128,
     inner_leaves: (u64, u64),
+    /// Whether it is never split: it has no children, or its class stays whole.
+    whole: bool,
+    /// Whether there is any tensor in it that is counted here.
+    full: bool,
 }
 
 /// The tree with sizes, the tied parameters and the classes that stay whole.
-pub struct Tree<'a> {
+#[derive(Debug)]
+pub struct Tree {
     nodes: Vec<Node>,
-    ties: &'a [Vec<String>],
-    whole: &'a [&'a str],
+    ties: Vec<Vec<String>>,
+    whole: Vec<String>,
 }
 
-impl<'a> Tree<'a> {
+impl Tree {
     /// Prepares a tree whose root is `root`. `ties` are groups of parameter paths that share memory (counted once, for the
     /// first), `whole` are the classes that may not be split.
-    pub fn new(root: &Module, ties: &'a [Vec<String>], whole: &'a [&'a str]) -> Self {
-        let mut tree = Self { nodes: Vec::new(), ties, whole };
+    pub fn new(root: &Module, ties: &[Vec<String>], whole: &[&str]) -> Self {
+        let whole = whole.iter().map(|class| class.to_string()).collect();
+        let mut tree = Self { nodes: Vec::new(), ties: ties.to_vec(), whole };
         tree.insert(root, "");
         tree
     }
@@ -106,7 +115,7 @@ impl<'a> Tree<'a> {
         let own: i128 = module
             .parameters
             .iter()
-            .filter(|(name, _)| !second(&below(name)))
+            .filter(|(name, _)| self.ties.is_empty() || !second(&below(name)))
             .chain(&module.buffers)
             .map(|(_, bytes)| i128::from(*bytes))
             .sum();
@@ -118,30 +127,20 @@ impl<'a> Tree<'a> {
             children: Vec::new(),
             size: own,
             inner_leaves: module.inner_leaves,
+            whole: module.children.is_empty() || self.whole.contains(&module.class),
+            full: !module.buffers.is_empty()
+                || module.inner_leaves.0 > 0
+                || module.parameters.iter().any(|(name, _)| self.ties.is_empty() || !second(&below(name))),
         });
         for child in &module.children {
             let child_index = self.insert(child, &join(path, &child.name));
             self.nodes[index].children.push(child_index);
-            let size = self.nodes[child_index].size;
+            let (size, full) = (self.nodes[child_index].size, self.nodes[child_index].full);
             self.nodes[index].size += size;
+            self.nodes[index].full |= full;
         }
         self.nodes[index].size += i128::from(module.inner_leaves.1);
         index
-    }
-
-    fn is_whole(&self, node: usize) -> bool {
-        self.nodes[node].children.is_empty() || self.whole.contains(&self.nodes[node].class.as_str())
-    }
-
-    fn has_tensors(&self, node: usize) -> bool {
-        let n = &self.nodes[node];
-        let own = n.parameters.iter().any(|(name, _)| {
-            let full = join(&n.path, name);
-            !self.ties.iter().any(|group| group.iter().skip(1).any(|p| *p == full))
-        });
-        own || !n.buffers.is_empty()
-            || n.inner_leaves.0 > 0
-            || n.children.iter().any(|&c| self.has_tensors(c))
     }
 
     /// The budget: caps for each place, smaller where it balances. `given` tells that the caps are the user's own rather
@@ -167,18 +166,17 @@ impl<'a> Tree<'a> {
         // The first module met of every class that stays whole, in the order of registration.
         let mut met: Vec<(&str, i128)> = Vec::new();
         for node in self.nodes.iter().skip(1).filter(|n| n.size > 0) {
-            if self.whole.contains(&node.class.as_str()) && !met.iter().any(|(class, _)| *class == node.class)
-            {
+            if self.whole.contains(&node.class) && !met.iter().any(|(class, _)| *class == node.class) {
                 met.push((&node.class, node.size));
             }
         }
         let block = met.iter().map(|&(_, size)| size).max().unwrap_or(0);
         let (mut leaves, mut leaf_bytes) = (0u64, 0i128);
-        for (index, node) in self.nodes.iter().enumerate().skip(1) {
+        for node in self.nodes.iter().skip(1) {
             if node.inner_leaves.0 > 0 {
                 leaves += node.inner_leaves.0;
                 leaf_bytes += i128::from(node.inner_leaves.1);
-            } else if self.has_tensors(index) && !node.children.iter().any(|&c| self.has_tensors(c)) {
+            } else if node.full && !node.children.iter().any(|&c| self.nodes[c].full) {
                 leaves += 1;
                 leaf_bytes += node.size;
             }
@@ -244,8 +242,8 @@ enum Item {
     Tensor(String, i128),
 }
 
-struct Fill<'t, 'a> {
-    tree: &'t Tree<'a>,
+struct Fill<'t> {
+    tree: &'t Tree,
     places: Vec<(Place, Option<i128>)>,
     main: Vec<Place>,
     queue: VecDeque<Item>,
@@ -253,8 +251,8 @@ struct Fill<'t, 'a> {
     largest_names: HashSet<usize>,
 }
 
-impl<'t, 'a> Fill<'t, 'a> {
-    fn new(tree: &'t Tree<'a>, caps: Vec<(Place, u64)>) -> Self {
+impl<'t> Fill<'t> {
+    fn new(tree: &'t Tree, caps: Vec<(Place, u64)>) -> Self {
         let mut places: Vec<(Place, Option<i128>)> =
             caps.iter().map(|&(p, cap)| (p, Some(i128::from(cap)))).collect();
         if let Some(disk) = places.iter_mut().find(|(p, _)| *p == Place::Disk) {
@@ -277,10 +275,13 @@ impl<'t, 'a> Fill<'t, 'a> {
         fill
     }
 
-    fn name(&self, item: &Item) -> String {
+    fn name<'i>(&self, item: &'i Item) -> &'i str
+    where
+        't: 'i,
+    {
         match item {
-            Item::Module(node) => self.tree.nodes[*node].path.clone(),
-            Item::Tensor(name, _) => name.clone(),
+            Item::Module(node) => &self.tree.nodes[*node].path,
+            Item::Tensor(name, _) => name,
         }
     }
 
@@ -302,7 +303,7 @@ impl<'t, 'a> Fill<'t, 'a> {
             .filter_map(|item| if let Item::Module(n) = item { Some(*n) } else { None })
             .collect();
         while let Some(node) = open.pop() {
-            if !self.tree.is_whole(node) {
+            if !self.tree.nodes[node].whole {
                 open.extend(self.tree.nodes[node].children.iter().rev());
                 continue;
             }
@@ -320,14 +321,14 @@ impl<'t, 'a> Fill<'t, 'a> {
     /// Modules outside `name` that share parameters with it: what placing them along costs, and which they are.
     fn tied_outside(&self, name: &str) -> (i128, Vec<Item>) {
         let (mut extra, mut partners) = (0, Vec::new());
-        for group in self.tree.ties {
+        for group in &self.tree.ties {
             if !group.iter().any(|p| within(p, name)) || group.iter().all(|p| within(p, name)) {
                 continue;
             }
             for (position, parameter) in group.iter().enumerate().filter(|(_, p)| !within(p, name)) {
                 let holder = self.queue.iter().find(|item| {
                     let path = self.name(item);
-                    parameter.len() > path.len() && within(parameter, &path)
+                    parameter.len() > path.len() && within(parameter, path)
                 });
                 let Some(holder) = holder else { continue };
                 // Counted for the first of the group only.
@@ -360,21 +361,22 @@ impl<'t, 'a> Fill<'t, 'a> {
 
     fn splittable(&self, item: &Item) -> Option<usize> {
         match item {
-            Item::Module(node) if !self.tree.is_whole(*node) => Some(*node),
+            Item::Module(node) if !self.tree.nodes[*node].whole => Some(*node),
             _ => None,
         }
     }
 
     fn run(mut self) -> Placement {
         let mut map = Vec::new();
+        let mut modules = vec![None; self.tree.nodes.len()];
         let mut used: Vec<i128> = vec![0; self.places.len()];
         let mut placed: Vec<i128> = vec![0; self.places.len()];
         let mut device = 0;
         while let Some(item) = self.queue.pop_front() {
-            let name = self.name(&item);
+            let name = self.name(&item).to_string();
             let tree = self.tree;
             match item {
-                Item::Module(node) if tree.is_whole(node) => _ = self.largest_names.remove(&node),
+                Item::Module(node) if tree.nodes[node].whole => _ = self.largest_names.remove(&node),
                 Item::Module(_) => self.largest_names.retain(|&node| !within(&tree.nodes[node].path, &name)),
                 Item::Tensor(..) => {}
             }
@@ -390,8 +392,14 @@ impl<'t, 'a> Fill<'t, 'a> {
                 used[device] += size + tied_size;
                 placed[device] += size + tied_size;
                 map.push((name, place));
+                if let Item::Module(node) = item {
+                    modules[node] = Some(place);
+                }
                 for partner in partners {
-                    let partner_name = self.name(&partner);
+                    if let Item::Module(node) = partner {
+                        modules[node] = Some(place);
+                    }
+                    let partner_name = self.name(&partner).to_string();
                     if let Some(at) = self.queue.iter().position(|waiting| self.name(waiting) == partner_name)
                     {
                         self.queue.remove(at);
@@ -407,7 +415,7 @@ impl<'t, 'a> Fill<'t, 'a> {
                 let breakable =
                     partners.iter().find_map(|p| self.splittable(p).map(|node| (p.clone(), node)));
                 if let Some((partner, node)) = breakable {
-                    let partner_name = self.name(&partner);
+                    let partner_name = self.name(&partner).to_string();
                     let parts = self.parts(node);
                     if let Some(at) = self.queue.iter().position(|waiting| self.name(waiting) == partner_name)
                     {
@@ -437,6 +445,7 @@ impl<'t, 'a> Fill<'t, 'a> {
         let used = self.places.iter().zip(placed).filter(|(_, bytes)| *bytes > 0);
         Placement {
             map,
+            modules,
             used: used.map(|(&(place, _), bytes)| (place, u64::try_from(bytes).unwrap_or(0))).collect(),
         }
     }
@@ -527,35 +536,63 @@ pub fn plan(case: &Case, mode: Mode) -> Result<Plan> {
     plans(case, &[mode]).and_then(|mut made| made.pop().unwrap_or_else(|| Err(no_gpu("accelerate"))))
 }
 
+/// A model's tree, made once; the devices do not matter to it.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    tree: Tree,
+    /// Path of each unit.
+    paths: Vec<String>,
+    /// Modules from each unit outwards, by their number in the tree.
+    around: Vec<Vec<usize>>,
+}
+
+impl Prepared {
+    /// Prepares a model.
+    pub(super) fn new(model: &Model) -> Self {
+        let (root, mut paths) = tree_of(model);
+        let native = model.shape.naming.projector == "multi_modal_projector";
+        let root = if native { native_tree(root, &mut paths) } else { root };
+        let tied = model.units.iter().enumerate().filter_map(|(unit, u)| Some((u.tied_with?, unit)));
+        let ties: Vec<Vec<String>> = tied
+            .map(|(first, second)| [first, second].map(|unit| format!("{}.weight", paths[unit])).to_vec())
+            .collect();
+        let tree = Tree::new(&root, &ties, &[TOWER, VISION_BLOCK, BLOCK]);
+        let by_path: HashMap<&str, usize> =
+            tree.nodes.iter().enumerate().map(|(node, n)| (n.path.as_str(), node)).collect();
+        let outwards = |path: &String| -> Vec<usize> {
+            let parents = std::iter::successors(Some(path.as_str()), |p| match p.rsplit_once('.') {
+                Some((parent, _)) => Some(parent),
+                None if p.is_empty() => None,
+                None => Some(""),
+            });
+            parents.filter_map(|p| by_path.get(p).copied()).collect()
+        };
+        let around = paths.iter().map(outwards).collect();
+        Self { tree, paths, around }
+    }
+}
+
 /// The same in several modes, preparing the model once.
 pub fn plans(case: &Case, modes: &[Mode]) -> Result<Vec<Result<Plan>>> {
     let gpus = gpus(&case.devices);
     if gpus.is_empty() {
         return Err(no_gpu("accelerate"));
     }
-    let model = &case.model;
-    let (root, mut paths) = tree_of(model);
-    let native = model.shape.naming.projector == "multi_modal_projector";
-    let root = if native { native_tree(root, &mut paths) } else { root };
-    let tied = model.units.iter().enumerate().filter_map(|(unit, u)| Some((u.tied_with?, unit)));
-    let ties: Vec<Vec<String>> = tied
-        .map(|(first, second)| [first, second].map(|unit| format!("{}.weight", paths[unit])).to_vec())
-        .collect();
-    let tree = Tree::new(&root, &ties, &[TOWER, VISION_BLOCK, BLOCK]);
+    let prepared = case.prepared_for_accelerate();
     let mut caps: Vec<(Place, u64)> =
         gpus.iter().enumerate().map(|(id, &g)| (Place::Gpu(id as u32), case.devices[g].free())).collect();
     caps.push((Place::Cpu, case.host_memory));
     let one = |mode: &Mode| -> Result<Plan> {
         let caps = match mode {
             Mode::Sequential => caps.clone(),
-            _ => tree.budget(&caps, *mode == Mode::LowZero, false)?,
+            _ => prepared.tree.budget(&caps, *mode == Mode::LowZero, false)?,
         };
-        Ok(as_plan(case, *mode, &gpus, &paths, &tree.fill(&caps)))
+        Ok(as_plan(case, *mode, &gpus, prepared, &prepared.tree.fill(&caps)))
     };
     Ok(modes.iter().map(one).collect())
 }
 
-fn as_plan(case: &Case, mode: Mode, gpus: &[usize], paths: &[String], placement: &Placement) -> Plan {
+fn as_plan(case: &Case, mode: Mode, gpus: &[usize], prepared: &Prepared, placement: &Placement) -> Plan {
     let model = &case.model;
     let layout = match mode {
         Mode::Balanced => Layout::Accelerate,
@@ -578,17 +615,10 @@ fn as_plan(case: &Case, mode: Mode, gpus: &[usize], paths: &[String], placement:
     };
     let mut assignment = vec![gpus[0]; model.units.len()];
     let mut splits = Vec::new();
-    let entries: HashMap<&str, Place> =
-        placement.map.iter().map(|(path, place)| (path.as_str(), *place)).collect();
-    for (unit, path) in paths.iter().enumerate() {
-        // The entry of the unit, or of the nearest module around it.
-        let around = std::iter::successors(Some(path.as_str()), |p| match p.rsplit_once('.') {
-            Some((parent, _)) => Some(parent),
-            None if p.is_empty() => None,
-            None => Some(""),
-        });
-        if let Some(place) = around.into_iter().find_map(|p| entries.get(p)) {
-            assignment[unit] = device_of(*place);
+    for (unit, path) in prepared.paths.iter().enumerate() {
+        // The module of the unit, or the nearest around it, that was placed whole.
+        if let Some(place) = prepared.around[unit].iter().find_map(|&node| placement.modules[node]) {
+            assignment[unit] = device_of(place);
             continue;
         }
         let inside: Vec<(&str, usize)> = placement

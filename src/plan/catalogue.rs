@@ -230,6 +230,37 @@ mod tests {
         }
     }
 
+    /// Parameter counts that the model cards of other families state, in billions.
+    #[test]
+    fn other_families_agree_with_their_cards() {
+        let published = [
+            ("Qwen2.5-VL-3B-Instruct", 3.75),
+            ("Qwen/Qwen2.5-VL-7B-Instruct", 8.29),
+            ("Qwen2.5-VL-32B", 33.45),
+            ("Qwen2.5-VL-72B", 73.41),
+            ("Qwen3-VL-2B-Instruct", 2.13),
+            ("Qwen3-VL-4B", 4.44),
+            ("Qwen3-VL-8B", 8.77),
+            ("Qwen3-VL-32B", 33.36),
+            ("Qwen3-VL-30B-A3B-Thinking", 31.07),
+            ("Qwen3-VL-235B-A22B", 235.7),
+            ("LLaVA-OneVision-7B", 8.03),
+            ("LLaVA-OneVision-72B", 73.2),
+            ("GLM-4.7-Flash", 29.943),
+            ("Kimi-K2.5", 1027.0),
+            ("PaddleOCR-VL-1.5", 0.906),
+        ];
+        for (name, billions) in published {
+            let shape = find(name).unwrap();
+            assert!(!shape.runnable, "{name}");
+            let parameters = Model::new(shape, Dtype::Bf16, None).parameters() as f64 / 1e9;
+            assert!((parameters / billions - 1.0).abs() < 0.01, "{name}: {parameters} B, published {billions} B");
+        }
+        // Latent attention keeps 512 + 64 elements a token and layer.
+        let kimi = Model::new(find("Kimi-K2.5").unwrap(), Dtype::Bf16, None);
+        assert_eq!(kimi.kv_bytes_per_token(), 61 * 576 * 2);
+    }
+
     #[test]
     fn the_76b_units_add_up_to_the_byte() {
         let model = Model::new(find("OpenGVLab/InternVL2-Llama3-76B").unwrap(), Dtype::Bf16, None);
@@ -269,7 +300,7 @@ mod tests {
     #[test]
     fn the_file_is_sound() {
         let models = read(TEXT).unwrap();
-        assert!(models.len() >= 33);
+        assert!(models.len() >= 49);
         for known in &models {
             let same = models.iter().filter(|other| other.name.eq_ignore_ascii_case(&known.name)).count();
             assert_eq!(same, 1, "{}", known.name);

@@ -476,7 +476,7 @@ fn memory(case: &Case, plan: &Plan, forecast: &Forecast, findings: &mut Vec<Find
 }
 
 fn outcome(case: &Case, plan: &Plan) -> Outcome {
-    let slim = Case { workload: Workload { questions: Vec::new(), ..case.workload.clone() }, ..case.clone() };
+    let slim = case.at_its_worst();
     let forecast = Forecaster::new(&slim).forecast(plan);
     Outcome { worst_share: forecast.worst_share, verdict: forecast.verdict }
 }
@@ -559,7 +559,7 @@ pub fn ways_to_fit(case: &Case, plan: &Plan) -> Vec<Fix> {
             });
         }
     }
-    let slim = Case { workload: Workload { questions: Vec::new(), ..case.workload.clone() }, ..case.clone() };
+    let slim = case.at_its_worst();
     let longest = Forecaster::new(&slim).forecast(plan).longest_answer;
     if let Some(tokens) = longest.filter(|&t| t >= 16 && t < base.max_new_tokens.value) {
         let changed = Assumptions { max_new_tokens: Sourced::chosen(tokens), ..base.clone() };
@@ -582,7 +582,7 @@ fn fewer_tiles(case: &Case, plan: &Plan) -> Option<Fix> {
     let text = heaviest.prompt_tokens.saturating_sub(heaviest.tiles.saturating_mul(per_tile));
     let at = |tiles: u64| {
         let tokens = text.saturating_add(tiles.saturating_mul(per_tile));
-        outcome(&Case { workload: Workload::assumed(tiles, tokens), ..case.clone() }, plan)
+        outcome(&case.with_workload(Workload::assumed(tiles, tokens)), plan)
     };
     let (mut low, mut high) = (0, heaviest.tiles);
     if at(low).verdict == Verdict::DoesNotFit || at(high).verdict != Verdict::DoesNotFit {
@@ -697,11 +697,7 @@ mod tests {
         let mut shape = catalogue::find("InternVL3-2B").unwrap();
         shape.decoder.tied = true;
         let model = Model::new(shape, Dtype::Bf16, None);
-        let case = Case {
-            costs: super::super::CostTable::new(&model, &case.assumptions, &case.calibration),
-            model,
-            ..case
-        };
+        let case = Case::new(model, case.devices, case.assumptions, case.workload);
         let mut plan = planner::plan(&case, Layout::Single).unwrap();
         *plan.assignment.last_mut().unwrap() = 1;
         assert!(codes(&judge(&case, &plan)).contains(&"tied-apart"));

@@ -407,8 +407,7 @@ mod tests {
         let limit = forecast.longest_answer.unwrap();
         assert!(limit > 4096);
         let peak_at = |answer: u64| {
-            let costs = case.costs.with_answer_limit(answer);
-            let longer = Case { costs, ..case.clone() };
+            let longer = case.with_answer_limit(answer);
             Forecaster::new(&longer).forecast(&plan).worst_share
         };
         assert!(peak_at(limit) <= 1.0);

@@ -5,7 +5,6 @@ use super::bytes::GIB;
 use super::device::{CUDA_OVERHEAD, Device, DeviceKind};
 use super::forecast::{Forecaster, Verdict};
 use super::planner::{self, Case};
-use super::workload::Workload;
 
 /// Memory sizes of common cards, as they are sold, in GB.
 pub const CARD_SIZES: [u64; 7] = [24, 32, 40, 48, 80, 96, 141];
@@ -71,11 +70,7 @@ pub struct Needs {
 }
 
 fn judge(case: &Case, cards: CardSet) -> Option<Need> {
-    let slim = Case {
-        devices: cards.devices(),
-        workload: Workload { questions: Vec::new(), ..case.workload.clone() },
-        ..case.clone()
-    };
+    let slim = case.at_its_worst().with_devices(cards.devices());
     let plan = planner::ours(&slim, &planner::Wishes { contiguous: true, ..Default::default() }).ok()?;
     let forecast = Forecaster::new(&slim).forecast(&plan);
     let left = |d: &super::forecast::DeviceForecast| d.usable.saturating_sub(d.worst.peak());
@@ -172,7 +167,7 @@ fn concede(case: &Case, cards: CardSet) -> Option<Concession> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{Model, catalogue};
+    use crate::plan::{Model, Workload, catalogue};
 
     fn needs_of(name: &str) -> Needs {
         let model = Model::new(catalogue::find(name).unwrap(), Dtype::Bf16, None);

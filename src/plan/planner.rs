@@ -1,5 +1,7 @@
 //! Planning: a model, devices, assumptions and a workload make a plan, ours or a preset's.
 
+use std::sync::{Arc, OnceLock};
+
 use super::accelerate;
 use super::assumptions::Assumptions;
 use super::calibration::Calibration;
@@ -30,6 +32,8 @@ pub struct Case {
     pub host_memory: u64,
     /// Costs of the units, derived from the above.
     pub costs: CostTable,
+    /// The model as accelerate walks it; made when it is first asked for.
+    accelerate: Arc<OnceLock<accelerate::Prepared>>,
 }
 
 /// Where nothing is known about the host, it is taken to hold everything.
@@ -40,7 +44,16 @@ impl Case {
     pub fn new(model: Model, devices: Vec<Device>, assumptions: Assumptions, workload: Workload) -> Self {
         let calibration = Calibration::default();
         let costs = CostTable::new(&model, &assumptions, &calibration);
-        Self { model, devices, assumptions, workload, calibration, host_memory: UNKNOWN_HOST_MEMORY, costs }
+        Self {
+            model,
+            devices,
+            assumptions,
+            workload,
+            calibration,
+            host_memory: UNKNOWN_HOST_MEMORY,
+            costs,
+            accelerate: Arc::default(),
+        }
     }
 
     /// The same case under other assumptions. The dtype's change needs another model: see [`Case::with_dtype`].
@@ -55,6 +68,7 @@ impl Case {
         let mut case = self.clone();
         case.assumptions.dtype = super::Sourced::chosen(dtype);
         case.model = Model::new(case.model.shape.clone(), dtype, None);
+        case.accelerate = Arc::default();
         case.costs = CostTable::new(&case.model, &case.assumptions, &case.calibration);
         case
     }
@@ -64,10 +78,40 @@ impl Case {
         Self { devices, ..self.clone() }
     }
 
+    /// The same case with other questions.
+    pub fn with_workload(&self, workload: Workload) -> Self {
+        Self {
+            model: self.model.clone(),
+            devices: self.devices.clone(),
+            assumptions: self.assumptions.clone(),
+            workload,
+            calibration: self.calibration.clone(),
+            host_memory: self.host_memory,
+            costs: self.costs.clone(),
+            accelerate: Arc::clone(&self.accelerate),
+        }
+    }
+
+    /// The same case with only the questions that could be the worst, for answers that need no list of all.
+    pub fn at_its_worst(&self) -> Self {
+        self.with_workload(Workload { questions: Vec::new(), frontier: self.workload.frontier.clone() })
+    }
+
+    /// The same case with another limit on the answer.
+    pub fn with_answer_limit(&self, max_new_tokens: u64) -> Self {
+        let mut assumptions = self.assumptions.clone();
+        assumptions.max_new_tokens = super::Sourced::chosen(max_new_tokens);
+        self.with_assumptions(assumptions)
+    }
+
     /// The same case, corrected by what was measured.
     pub fn with_calibration(&self, calibration: Calibration) -> Self {
         let costs = CostTable::new(&self.model, &self.assumptions, &calibration);
         Self { calibration, costs, ..self.clone() }
+    }
+
+    pub(super) fn prepared_for_accelerate(&self) -> &accelerate::Prepared {
+        self.accelerate.get_or_init(|| accelerate::Prepared::new(&self.model))
     }
 
     /// Usable bytes of each device under the assumptions.

@@ -5,7 +5,6 @@ use super::device::Device;
 use super::forecast::{self, Forecaster, Verdict};
 use super::planner::{self, Case, Wishes};
 use super::presets;
-use super::workload::Workload;
 use crate::Result;
 
 /// A way to share the devices among copies.
@@ -40,7 +39,7 @@ pub fn choices(case: &Case) -> Result<Vec<Choice>> {
         return Err(presets::no_device());
     }
     devices.sort_by_key(|d| std::cmp::Reverse(d.usable()));
-    let slim = Case { workload: Workload { questions: Vec::new(), ..case.workload.clone() }, ..case.clone() };
+    let slim = case.at_its_worst();
     let mut found: Vec<Choice> = Vec::new();
     let mut rate_of_one = None;
     for copies in (1..=devices.len()).filter(|copies| devices.len().is_multiple_of(*copies)) {
@@ -87,7 +86,7 @@ mod tests {
     use super::*;
     use crate::plan::bytes::GIB;
     use crate::plan::device::CUDA_OVERHEAD;
-    use crate::plan::{Assumptions, Dtype, Model, catalogue};
+    use crate::plan::{Assumptions, Dtype, Model, Workload, catalogue};
 
     /// The worked figure of the planning notes: on 8 x 79 GiB two copies of four fit, four of two do not.
     #[test]

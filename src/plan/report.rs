@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::checks::{Finding, Fix};
+use super::cost;
 use super::device_map::DeviceMap;
 use super::forecast::{self, Forecast, Forecaster};
 use super::layout::Plan;
@@ -32,7 +33,7 @@ pub fn to_json(case: &Case, plan: &Plan, forecast: &Forecast, findings: &[Findin
         .iter()
         .zip(&forecast.devices)
         .map(|(device, f)| {
-            let overhead = if device.is_gpu() { case.assumptions.overhead.value.unwrap_or(device.overhead) } else { device.overhead };
+            let overhead = cost::overhead(device, &case.assumptions);
             json!({
                 "name": device.name, "capacity": device.capacity, "usable": f.usable,
                 "weights": f.worst.weights, "kv": f.worst.kv, "activation": f.worst.activation,

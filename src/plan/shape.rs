@@ -289,11 +289,12 @@ impl ModelShape {
             [Tensor::weight("weight", decoder.vocab, decoder.hidden)].into(),
             Transient {
                 bytes: decoder.vocab.saturating_mul(4),
-                // Half precision and 32-bit copies, and the body's input and output that are held meanwhile.
+                // Half precision and 32-bit copies, and three hidden states that are held meanwhile: the tiles'
+                // features, the body's input and its output.
                 bytes_per_logit_row: decoder
                     .vocab
                     .saturating_mul(6)
-                    .saturating_add(decoder.hidden.saturating_mul(4)),
+                    .saturating_add(decoder.hidden.saturating_mul(6)),
                 ..Transient::default()
             },
         );

@@ -95,8 +95,10 @@ pub struct Staging {
     pub exact: bool,
 }
 
-/// Sets of devices counted before sizes are grouped.
+/// Sets of devices counted before sizes are grouped: sixteen devices are told apart however different they are; of more,
+/// so many sets that a plan still takes milliseconds.
 const STATE_LIMIT: usize = 1 << 16;
+const STATE_LIMIT_OF_MANY: usize = 1 << 13;
 const UNREACHED: u32 = u32::MAX;
 
 /// Devices that the search may exchange for one another.
@@ -189,8 +191,9 @@ impl Chain {
             let own = groups.iter().fold(1usize, |product, g| product.saturating_mul(g.len() + 1));
             own.saturating_mul(1usize.checked_shl(single as u32).unwrap_or(usize::MAX))
         };
+        let limit = if self.usable.len() <= 16 { STATE_LIMIT } else { STATE_LIMIT_OF_MANY };
         let mut exact = true;
-        while groups.len() > 1 && states(&groups, single.len()) > STATE_LIMIT {
+        while groups.len() > 1 && states(&groups, single.len()) > limit {
             exact = false;
             let smallest = |g: &Vec<usize>| g.iter().map(|&d| self.usable[d]).min().unwrap_or(0);
             let at = (0..groups.len() - 1)
@@ -323,6 +326,9 @@ struct Search<'a> {
     kinds: &'a [Kind],
     strides: Vec<usize>,
     states: usize,
+    /// Devices that each state has used, and how many of each kind.
+    used: Vec<u16>,
+    digits: Vec<u16>,
     ordered: bool,
     reach: Vec<u32>,
     reach_host: Vec<u32>,
@@ -345,16 +351,40 @@ impl<'a> Search<'a> {
             states = states.saturating_mul(kind.devices.len() + 1);
         }
         let row = prepared.items + 1;
-        Self {
+        let mut search = Self {
             prepared,
             kinds,
             strides,
-            states,
+            states: 0,
+            used: Vec::new(),
+            digits: Vec::new(),
             ordered: false,
             reach: vec![0; row * kinds.len()],
             reach_host: vec![0; row * kinds.len()],
             queue: Vec::with_capacity(row),
             best: Vec::new(),
+        };
+        search.count(states);
+        search
+    }
+
+    /// Lists how many devices of each kind every state has used.
+    fn count(&mut self, states: usize) {
+        // An ordered search walks the devices themselves and has no such states.
+        self.states = if states > STATE_LIMIT * 4 { 0 } else { states };
+        self.digits = Vec::with_capacity(self.states * self.kinds.len());
+        self.used = Vec::with_capacity(self.states);
+        let mut digits = vec![0u16; self.kinds.len()];
+        for _ in 0..self.states {
+            self.digits.extend_from_slice(&digits);
+            self.used.push(digits.iter().sum());
+            for (digit, kind) in digits.iter_mut().zip(self.kinds) {
+                *digit += 1;
+                if usize::from(*digit) <= kind.devices.len() {
+                    break;
+                }
+                *digit = 0;
+            }
         }
     }
 
@@ -485,10 +515,11 @@ impl<'a> Search<'a> {
         best[0][0] = START;
         let mut answer: Option<(usize, usize)> = None;
         for state in 0..self.states {
-            let mut used = 0;
-            for (kind, stride) in self.strides.iter().enumerate() {
-                used += state / stride % (self.kinds[kind].devices.len() + 1);
+            if best[state][0].reached == UNREACHED && best[state][1].reached == UNREACHED {
+                continue;
             }
+            let used = usize::from(self.used[state]);
+            let digits = &self.digits[state * self.kinds.len()..(state + 1) * self.kinds.len()];
             if best[state][1].reached == items && answer.is_none_or(|(fewest, _)| used < fewest) {
                 answer = Some((used, state));
             }
@@ -500,9 +531,8 @@ impl<'a> Search<'a> {
                 if from == UNREACHED {
                     continue;
                 }
-                for kind in 0..self.kinds.len() {
-                    let (stride, count) = (self.strides[kind], self.kinds[kind].devices.len());
-                    if state / stride % (count + 1) == count {
+                for (kind, (&used_of_kind, &stride)) in digits.iter().zip(&self.strides).enumerate() {
+                    if usize::from(used_of_kind) == self.kinds[kind].devices.len() {
                         continue;
                     }
                     for (reached, hosts) in self.extend(kind, from, hosted, tail_last).into_iter().flatten() {

@@ -181,6 +181,15 @@ impl Model {
     /// Builds the units of a shape at a format. `true_bytes` are the sizes of units in the files (from safetensors
     /// headers), at the format the checkpoint is stored in; they win over the shape where both are known.
     pub fn new(shape: ModelShape, dtype: Dtype, true_bytes: Option<&BTreeMap<String, u64>>) -> Self {
+        let mut shape = shape;
+        if let Some(sizes) = true_bytes {
+            // Whether the head shares the embedding is for the files to say: flags and class defaults disagree.
+            let head = shape.naming.of(UnitKind::Head);
+            let embedding = shape.naming.of(UnitKind::TokenEmbedding);
+            if sizes.contains_key(&embedding) {
+                shape.decoder.tied = !sizes.contains_key(&head);
+            }
+        }
         let (mut units, buffers) = shape.units();
         let mut differing = Vec::new();
         let stored = shape.stored;

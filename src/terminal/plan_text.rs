@@ -6,6 +6,7 @@ use super::plan::Planned;
 use crate::Problem;
 use crate::plan::bytes::{gib, human};
 use crate::plan::checks::{Finding, Severity};
+use crate::plan::cost;
 use crate::plan::forecast::{self, DeviceForecast, Verdict};
 use crate::plan::needs::Needs;
 use crate::plan::replicas::Choice;
@@ -233,11 +234,7 @@ fn bars(case: &Case, plan: &Plan, devices: &[DeviceForecast]) -> String {
 
 fn bar(case: &Case, device: &Device, f: &DeviceForecast) -> String {
     let capacity = device.capacity.max(1);
-    let overhead = if device.is_gpu() {
-        case.assumptions.overhead.value.unwrap_or(device.overhead)
-    } else {
-        device.overhead
-    };
+    let overhead = cost::overhead(device, &case.assumptions);
     let taken = device.others.saturating_add(device.reserve).saturating_add(overhead);
     let parts = [(f.worst.weights, '█'), (f.worst.kv, '▓'), (f.worst.activation, '▒'), (taken, '░')];
     let mut cells = String::new();
