@@ -162,49 +162,58 @@ impl Rope {
 
     /// Angle per position of every pair of channels (`dim / 2` of them), and what cosines and sines are multiplied
     /// by, for a text of `length` tokens in all.
+    ///
+    /// In f32 step by step, as the originals compute them: thousands of positions on, a rounding that they do not
+    /// make shows in the logits.
     pub fn frequencies(&self, length: usize) -> (Vec<f32>, f32) {
-        let powers =
-            |theta: f64| (0..self.dim / 2).map(move |i| theta.powf(-2.0 * i as f64 / self.dim as f64));
-        let (series, attention): (Vec<f64>, f64) = match &self.scaling {
-            Scaling::Plain => (powers(self.theta).collect(), 1.0),
-            Scaling::Linear { factor } => (powers(self.theta).map(|f| f / factor).collect(), 1.0),
+        let wavelengths = |theta: f64| {
+            let exponents = (0..self.dim / 2).map(|i| (2 * i) as f32 / self.dim as f32);
+            exponents.map(move |e| f64::from(theta as f32).powf(f64::from(e)) as f32)
+        };
+        let plain = || wavelengths(self.theta).map(|w| 1.0 / w);
+        match &self.scaling {
+            Scaling::Plain => (plain().collect(), 1.0),
+            Scaling::Linear { factor } => (plain().map(|f| f / *factor as f32).collect(), 1.0),
             Scaling::DynamicNtk { factor, max_positions } => {
                 let stretch =
                     (factor * length.max(*max_positions) as f64 / *max_positions as f64) - (factor - 1.0);
                 let dim = self.dim as f64;
                 let theta = if dim > 2.0 { self.theta * stretch.powf(dim / (dim - 2.0)) } else { self.theta };
-                (powers(theta).collect(), 1.0)
+                (wavelengths(theta).map(|w| 1.0 / w).collect(), 1.0)
             }
             Scaling::LongRope { short, long, original, attention } => {
                 let factors = if length > *original { long } else { short };
-                (powers(self.theta).zip(factors).map(|(f, factor)| f / factor).collect(), *attention)
+                let stretched = wavelengths(self.theta).zip(factors).map(|(w, factor)| *factor as f32 * w);
+                (stretched.map(|w| 1.0 / w).collect(), *attention as f32)
             }
             Scaling::Yarn { factor, original, beta_fast, beta_slow, truncate, attention } => {
                 let ramp = self.yarn_ramp(*original, *beta_fast, *beta_slow, *truncate);
-                let blend = |(f, ramp): (f64, f64)| f / factor * ramp + f * (1.0 - ramp);
-                (powers(self.theta).zip(ramp).map(blend).collect(), *attention)
+                let blend = |(w, ramp): (f32, f32)| {
+                    let kept = 1.0 - ramp;
+                    1.0 / (*factor as f32 * w) * (1.0 - kept) + 1.0 / w * kept
+                };
+                (wavelengths(self.theta).zip(ramp).map(blend).collect(), *attention as f32)
             }
             Scaling::Llama3 { factor, low, high, original } => {
                 let original = *original as f64;
-                let blend = |f: f64| {
-                    let wavelength = 2.0 * PI / f;
-                    if wavelength > original / low {
-                        f / factor
-                    } else if wavelength < original / high {
+                let blend = |f: f32| {
+                    let wavelength = (2.0 * PI) as f32 / f;
+                    if wavelength > (original / low) as f32 {
+                        f / *factor as f32
+                    } else if wavelength < (original / high) as f32 {
                         f
                     } else {
-                        let smooth = (original / wavelength - low) / (high - low);
-                        (1.0 - smooth) * f / factor + smooth * f
+                        let smooth = (original as f32 / wavelength - *low as f32) / (high - low) as f32;
+                        (1.0 - smooth) * f / *factor as f32 + smooth * f
                     }
                 };
-                (powers(self.theta).map(blend).collect(), 1.0)
+                (plain().map(blend).collect(), 1.0)
             }
-        };
-        (series.into_iter().map(|f| f as f32).collect(), attention as f32)
+        }
     }
 
     /// How far each frequency is interpolated: 0 kept, 1 fully.
-    fn yarn_ramp(&self, original: usize, beta_fast: f64, beta_slow: f64, truncate: bool) -> Vec<f64> {
+    fn yarn_ramp(&self, original: usize, beta_fast: f64, beta_slow: f64, truncate: bool) -> Vec<f32> {
         let dim = self.dim as f64;
         let at =
             |rotations: f64| dim * (original as f64 / (rotations * 2.0 * PI)).ln() / (2.0 * self.theta.ln());
@@ -216,7 +225,7 @@ impl Rope {
         if low == high {
             high += 0.001;
         }
-        (0..self.dim / 2).map(|i| ((i as f64 - low) / (high - low)).clamp(0.0, 1.0)).collect()
+        (0..self.dim / 2).map(|i| ((i as f32 - low as f32) / (high - low) as f32).clamp(0.0, 1.0)).collect()
     }
 }
 
