@@ -9,6 +9,7 @@ use clap::Args;
 use super::plan_text;
 use crate::plan::assumptions::{Assumptions, AttentionKind, Dtype, Logits, Sourced};
 use crate::plan::checks::{self, Finding};
+use crate::plan::device::Links;
 use crate::plan::device_map::DeviceMap;
 use crate::plan::planner::{Goal, HeadChoice, VisionChoice, Wishes};
 use crate::plan::spec::DeviceSpec;
@@ -110,6 +111,9 @@ pub type ReadDataset<'a> = &'a dyn Fn(&str, &CheckpointFacts, &PlanArgs) -> Resu
 /// Finds the devices of a SPEC.
 pub type FindDevices<'a> = &'a dyn Fn(&DeviceSpec) -> Result<Vec<Device>>;
 
+/// Finds the ways between devices.
+pub type FindLinks<'a> = &'a dyn Fn(&[Device]) -> Links;
+
 /// Where the command gets what it plans from.
 pub struct Sources<'a> {
     /// The checkpoint.
@@ -118,6 +122,8 @@ pub struct Sources<'a> {
     pub dataset: ReadDataset<'a>,
     /// The devices.
     pub devices: FindDevices<'a>,
+    /// The ways between devices.
+    pub links: FindLinks<'a>,
     /// Host memory in bytes, where known.
     pub host_memory: Option<u64>,
 }
@@ -226,7 +232,9 @@ fn case(args: &PlanArgs, sources: &Sources<'_>) -> Result<Case> {
         None => one_image(&facts.shape, args),
     };
     let model = Model::new(facts.shape, assumptions.dtype.value, facts.unit_bytes.as_ref());
+    let links = (sources.links)(&devices);
     let mut case = Case::new(model, devices, assumptions, workload);
+    case.links = links;
     if let Some(bytes) = sources.host_memory {
         case.host_memory = bytes;
     }
@@ -397,6 +405,7 @@ mod tests {
             checkpoint: &catalogue_or_config,
             dataset: &questions,
             devices: &devices,
+            links: &|_| Links::default(),
             host_memory: None,
         };
         let mut out = Vec::new();
@@ -463,14 +472,6 @@ mod tests {
         assert!(!over["fixes"].as_array().unwrap().is_empty());
         let here = answer("--checkpoint InternVL2-76B --devices sim:8x40GiB --dataset mmmu --layout internvl --assume shardscope --json").unwrap();
         assert_eq!(serde_json::from_str::<serde_json::Value>(&here).unwrap()["fits"], true);
-    }
-
-    #[test]
-    #[ignore]
-    fn look() {
-        for line in std::env::var("LOOK").unwrap_or_default().split('|') {
-            println!("$ {line}\n{}\n", answer(line).unwrap_or_else(|e| e.to_string()));
-        }
     }
 
     #[test]
