@@ -122,8 +122,6 @@ pub struct Sources<'a> {
     pub dataset: ReadDataset<'a>,
     /// The devices.
     pub devices: FindDevices<'a>,
-    /// The ways between devices.
-    pub links: FindLinks<'a>,
     /// Host memory in bytes, where known.
     pub host_memory: Option<u64>,
 }
@@ -179,10 +177,23 @@ impl Planned {
 /// # Errors
 /// Anything named on the command line cannot be read or makes no sense.
 pub fn run(args: &PlanArgs, sources: &Sources<'_>, out: &mut dyn Write) -> Result<u8> {
+    run_with_links(args, sources, &|_| Links::default(), out)
+}
+
+/// The same where the ways between devices are known.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_with_links(
+    args: &PlanArgs,
+    sources: &Sources<'_>,
+    links: FindLinks<'_>,
+    out: &mut dyn Write,
+) -> Result<u8> {
     let text = if args.list {
         plan_text::catalogue(args.json)
     } else {
-        let case = case(args, sources)?;
+        let case = case(args, sources, links)?;
         if args.needs {
             let needs = needs::needs(&case);
             if args.json {
@@ -218,7 +229,7 @@ fn pretty(value: &serde_json::Value) -> String {
     serde_json::to_string_pretty(value).unwrap_or_default()
 }
 
-fn case(args: &PlanArgs, sources: &Sources<'_>) -> Result<Case> {
+fn case(args: &PlanArgs, sources: &Sources<'_>, links: FindLinks<'_>) -> Result<Case> {
     let name = args.checkpoint.as_deref().unwrap_or_default();
     let facts = (sources.checkpoint)(name)?;
     let mut assumptions = assumptions(args)?;
@@ -232,7 +243,7 @@ fn case(args: &PlanArgs, sources: &Sources<'_>) -> Result<Case> {
         None => one_image(&facts.shape, args),
     };
     let model = Model::new(facts.shape, assumptions.dtype.value, facts.unit_bytes.as_ref());
-    let links = (sources.links)(&devices);
+    let links = links(&devices);
     let mut case = Case::new(model, devices, assumptions, workload);
     case.links = links;
     if let Some(bytes) = sources.host_memory {
@@ -405,7 +416,6 @@ mod tests {
             checkpoint: &catalogue_or_config,
             dataset: &questions,
             devices: &devices,
-            links: &|_| Links::default(),
             host_memory: None,
         };
         let mut out = Vec::new();
