@@ -207,6 +207,52 @@ fn selections_ask_for_what_they_say() {
     assert_refused(&output, "yesno-color");
 }
 
+#[test]
+fn two_questions_with_one_index_are_refused_before_the_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let dataset = dir.path().join("doubled.tsv");
+    std::fs::write(&dataset, "index\tquestion\tanswer\n7\tOne?\tyes\n8\tTwo?\tno\n7\tThree?\tno\n").unwrap();
+    let session = dir.path().join("session");
+    let run = |more: &[&str]| {
+        let mut command = program();
+        command.arg("eval").arg("--checkpoint").arg(checkpoint()).arg("--dataset").arg(&dataset);
+        command.arg("--session").arg(&session).args(["--max-new-tokens", "2"]).args(more).output().unwrap()
+    };
+    assert_refused(&run(&[]), "rows 1 and 3 have the same index, 7");
+    assert!(!session.exists());
+    assert!(run(&["--limit", "2"]).status.success());
+}
+
+#[test]
+fn settings_beyond_reason_are_wrong_usage() {
+    let dir = tempfile::tempdir().unwrap();
+    for more in [
+        ["--max-new-tokens", "99999999999999"],
+        ["--threads", "100000"],
+        ["--threads", "0"],
+        ["--limit", "-1"],
+    ] {
+        let session = dir.path().join("session");
+        let mut command = program();
+        command.arg("eval").arg("--session").arg(&session).args(more);
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{more:?}: {}", text(&output.stderr));
+        assert!(!session.exists());
+    }
+}
+
+/// As under `2>&1 | head -1`, where whoever listened has gone.
+#[test]
+fn a_run_outlives_those_who_listen() {
+    let dir = tempfile::tempdir().unwrap();
+    let session = dir.path().join("session");
+    let mut command = eval(&checkpoint(), "easyvqa_mcq.tsv", &session, &[]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop((child.stdout.take(), child.stderr.take()));
+    assert!(child.wait().unwrap().success());
+    assert_eq!(answers(&session).len(), 7);
+}
+
 fn assert_refused(output: &Output, named: &str) {
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(3), "{named}: {said}");
@@ -300,6 +346,10 @@ fn every_unusable_checkpoint_is_refused_with_file_and_fix() {
             }),
         ),
         ("hidden_size", config(&|c| c["llm_config"]["hidden_size"] = "many".into())),
+        ("half", config(&|c| c["downsample_ratio"] = "half".into())),
+        ("rope_scaling", config(&|c| c["llm_config"]["rope_scaling"] = "dynamic".into())),
+        ("hidden_act", config(&|c| c["llm_config"]["hidden_act"] = "relu".into())),
+        ("prompt template", config(&|c| c["template"] = Value::Null)),
         ("model-00002-of-00002.safetensors", index("model-00002-of-00002.safetensors")),
         ("outside the checkpoint's folder", index("../model.safetensors")),
         ("outside the checkpoint's folder", index("/etc/passwd")),
@@ -320,7 +370,20 @@ fn every_unusable_checkpoint_is_refused_with_file_and_fix() {
             }),
         ),
         ("model.safetensors", Box::new(|dir| std::fs::remove_file(dir.join("model.safetensors")).unwrap())),
+        (
+            "Git LFS",
+            Box::new(|dir| {
+                let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n";
+                std::fs::write(dir.join("model.safetensors"), pointer).unwrap();
+            }),
+        ),
         ("config.json", Box::new(|dir| std::fs::remove_file(dir.join("config.json")).unwrap())),
+        (
+            "LoRA adapter",
+            Box::new(|dir| {
+                std::fs::rename(dir.join("config.json"), dir.join("adapter_config.json")).unwrap();
+            }),
+        ),
         (
             "<IMG_CONTEXT>",
             Box::new(|dir| {
