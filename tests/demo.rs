@@ -17,11 +17,15 @@ use shardscope::picture::decode;
 fn the_network_answers_as_the_code_that_trained_it() {
     let checkpoint = Arc::new(demo::checkpoint().unwrap());
     let language = Language::open(&checkpoint).unwrap();
-    let model = Model::load(checkpoint, language, WeightType::Stored, &|_| Device::Cpu, &mut |_| true).unwrap();
+    let model =
+        Model::load(checkpoint, language, WeightType::Stored, &|_| Device::Cpu, &mut |_| true).unwrap();
     let dataset = demo::dataset().unwrap();
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/demo/reference.jsonl");
-    let rows: Vec<Value> =
-        std::fs::read_to_string(file).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let rows: Vec<Value> = std::fs::read_to_string(file)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
     assert!(rows.len() >= 40);
     for row in rows {
         let index = row["index"].to_string();
@@ -37,7 +41,8 @@ fn the_network_answers_as_the_code_that_trained_it() {
         let ids = model.tokenizer.encode(row["prompt"].as_str().unwrap()).unwrap();
         assert_eq!(ids, numbers("prompt_ids"), "{index}");
         let features = model.network.image_features(&pixels, 1).unwrap();
-        let embedded = model.network.embed(&ids, model.tokenizer.image_context_id(), Some(&features)).unwrap();
+        let embedded =
+            model.network.embed(&ids, model.tokenizer.image_context_id(), Some(&features)).unwrap();
         let expected = numbers("ids");
         let mut cache = model.network.cache(ids.len() + expected.len()).unwrap();
         let mut logits = model.network.prefill(&embedded, &mut cache, 1000).unwrap();

@@ -1,4 +1,6 @@
 //! The driver, against a small `libnvidia-ml.so` with a scripted life that is built here with the C compiler.
+// What fails here fails the test.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![cfg(target_os = "linux")]
 
 use std::path::PathBuf;
@@ -52,6 +54,11 @@ fn everything_a_driver_says() {
     assert_eq!((pairs[0].nvlinks, pairs[0].peer, pairs[0].meet), (4, true, Some("PCIe switches")));
     assert_eq!((pairs[1].nvlinks, pairs[1].peer, pairs[1].meet), (0, false, Some("across NUMA nodes")));
     assert!(pairs[0].link().seconds(1 << 30) < pairs[1].link().seconds(1 << 30));
+    // CUDA's order differs from the driver's, and the links follow the cards.
+    let devices =
+        find::cuda_devices(&gpus, Some("GPU-5ca1ab1e-0002,GPU-5ca1ab1e-0001,GPU-5ca1ab1e-0000"), true);
+    let links = find::links(&devices, &gpus, &pairs);
+    assert!(links.between(1, 2).bandwidth > links.between(0, 1).bandwidth);
 }
 
 #[test]

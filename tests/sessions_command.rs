@@ -321,6 +321,18 @@ fn imports_take_over_what_the_dataset_knows_and_say_what_they_cannot() {
     let output = run(dir, &["sessions", "import", "odd.jsonl", "--session", "odd", "--dataset", "built-in"]);
     let warnings = text(&output.stderr);
     assert!(warnings.contains("row 1") && warnings.contains("1 of 1 answers are to questions"), "{warnings}");
+    // lmms-eval numbers the rows of a dataset that has names of its own; a row with another gold answer is another one.
+    let question = |name: &str, gold: &str| json!({"index": name, "question": "Which?", "options": ["cat", "dog"], "answer": gold, "category": "pets"});
+    fs::write(dir.join("pets.jsonl"), format!("{}\n{}\n", question("first", "A"), question("second", "B")))
+        .unwrap();
+    let sample = |row: usize, gold: &str| json!({"doc_id": row, "target": gold, "resps": [["B"]]});
+    fs::write(dir.join("numbered.jsonl"), format!("{}\n{}\n", sample(0, "C"), sample(1, "B"))).unwrap();
+    let output =
+        run(dir, &["sessions", "import", "numbered.jsonl", "--session", "n", "--dataset", "pets.jsonl"]);
+    assert!(text(&output.stderr).contains("1 of 2 answers are to questions"), "{}", text(&output.stderr));
+    let numbered = lines(&dir.join("n/answers.jsonl"));
+    assert_eq!((&numbered[0]["category"], &numbered[0]["verdict"]), (&Value::Null, &json!("unscored")));
+    assert_eq!((&numbered[1]["category"], &numbered[1]["verdict"]), (&json!("pets"), &json!("right")));
     for (name, content) in
         [("a.pkl", "x"), ("b.csv", "a,b\n"), ("c.json", "{}"), ("d.tsv", ""), ("e.xlsx", "PK\u{3}\u{4}")]
     {

@@ -262,16 +262,6 @@ fn memory(device: &Device<'_>) -> Result<Memory, NvmlError> {
     Ok(Memory { total: info.total, used: info.used, free: info.free, reserved: info.reserved })
 }
 
-/// Generation and width of the PCIe link: now, then at most.
-fn pcie(device: &Device<'_>) -> Option<[u32; 4]> {
-    Some([
-        device.current_pcie_link_gen().ok()?,
-        device.current_pcie_link_width().ok()?,
-        device.max_pcie_link_gen().ok()?,
-        device.max_pcie_link_width().ok()?,
-    ])
-}
-
 fn processes(device: &Device<'_>) -> Vec<Process> {
     let own = std::process::id();
     let listed = device.running_compute_processes().unwrap_or_default();

@@ -1,9 +1,9 @@
 //! From what the driver and the environment say to the devices of a plan.
 
-use super::driver::{Driver, Gpu};
+use super::driver::{Driver, Gpu, Pair};
 use super::host;
 use crate::plan::cards;
-use crate::plan::device::CUDA_OVERHEAD;
+use crate::plan::device::{CUDA_OVERHEAD, Links};
 use crate::plan::spec::DeviceSpec;
 use crate::plan::visible::{Physical, Visible, visible};
 use crate::plan::{Device, DeviceKind};
@@ -100,6 +100,16 @@ fn of_gpu(ordinal: usize, gpu: &Gpu) -> Device {
         flops: card.map(|c| c.flops),
         ..Device::new(format!("cuda:{ordinal}"), DeviceKind::Cuda, 0)
     }
+}
+
+/// The ways between devices, as the driver sees them.
+pub fn links(devices: &[Device], gpus: &[Gpu], pairs: &[Pair]) -> Links {
+    let place = |number: u32| {
+        let uuid = gpus.iter().find(|gpu| gpu.index == number)?.uuid.as_ref()?;
+        devices.iter().position(|device| device.uuid.as_ref() == Some(uuid))
+    };
+    let joined = pairs.iter().filter_map(|pair| Some((place(pair.a)?, place(pair.b)?, pair.link())));
+    Links::new(joined.collect())
 }
 
 /// The CPU as a device: available host memory, of which an eighth is left to everything else.

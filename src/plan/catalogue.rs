@@ -254,7 +254,10 @@ mod tests {
             let shape = find(name).unwrap();
             assert!(!shape.runnable, "{name}");
             let parameters = Model::new(shape, Dtype::Bf16, None).parameters() as f64 / 1e9;
-            assert!((parameters / billions - 1.0).abs() < 0.01, "{name}: {parameters} B, published {billions} B");
+            assert!(
+                (parameters / billions - 1.0).abs() < 0.01,
+                "{name}: {parameters} B, published {billions} B"
+            );
         }
         // Latent attention keeps 512 + 64 elements a token and layer.
         let kimi = Model::new(find("Kimi-K2.5").unwrap(), Dtype::Bf16, None);

@@ -80,13 +80,28 @@ impl Finding {
     }
 }
 
-/// Judges a plan. The forecast must be the plan's own.
+/// Judges a plan and plans every fix anew: milliseconds where a plan does not fit. The forecast must be the plan's own.
 pub fn check(case: &Case, plan: &Plan, forecast: &Forecast) -> Vec<Finding> {
+    let mut findings = look(case, plan, forecast);
+    for finding in &mut findings {
+        match finding.code {
+            "offloaded" | "offloaded-between" => finding.fixes.extend(our_plan(case, plan)),
+            _ => {}
+        }
+    }
+    if let Some(first) = findings.iter_mut().find(|f| f.code == "over-capacity") {
+        first.fixes = ways_to_fit(case, plan);
+    }
+    findings
+}
+
+/// Judges a plan without planning fixes: microseconds, for every frame of a drag.
+pub fn look(case: &Case, plan: &Plan, forecast: &Forecast) -> Vec<Finding> {
     let mut findings = Vec::new();
     order(case, plan, &mut findings);
     places(case, plan, &mut findings);
     lengths(case, &mut findings);
-    memory(case, plan, forecast, &mut findings);
+    memory(plan, forecast, &mut findings);
     for note in &plan.notes {
         let code = if note.contains("name nothing") { "phantom-layer" } else { "planner" };
         findings.push(Finding::new(Severity::Note, code, note.clone()));
@@ -255,7 +270,7 @@ fn order(case: &Case, plan: &Plan, findings: &mut Vec<Finding>) {
         let between = plan.assignment[last..].iter().any(|&d| on_gpu(d));
         let weights = host.iter().fold(0u64, |sum, &u| sum.saturating_add(case.costs.weights(u)));
         let disk = host.iter().any(|&u| plan.devices[plan.assignment[u]].kind == DeviceKind::Disk);
-        let mut finding = Finding::new(
+        findings.push(Finding::new(
             Severity::Warning,
             if between { "offloaded-between" } else { "offloaded" },
             format!(
@@ -266,11 +281,7 @@ fn order(case: &Case, plan: &Plan, findings: &mut Vec<Finding>) {
                 if between { " between GPU units" } else { "" },
                 bytes::human(weights)
             ),
-        );
-        if let Some(fix) = our_plan(case, plan) {
-            finding.fixes.push(fix);
-        }
-        findings.push(finding);
+        ));
     }
 }
 
@@ -424,7 +435,7 @@ fn word(component: Component) -> &'static str {
     }
 }
 
-fn memory(case: &Case, plan: &Plan, forecast: &Forecast, findings: &mut Vec<Finding>) {
+fn memory(plan: &Plan, forecast: &Forecast, findings: &mut Vec<Finding>) {
     let over: Vec<usize> =
         (0..forecast.devices.len()).filter(|&d| forecast.devices[d].verdict == Verdict::DoesNotFit).collect();
     for &device in &over {
@@ -466,12 +477,6 @@ fn memory(case: &Case, plan: &Plan, forecast: &Forecast, findings: &mut Vec<Find
                 listed(&tight)
             ),
         ));
-    }
-    if !over.is_empty() {
-        let fixes = ways_to_fit(case, plan);
-        if let Some(first) = findings.iter_mut().find(|f| f.code == "over-capacity") {
-            first.fixes = fixes;
-        }
     }
 }
 

@@ -95,6 +95,30 @@ pub struct Link {
     pub latency: f64,
 }
 
+/// Ways between the devices of a plan; a pair that is not listed goes through host memory.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Links {
+    pairs: Vec<(usize, usize, Link)>,
+}
+
+impl Links {
+    /// From pairs of device indices.
+    pub fn new(pairs: Vec<(usize, usize, Link)>) -> Self {
+        Self { pairs }
+    }
+
+    /// Whether nothing is known.
+    pub fn is_empty(&self) -> bool {
+        self.pairs.is_empty()
+    }
+
+    /// The way from one device to another.
+    pub fn between(&self, a: usize, b: usize) -> Link {
+        let same = |pair: &&(usize, usize, Link)| (pair.0, pair.1) == (a, b) || (pair.0, pair.1) == (b, a);
+        self.pairs.iter().find(same).map_or(Link::HOST, |pair| pair.2)
+    }
+}
+
 impl Link {
     /// Through host memory over PCIe 4 x16, the slow case that always works (peers' measurements: 289 MiB in 25 to 30 ms).
     pub const HOST: Link = Link { bandwidth: 11e9, latency: 30e-6 };

@@ -299,9 +299,10 @@ pub fn seconds(case: &Case, plan: &Plan, question: &QuestionCost) -> Option<Seco
             UnitKind::TokenEmbedding | UnitKind::FinalNorm => {}
         }
     }
-    let link = super::device::Link::HOST;
     let hidden = shape.decoder.hidden as f64 * element;
-    for run in plan.runs().iter().skip(1) {
+    for pair in plan.runs().windows(2) {
+        let (before, run) = (pair[0], pair[1]);
+        let link = case.links.between(before.device, run.device);
         if case.model.units[run.first].kind.is_vision() {
             total.vision += link.seconds((positions * question.tiles as f64 * hidden) as u64);
         } else {

@@ -6,7 +6,7 @@ use super::accelerate;
 use super::assumptions::Assumptions;
 use super::calibration::Calibration;
 use super::cost::{self, CostTable};
-use super::device::Device;
+use super::device::{Device, Links};
 use super::layout::{Layout, Plan};
 use super::mistralrs;
 use super::presets;
@@ -30,6 +30,8 @@ pub struct Case {
     pub calibration: Calibration,
     /// Host memory, for presets that put there what does not fit; in bytes.
     pub host_memory: u64,
+    /// Ways between the devices, where known.
+    pub links: Links,
     /// Costs of the units, derived from the above.
     pub costs: CostTable,
     /// The model as accelerate walks it; made when it is first asked for.
@@ -51,6 +53,7 @@ impl Case {
             workload,
             calibration,
             host_memory: UNKNOWN_HOST_MEMORY,
+            links: Links::default(),
             costs,
             accelerate: Arc::default(),
         }
@@ -73,9 +76,9 @@ impl Case {
         case
     }
 
-    /// The same case on other devices.
+    /// The same case on other devices, of whose links nothing is known.
     pub fn with_devices(&self, devices: Vec<Device>) -> Self {
-        Self { devices, ..self.clone() }
+        Self { devices, links: Links::default(), ..self.clone() }
     }
 
     /// The same case with other questions.
@@ -87,6 +90,7 @@ impl Case {
             workload,
             calibration: self.calibration.clone(),
             host_memory: self.host_memory,
+            links: self.links.clone(),
             costs: self.costs.clone(),
             accelerate: Arc::clone(&self.accelerate),
         }
@@ -222,6 +226,9 @@ pub fn ours(case: &Case, wishes: &Wishes) -> Result<Plan> {
     if let Some(better) = better_preset(case, wishes, &body, &plan) {
         plan = better;
     }
+    if wishes.previous.is_none() && wishes.order.is_none() && !case.links.is_empty() {
+        follow_links(case, wishes, &mut plan);
+    }
     for &(unit, device) in &wishes.pins {
         if let Some(place) = plan.assignment.get_mut(unit) {
             *place = device;
@@ -234,6 +241,56 @@ pub fn ours(case: &Case, wishes: &Wishes) -> Result<Plan> {
         );
     }
     Ok(plan)
+}
+
+/// Exchanges devices of equal usable memory so that consecutive stages lie on the fastest links. Memory comes first: what
+/// each size of device holds stays the same.
+fn follow_links(case: &Case, wishes: &Wishes, plan: &mut Plan) {
+    let usable = case.usable(&plan.devices);
+    let free = |device: usize| !wishes.pins.iter().any(|&(_, pinned)| pinned == device);
+    let hidden = case.model.shape.decoder.hidden.saturating_mul(case.model.dtype.element_bytes());
+    let message = hidden.saturating_mul(case.workload.longest_prompt());
+    let mut path: Vec<usize> = plan.runs().iter().map(|run| run.device).collect();
+    let seconds = |path: &[usize]| -> f64 {
+        path.windows(2).map(|hop| case.links.between(hop[0], hop[1]).seconds(message)).sum()
+    };
+    let swapped = |path: &[usize], a: usize, b: usize| -> Vec<usize> {
+        path.iter()
+            .map(|&d| {
+                if d == a {
+                    b
+                } else if d == b {
+                    a
+                } else {
+                    d
+                }
+            })
+            .collect()
+    };
+    let mut names: Vec<usize> = (0..plan.devices.len()).collect();
+    let count = plan.devices.len().min(64);
+    // Each round takes the best exchange; a few rounds settle any real machine.
+    for _ in 0..count {
+        let now = seconds(&path);
+        let mut best: Option<(f64, usize, usize)> = None;
+        for a in 0..count {
+            for b in a + 1..count {
+                if usable[a] != usable[b] || !free(a) || !free(b) {
+                    continue;
+                }
+                let then = seconds(&swapped(&path, a, b));
+                if then < now * (1.0 - 1e-9) && best.is_none_or(|(known, ..)| then < known) {
+                    best = Some((then, a, b));
+                }
+            }
+        }
+        let Some((_, a, b)) = best else { break };
+        path = swapped(&path, a, b);
+        names = swapped(&names, a, b);
+    }
+    for device in &mut plan.assignment {
+        *device = names[*device];
+    }
 }
 
 /// The worst share of a plan at the questions that could be the worst.
@@ -644,25 +701,17 @@ mod tests {
     }
 
     #[test]
-    #[ignore]
-    fn timing() {
-        let case = case("InternVL2-Llama3-76B", cards(8, 40));
-        let mut uneven = case.clone();
-        for (i, d) in uneven.devices.iter_mut().enumerate() {
-            d.others = 12_345_678 * i as u64;
-        }
-        for layout in Layout::NAMED {
-            let t = std::time::Instant::now();
-            for _ in 0..20 {
-                let _ = plan(&case, layout);
-            }
-            let even = t.elapsed() / 20;
-            let t = std::time::Instant::now();
-            for _ in 0..20 {
-                let _ = plan(&uneven, layout);
-            }
-            eprintln!("{}: {even:?} uneven {:?}", layout.name(), t.elapsed() / 20);
-        }
+    fn consecutive_stages_lie_on_fast_links() {
+        let mut case = case("InternVL3-78B", cards(4, 80));
+        let plain = plan(&case, Layout::Auto).unwrap();
+        // NVLink joins 0 with 2 and 1 with 3 only.
+        let fast = crate::plan::device::Link::NVLINK;
+        case.links = Links::new(vec![(0, 2, fast), (1, 3, fast)]);
+        let linked = plan(&case, Layout::Auto).unwrap();
+        let path: Vec<usize> = linked.runs().iter().map(|run| run.device).collect();
+        let joined = path.windows(2).filter(|hop| hop[0].abs_diff(hop[1]) == 2).count();
+        assert_eq!(joined, 2, "{path:?}");
+        assert_eq!(worst(&case, &linked), worst(&case, &plain));
     }
 
     #[test]

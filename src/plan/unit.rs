@@ -162,6 +162,15 @@ pub struct Buffer {
     pub bytes: u64,
 }
 
+/// The format the files are really in, by their size: some configurations state another.
+fn stored_format(shape: &ModelShape, sizes: &BTreeMap<String, u64>) -> Dtype {
+    let read = sizes.values().fold(0u64, |sum, &bytes| sum.saturating_add(bytes));
+    let (units, _) = shape.units();
+    let own = || units.iter().filter(|u| u.tied_with.is_none());
+    let fits = |dtype: &Dtype| own().fold(0u64, |sum, u| sum.saturating_add(u.bytes_at(*dtype))) == read;
+    [shape.stored, Dtype::F32, Dtype::Bf16].into_iter().find(fits).unwrap_or(shape.stored)
+}
+
 /// A model ready to be planned: its units in execution order at one number format.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Model {
@@ -187,8 +196,9 @@ impl Model {
             let head = shape.naming.of(UnitKind::Head);
             let embedding = shape.naming.of(UnitKind::TokenEmbedding);
             if sizes.contains_key(&embedding) {
-                shape.decoder.tied = !sizes.contains_key(&head);
+                shape.decoder.tied = sizes.get(&head).is_none_or(|&bytes| bytes == 0);
             }
+            shape.stored = stored_format(&shape, sizes);
         }
         let (mut units, buffers) = shape.units();
         let mut differing = Vec::new();

@@ -9,6 +9,7 @@ use clap::Args;
 use super::plan_text;
 use crate::plan::assumptions::{Assumptions, AttentionKind, Dtype, Logits, Sourced};
 use crate::plan::checks::{self, Finding};
+use crate::plan::device::Links;
 use crate::plan::device_map::DeviceMap;
 use crate::plan::planner::{Goal, HeadChoice, VisionChoice, Wishes};
 use crate::plan::spec::DeviceSpec;
@@ -110,6 +111,9 @@ pub type ReadDataset<'a> = &'a dyn Fn(&str, &CheckpointFacts, &PlanArgs) -> Resu
 /// Finds the devices of a SPEC.
 pub type FindDevices<'a> = &'a dyn Fn(&DeviceSpec) -> Result<Vec<Device>>;
 
+/// Finds the ways between devices.
+pub type FindLinks<'a> = &'a dyn Fn(&[Device]) -> Links;
+
 /// Where the command gets what it plans from.
 pub struct Sources<'a> {
     /// The checkpoint.
@@ -173,10 +177,23 @@ impl Planned {
 /// # Errors
 /// Anything named on the command line cannot be read or makes no sense.
 pub fn run(args: &PlanArgs, sources: &Sources<'_>, out: &mut dyn Write) -> Result<u8> {
+    run_with_links(args, sources, &|_| Links::default(), out)
+}
+
+/// The same where the ways between devices are known.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_with_links(
+    args: &PlanArgs,
+    sources: &Sources<'_>,
+    links: FindLinks<'_>,
+    out: &mut dyn Write,
+) -> Result<u8> {
     let text = if args.list {
         plan_text::catalogue(args.json)
     } else {
-        let case = case(args, sources)?;
+        let case = case(args, sources, links)?;
         if args.needs {
             let needs = needs::needs(&case);
             if args.json {
@@ -212,7 +229,7 @@ fn pretty(value: &serde_json::Value) -> String {
     serde_json::to_string_pretty(value).unwrap_or_default()
 }
 
-fn case(args: &PlanArgs, sources: &Sources<'_>) -> Result<Case> {
+fn case(args: &PlanArgs, sources: &Sources<'_>, links: FindLinks<'_>) -> Result<Case> {
     let name = args.checkpoint.as_deref().unwrap_or_default();
     let facts = (sources.checkpoint)(name)?;
     let mut assumptions = assumptions(args)?;
@@ -226,7 +243,9 @@ fn case(args: &PlanArgs, sources: &Sources<'_>) -> Result<Case> {
         None => one_image(&facts.shape, args),
     };
     let model = Model::new(facts.shape, assumptions.dtype.value, facts.unit_bytes.as_ref());
+    let links = links(&devices);
     let mut case = Case::new(model, devices, assumptions, workload);
+    case.links = links;
     if let Some(bytes) = sources.host_memory {
         case.host_memory = bytes;
     }

@@ -68,16 +68,25 @@ pub fn figures_json(figures: &Figures) -> Value {
 
 /// The figures of a benchmark in words.
 pub fn figures_text(figures: &Figures) -> String {
+    // What counts questions is whole.
+    let shown = |name: &str, figure: f64| match name {
+        "num" => format!("{figure:.0}"),
+        _ => format!("{figure:.3}"),
+    };
     let mut lines = vec![figures.title.clone()];
     for (name, row) in &figures.table.rows {
         if row.len() > 4 || name.is_empty() {
             lines.extend((!name.is_empty()).then(|| format!("  {}", excerpt(name, 40))));
             lines.extend(
-                row.iter().map(|(name, figure)| format!("    {:<38} {figure:10.3}", excerpt(name, 38))),
+                row.iter().map(|(name, figure)| {
+                    format!("    {:<38} {:>10}", excerpt(name, 38), shown(name, *figure))
+                }),
             );
         } else {
-            let cells: Vec<String> =
-                row.iter().map(|(name, figure)| format!("{} {figure:.3}", excerpt(name, 20))).collect();
+            let cells: Vec<String> = row
+                .iter()
+                .map(|(name, figure)| format!("{} {}", excerpt(name, 20), shown(name, *figure)))
+                .collect();
             lines.push(format!("  {:<40} {}", excerpt(name, 40), cells.join("  ")));
         }
     }
