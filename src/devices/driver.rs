@@ -257,6 +257,15 @@ fn active_links<'d>(device: &'d Device<'_>) -> impl Iterator<Item = u32> + 'd {
     (0..18).filter(|&link| device.link_wrapper_for(link).is_active().unwrap_or(false))
 }
 
+fn pcie(device: &Device<'_>) -> Option<[u32; 4]> {
+    Some([
+        device.current_pcie_link_gen().ok()?,
+        device.current_pcie_link_width().ok()?,
+        device.max_pcie_link_gen().ok()?,
+        device.max_pcie_link_width().ok()?,
+    ])
+}
+
 fn memory(device: &Device<'_>) -> Result<Memory, NvmlError> {
     let info = device.memory_info()?;
     Ok(Memory { total: info.total, used: info.used, free: info.free, reserved: info.reserved })
