@@ -140,3 +140,32 @@ fn any_micro_batch_of_tiles_gives_equal_features() {
         }
     }
 }
+
+#[test]
+fn an_answer_can_be_abandoned_between_any_two_layers() {
+    let fixture = &fixtures()[0];
+    let reference = reference(fixture);
+    let network = load(&layouts(fixture)[0]);
+    let config = network.config().clone();
+    let until = |most: usize| {
+        let mut asked = 0;
+        move || {
+            asked += 1;
+            asked <= most
+        }
+    };
+    // Two micro-batches of a tile through every block; two parts of the prompt through every layer.
+    let (blocks, layers) = (2 * config.vision.used_layers, 2 * config.decoder.layers);
+    for most in 0..blocks {
+        let features = network.image_features_while(&reference.pixels, 1, &mut until(most)).unwrap();
+        assert!(features.is_none(), "after {most} blocks");
+    }
+    let features = network.image_features_while(&reference.pixels, 1, &mut until(blocks)).unwrap().unwrap();
+    let embedded = network.embed(&reference.ids, IMAGE_TOKEN, Some(&features)).unwrap();
+    let chunk = reference.ids.len().div_ceil(2);
+    for most in 0..=layers {
+        let mut cache = network.cache(reference.ids.len()).unwrap();
+        let logits = network.prefill_while(&embedded, &mut cache, chunk, &mut until(most)).unwrap();
+        assert_eq!(logits.is_some(), most == layers, "after {most} layers");
+    }
+}

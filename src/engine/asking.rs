@@ -78,6 +78,8 @@ pub enum Step<'a> {
         /// Tokens of the prompt.
         prompt_tokens: usize,
     },
+    /// The pictures or the prompt are being taken in.
+    Working,
     /// More of the answer's text.
     Text(&'a str),
 }
@@ -152,12 +154,19 @@ pub fn ask(
     let prefill_start = Instant::now();
     let network = &model.network;
     let features = match &asked.pixels {
-        Some(pixels) => Some(network.image_features(pixels, settings.micro_batch)?),
+        Some(pixels) => {
+            let features =
+                network.image_features_while(pixels, settings.micro_batch, &mut || watch(Step::Working))?;
+            let Some(features) = features else { return Ok(None) };
+            Some(features)
+        }
         None => None,
     };
     let embedded = network.embed(&asked.ids, model.tokenizer.image_context_id(), features.as_ref())?;
     let mut cache = network.cache(asked.ids.len() + settings.max_new_tokens)?;
-    let mut logits = network.prefill(&embedded, &mut cache, settings.prefill_chunk)?;
+    let logits =
+        network.prefill_while(&embedded, &mut cache, settings.prefill_chunk, &mut || watch(Step::Working))?;
+    let Some(mut logits) = logits else { return Ok(None) };
     drop(embedded);
     let decode_start = Instant::now();
 

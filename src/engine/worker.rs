@@ -283,7 +283,7 @@ impl Worker {
                     }
                     self.say(Event::Asking { row, tiles, prompt_tokens });
                 }
-                Step::Text("") => {}
+                Step::Working | Step::Text("") => {}
                 Step::Text(text) => self.say(Event::Text { row, text: text.to_owned() }),
             }
             self.heed()

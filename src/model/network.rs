@@ -130,6 +130,19 @@ impl Network {
     /// # Errors
     /// Shapes that do not fit together, or no memory.
     pub fn image_features(&self, pixels: &Tensor, micro_batch: usize) -> candle_core::Result<Tensor> {
+        self.image_features_while(pixels, micro_batch, &mut || true)?.ok_or_else(abandoned)
+    }
+
+    /// [`Network::image_features`], asking before every block whether to go on; `None` where not.
+    ///
+    /// # Errors
+    /// As [`Network::image_features`].
+    pub fn image_features_while(
+        &self,
+        pixels: &Tensor,
+        micro_batch: usize,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> candle_core::Result<Option<Tensor>> {
         let tiles = pixels.dim(0)?;
         let micro_batch = micro_batch.max(1);
         let mut features = Vec::with_capacity(tiles.div_ceil(micro_batch));
@@ -137,11 +150,14 @@ impl Network {
             let part = pixels.narrow(0, first, micro_batch.min(tiles - first))?;
             let mut x = self.vision_embeddings.forward(&part)?;
             for block in &self.vision_blocks {
+                if !go_on() {
+                    return Ok(None);
+                }
                 x = block.forward(&x)?;
             }
             features.push(self.projector.forward(&x)?);
         }
-        Tensor::cat(&features, 0)
+        Tensor::cat(&features, 0).map(Some)
     }
 
     /// Embeds a prompt: `[1, tokens, hidden]`. Every `image_token` is overwritten, in order, by a row of `features`
@@ -226,16 +242,31 @@ impl Network {
         cache: &mut Cache,
         chunk: usize,
     ) -> candle_core::Result<Vec<f32>> {
+        self.prefill_while(embeddings, cache, chunk, &mut || true)?.ok_or_else(abandoned)
+    }
+
+    /// [`Network::prefill`], asking before every layer whether to go on; `None` where not.
+    ///
+    /// # Errors
+    /// As [`Network::prefill`].
+    pub fn prefill_while(
+        &self,
+        embeddings: &Tensor,
+        cache: &mut Cache,
+        chunk: usize,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> candle_core::Result<Option<Vec<f32>>> {
         let (chunk, positions) = (chunk.max(1), embeddings.dim(1)?);
         let length = cache.length + positions;
         let mut last = None;
         for first in (0..positions).step_by(chunk) {
             let count = chunk.min(positions - first);
             let part = embeddings.narrow(1, first, count)?;
-            last = Some(self.hidden(&part, cache, length)?.narrow(1, count - 1, 1)?);
+            let Some(hidden) = self.hidden(&part, cache, length, go_on)? else { return Ok(None) };
+            last = Some(hidden.narrow(1, count - 1, 1)?);
         }
         match last {
-            Some(hidden) => self.logits(&hidden),
+            Some(hidden) => self.logits(&hidden).map(Some),
             None => candle_core::bail!("the prompt is empty"),
         }
     }
@@ -247,12 +278,20 @@ impl Network {
     pub fn step(&self, token: u32, cache: &mut Cache) -> candle_core::Result<Vec<f32>> {
         let embedded = self.embed_text(&[token])?.unsqueeze(0)?;
         let length = cache.length + 1;
-        self.logits(&self.hidden(&embedded, cache, length)?)
+        let hidden = self.hidden(&embedded, cache, length, &mut || true)?.ok_or_else(abandoned)?;
+        self.logits(&hidden)
     }
 
     /// Final hidden states `[1, positions, hidden]` before the last norm; `length` is that of the text that these
-    /// positions belong to, as far as it is known.
-    fn hidden(&self, embeddings: &Tensor, cache: &mut Cache, length: usize) -> candle_core::Result<Tensor> {
+    /// positions belong to, as far as it is known. `None` where `go_on`, asked before every layer, says no; the cache
+    /// is then of no further use.
+    fn hidden(
+        &self,
+        embeddings: &Tensor,
+        cache: &mut Cache,
+        length: usize,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> candle_core::Result<Option<Tensor>> {
         let (first, count) = (cache.length, embeddings.dim(1)?);
         if first + count > cache.capacity {
             candle_core::bail!("the cache has room for {} positions, not {}", cache.capacity, first + count);
@@ -260,6 +299,9 @@ impl Network {
         let mut rotary: HashMap<DeviceLocation, Rotary> = HashMap::new();
         let mut x = embeddings.clone();
         for (layer, cache) in self.layers.iter().zip(&cache.layers) {
+            if !go_on() {
+                return Ok(None);
+            }
             let tables = match rotary.entry(layer.device().location()) {
                 std::collections::hash_map::Entry::Occupied(tables) => tables.into_mut(),
                 std::collections::hash_map::Entry::Vacant(slot) => {
@@ -276,7 +318,7 @@ impl Network {
             x = layer.forward(&x, tables, cache, first)?;
         }
         cache.length += count;
-        Ok(x)
+        Ok(Some(x))
     }
 
     /// Logits of one position `[1, 1, hidden]`.
@@ -293,8 +335,14 @@ impl Network {
     /// No memory.
     pub fn all_logits(&self, embeddings: &Tensor) -> candle_core::Result<Tensor> {
         let positions = embeddings.dim(1)?;
-        let hidden = self.hidden(embeddings, &mut self.cache(positions)?, positions)?;
+        let hidden = self.hidden(embeddings, &mut self.cache(positions)?, positions, &mut || true)?;
+        let hidden = hidden.ok_or_else(abandoned)?;
         let normed = self.norm.forward(&hidden.to_device(&self.norm_device)?)?;
         self.head.forward(&normed.to_device(&self.head_device)?)?.squeeze(0)?.to_dtype(DType::F32)
     }
+}
+
+/// Said where a computation that nobody could abandon is gone all the same.
+fn abandoned() -> candle_core::Error {
+    candle_core::Error::msg("the computation was abandoned")
 }
