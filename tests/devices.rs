@@ -44,6 +44,7 @@ fn everything_a_driver_says() {
     assert_eq!(first.memory.unwrap().total, 80 << 30);
     assert_eq!((first.utilisation, first.temperature, first.power), (Some(37), Some(45), Some(123.5)));
     assert_eq!((first.capability, first.pcie, first.nvlinks), (Some((9, 0)), Some([4, 8, 5, 16]), 4));
+    assert!(first.display && !gpus[1].display);
     let own = first.processes.iter().find(|p| p.own).unwrap();
     assert_eq!((own.pid, own.bytes), (std::process::id(), Some(600 << 20)));
     assert!(own.name.is_some());

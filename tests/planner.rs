@@ -371,3 +371,111 @@ fn absurd_cases_end() {
         }
     }
 }
+
+mod any_case {
+    use proptest::prelude::*;
+    use shardscope::plan::device_map::DeviceMap;
+    use shardscope::plan::{
+        Assumptions, AttentionKind, Case, Device, Dtype, Forecaster, Layout, Model, QuestionCost, Sourced,
+        Workload, catalogue, checks, device_map, edits, planner, report,
+    };
+
+    fn cases() -> impl Strategy<Value = Case> {
+        let device = (1u64..200, 0u64..20, 0u64..3, 0u64..3);
+        let question = (0u64..80, 0u64..20_000);
+        let knobs = (
+            prop_oneof![Just(Dtype::Bf16), Just(Dtype::F32), Just(Dtype::Q8_0), Just(Dtype::Q4k)],
+            1u64..5,
+            1u64..9000,
+            proptest::option::of(1u64..20),
+            proptest::option::of(1u64..4096),
+            prop_oneof![
+                Just(AttentionKind::Fused),
+                Just(AttentionKind::Eager),
+                (1u64..2048).prop_map(AttentionKind::Chunked)
+            ],
+        );
+        (
+            0..catalogue::all().len(),
+            proptest::collection::vec(device, 1..10),
+            proptest::collection::vec(question, 0..40),
+            knobs,
+        )
+            .prop_map(
+                |(model, devices, questions, (dtype, flight, answer, tiles, chunk, attention))| {
+                    let model = Model::new(catalogue::all()[model].shape.clone(), dtype, None);
+                    let devices = devices
+                        .into_iter()
+                        .enumerate()
+                        .map(|(i, (gib, others, overhead, reserve))| Device {
+                            others: others << 30,
+                            overhead: overhead << 29,
+                            reserve: reserve << 30,
+                            ..Device::simulated(i, gib << 30)
+                        })
+                        .collect();
+                    let assumptions = Assumptions {
+                        dtype: Sourced::chosen(dtype),
+                        in_flight: Sourced::chosen(flight),
+                        max_new_tokens: Sourced::chosen(answer),
+                        tile_batch: Sourced::chosen(tiles),
+                        prefill_chunk: Sourced::chosen(chunk),
+                        attention: Sourced::chosen(attention),
+                        ..Assumptions::default()
+                    };
+                    let questions = questions
+                        .into_iter()
+                        .enumerate()
+                        .map(|(i, (tiles, prompt_tokens))| QuestionCost {
+                            id: i.to_string(),
+                            tiles,
+                            prompt_tokens,
+                        })
+                        .collect();
+                    Case::new(model, devices, assumptions, Workload::new(questions))
+                },
+            )
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(40))]
+
+        /// Whatever the case: every byte has a home, the forecast adds up, maps come back as they went, and no preset that
+        /// uses the same devices and whole units is better than ours by more than a thousandth.
+        #[test]
+        fn every_byte_has_a_home(case in cases()) {
+            let total = case.model.weight_bytes();
+            let mut best = None;
+            for layout in Layout::NAMED {
+                let Ok(plan) = planner::plan(&case, layout) else { continue };
+                let forecast = Forecaster::new(&case).forecast(&plan);
+                let held: u64 = forecast.devices.iter().map(|d| d.worst.weights).sum();
+                let head = case.model.units.len() - 1;
+                let copied = case.model.units[head].tied_with.filter(|&e| plan.assignment[e] != plan.assignment[head]);
+                prop_assert_eq!(held, total + copied.map_or(0, |e| case.model.units[e].weight_bytes), "{}", layout.name());
+                prop_assert_eq!(forecast.counts.iter().sum::<usize>(), case.workload.questions.len());
+                prop_assert_eq!(forecast.histogram.iter().sum::<usize>(), case.workload.questions.len());
+                // No question is worse than the worst of the frontier, and one is as bad.
+                let worst = forecast.questions.iter().map(|q| q.share).fold(0.0, f64::max);
+                prop_assert!(worst <= forecast.worst_share * (1.0 + 1e-12));
+                let map = DeviceMap::of(&plan, &case.model);
+                let back = device_map::resolve(&map, &case);
+                prop_assert_eq!(&back.plan.assignment, &plan.assignment, "{}", layout.name());
+                prop_assert!(back.uncovered.is_empty() && back.uncovered_buffers.is_empty());
+                let findings = checks::look(&case, &plan, &forecast);
+                let json = report::to_json(&case, &plan, &forecast, &findings, layout.name());
+                prop_assert_eq!(json["devices"].as_array().map(Vec::len), Some(plan.devices.len()));
+                prop_assert!(edits::compare(&plan, &plan).is_empty());
+                if layout == Layout::Auto {
+                    best = Some(forecast.worst_share);
+                } else if plan.devices.len() == case.devices.len()
+                    && plan.splits.is_empty()
+                    && copied.is_none()
+                    && let Some(best) = best
+                {
+                    prop_assert!(best <= forecast.worst_share * 1.0011, "{} is better: {} than {best}", layout.name(), forecast.worst_share);
+                }
+            }
+        }
+    }
+}

@@ -68,6 +68,8 @@ pub struct Gpu {
     pub pcie: Option<[u32; 4]>,
     /// Active NVLinks.
     pub nvlinks: u32,
+    /// Whether it drives a screen.
+    pub display: bool,
     /// Processes that compute on it.
     pub processes: Vec<Process>,
     /// UUIDs of its MIG slices, with their memory.
@@ -154,6 +156,7 @@ impl Driver {
             capability: None,
             pcie: None,
             nvlinks: 0,
+            display: false,
             processes: Vec::new(),
             slices: Vec::new(),
             lost: false,
@@ -181,6 +184,7 @@ impl Driver {
         gpu.capability = device.cuda_compute_capability().ok().map(|c| (c.major, c.minor));
         gpu.pcie = pcie(&device);
         gpu.nvlinks = active_links(&device).count() as u32;
+        gpu.display = device.is_display_active().unwrap_or(false);
         gpu.processes = processes(&device);
         if device.mig_mode().is_ok_and(|mode| mode.current == 1) {
             let slices = (0..device.mig_device_count().unwrap_or(0).min(64))

@@ -85,6 +85,9 @@ pub fn cuda_devices(gpus: &[Gpu], visible_devices: Option<&str>, pci_order: bool
         .collect()
 }
 
+/// Kept free on a GPU that drives a screen, whose programs come and go: 1 GiB.
+const DISPLAY_RESERVE: u64 = 1 << 30;
+
 fn of_gpu(ordinal: usize, gpu: &Gpu) -> Device {
     let card = cards::find(&gpu.name);
     let memory = gpu.memory;
@@ -96,6 +99,7 @@ fn of_gpu(ordinal: usize, gpu: &Gpu) -> Device {
         capacity: memory.map_or(0, |m| m.total.saturating_sub(m.reserved)),
         others: memory.map_or(0, |m| m.used.saturating_sub(own)),
         overhead: CUDA_OVERHEAD,
+        reserve: if gpu.display { DISPLAY_RESERVE } else { 0 },
         bandwidth: card.map(|c| c.bandwidth),
         flops: card.map(|c| c.flops),
         ..Device::new(format!("cuda:{ordinal}"), DeviceKind::Cuda, 0)
@@ -192,6 +196,7 @@ mod tests {
             capability: None,
             pcie: None,
             nvlinks: 0,
+            display: index == 2,
             processes: Vec::new(),
             slices: Vec::new(),
             lost: false,
@@ -219,6 +224,7 @@ mod tests {
         let chosen = cuda_devices(&gpus, Some("2,0"), true);
         assert_eq!(chosen[0].uuid.as_deref(), Some("GPU-0a0b2-77"));
         assert_eq!((chosen[0].name.as_str(), chosen[0].others), ("cuda:0", 1 << 30));
+        assert!(chosen[0].reserve > 0 && chosen[1].reserve == 0, "a screen's GPU keeps room for it");
         assert!(cuda_devices(&gpus, Some(""), true).is_empty());
     }
 

@@ -75,11 +75,10 @@ impl DeviceMap {
     /// The map of a plan in the model's own module names: the tower as one entry where it is whole, `rotary_emb` always
     /// beside the first decoder layer, cut modules as entries of their own.
     pub fn of(plan: &Plan, model: &Model) -> Self {
-        let gpus = presets::gpus(&plan.devices);
         let target = |device: usize| match plan.devices.get(device).map(|d| d.kind) {
             Some(DeviceKind::Cpu) | None => Target::Cpu,
             Some(DeviceKind::Disk) => Target::Disk,
-            Some(_) => Target::Gpu(gpus.iter().position(|&g| g == device).unwrap_or(0) as u32),
+            Some(_) => Target::Gpu(presets::ordinal(&plan.devices, device).unwrap_or(0) as u32),
         };
         let in_memory = |name: &str| memory_name(model, name);
         let mut entries: Vec<(String, Target)> = Vec::new();
@@ -309,7 +308,6 @@ pub struct Resolved {
 /// Reads a map for the model and the devices of a case.
 pub fn resolve(map: &DeviceMap, case: &Case) -> Resolved {
     let model = &case.model;
-    let gpus = presets::gpus(&case.devices);
     let mut devices = case.devices.clone();
     let mut resolved = Resolved {
         plan: Plan::new(Layout::Custom, Vec::new(), Vec::new()),
@@ -330,8 +328,8 @@ pub fn resolve(map: &DeviceMap, case: &Case) -> Resolved {
     let has_vision = model.shape.vision.is_some();
     for (key, target) in &map.entries {
         let device = match target {
-            Target::Gpu(id) => match gpus.get(*id as usize) {
-                Some(&device) => Some(device),
+            Target::Gpu(id) => match presets::by_ordinal(&case.devices, *id as usize) {
+                Some(device) => Some(device),
                 None => {
                     resolved.absent.push((key.clone(), *id));
                     None
@@ -574,6 +572,18 @@ mod tests {
         let partial = resolve(&DeviceMap::parse("{'vision_model': 0}").unwrap(), &case);
         assert_eq!(partial.uncovered.len(), 1 + 1 + 28 + 1 + 1);
         assert_eq!(partial.uncovered_buffers.len(), 1);
+    }
+
+    #[test]
+    fn ordinals_are_cudas_own() {
+        let mut case = case("InternVL3-8B", 2);
+        for (device, name) in case.devices.iter_mut().zip(["cuda:1", "cuda:3"]) {
+            *device = Device { capacity: device.capacity, ..Device::new(name, DeviceKind::Cuda, 0) };
+        }
+        let plan = planner::plan(&case, Layout::Auto).unwrap();
+        let map = DeviceMap::of(&plan, &case.model);
+        assert!(map.entries.iter().all(|(_, t)| matches!(t, Target::Gpu(1 | 3))), "{map:?}");
+        assert_eq!(resolve(&map, &case).plan.assignment, plan.assignment);
     }
 
     proptest! {

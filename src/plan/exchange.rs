@@ -9,10 +9,9 @@ use crate::{Problem, Result};
 
 /// Layers of a plan by GPU ordinal; layers on the host have none.
 fn layer_places(plan: &Plan, case: &Case) -> Vec<Option<usize>> {
-    let gpus = presets::gpus(&plan.devices);
     let layers =
         case.model.units.iter().zip(&plan.assignment).filter(|(u, _)| matches!(u.kind, UnitKind::Layer(_)));
-    layers.map(|(_, device)| gpus.iter().position(|g| g == device)).collect()
+    layers.map(|(_, device)| presets::ordinal(&plan.devices, *device)).collect()
 }
 
 /// Runs of equal entries: value, first, one past the last.
@@ -83,7 +82,7 @@ fn from_places(places: &[Option<usize>], case: &Case) -> Result<Plan> {
     for unit in &case.model.units {
         let place = match unit.kind {
             UnitKind::Layer(index) => match places.get(index).copied().flatten() {
-                Some(ordinal) => *gpus.get(ordinal).ok_or_else(|| {
+                Some(ordinal) => presets::by_ordinal(&devices, ordinal).ok_or_else(|| {
                     Problem::new(format!(
                         "layer {index} lies on GPU {ordinal}, but there are {} GPUs",
                         gpus.len()

@@ -212,6 +212,18 @@ impl<'a> Forecaster<'a> {
         }
     }
 
+    /// What every device of a plan holds when a question has been answered so far: the curve over the answer's length.
+    pub fn at_answer(&self, plan: &Plan, question: &QuestionCost, answer: u64) -> Vec<Moment> {
+        let costs = &self.case.costs;
+        let activations = costs.at(question.tiles, question.prompt_tokens);
+        let at = |holding: &Holding| Moment {
+            weights: holding.weights,
+            kv: costs.kv_bytes(holding, question.prompt_tokens, answer),
+            activation: costs.activation(holding, &activations),
+        };
+        plan.holdings(costs).iter().map(at).collect()
+    }
+
     /// What every device of a plan holds at a question: its peak, the answer at the limit.
     pub fn moments(&self, plan: &Plan, question: &QuestionCost) -> Vec<Moment> {
         let holdings = plan.holdings(&self.case.costs);
@@ -411,6 +423,12 @@ mod tests {
             let longer = case.with_answer_limit(answer);
             Forecaster::new(&longer).forecast(&plan).worst_share
         };
+        let question = &case.workload.frontier[0];
+        let fullest = |answer: u64| {
+            let moments = forecaster.at_answer(&plan, question, answer);
+            moments.iter().map(Moment::peak).max().unwrap()
+        };
+        assert!(fullest(limit) <= 40 * GIB && fullest(limit + 1) > 40 * GIB);
         assert!(peak_at(limit) <= 1.0);
         assert!(peak_at(limit + 1) > 1.0);
     }

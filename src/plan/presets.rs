@@ -146,6 +146,23 @@ pub(super) fn gpus(devices: &[Device]) -> Vec<usize> {
     (0..devices.len()).filter(|&index| devices[index].is_gpu()).collect()
 }
 
+/// The number other programs know a GPU by: its CUDA ordinal, or its place among simulated GPUs.
+pub(super) fn ordinal(devices: &[Device], device: usize) -> Option<usize> {
+    let at = devices.get(device).filter(|d| d.is_gpu())?;
+    let named = at.name.strip_prefix("cuda:").and_then(|number| number.parse().ok());
+    named.or_else(|| gpus(devices).iter().position(|&gpu| gpu == device))
+}
+
+/// The GPU of an ordinal.
+pub(super) fn by_ordinal(devices: &[Device], wanted: usize) -> Option<usize> {
+    gpus(devices).into_iter().find(|&device| ordinal(devices, device) == Some(wanted))
+}
+
+/// What VLMEvalKit's `AUTO_SPLIT` asks for where no layout was chosen: `1` asks for the InternVL rule.
+pub fn auto_split(value: Option<&str>) -> Option<Layout> {
+    (value?.trim() == "1").then_some(Layout::Rule(Rule::InternVl))
+}
+
 pub(super) fn no_gpu(layout: &str) -> Problem {
     Problem::new(format!("the layout {layout} needs at least one GPU, and there is none"))
         .fix("use --layout auto, or simulated devices: --devices sim:8x40GiB")
@@ -259,6 +276,12 @@ mod tests {
         assert_eq!(Rule::Llama32Vision.counts(100, 4), [23, 28, 28, 21]);
         assert_eq!(Rule::Llama32Vision.counts(100, 3), [32, 37, 31]);
         assert_eq!(Rule::Llama32Vision.counts(100, 2), [51, 49]);
+    }
+
+    #[test]
+    fn auto_split_asks_for_the_rule() {
+        assert_eq!(auto_split(Some("1")), Some(Layout::Rule(Rule::InternVl)));
+        assert_eq!((auto_split(Some("0")), auto_split(Some("")), auto_split(None)), (None, None, None));
     }
 
     #[test]

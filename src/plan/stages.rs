@@ -7,7 +7,7 @@
 //! ended by a strict test: no staging exists below the one returned. Devices of equal size are interchangeable, so sets are
 //! counted by type: eight equal cards are nine states, not 256.
 //!
-//! The tail (norm and head) runs last and may live on any device: it is a charge on the device that hosts it.
+//! The tail (the head) runs last and may live on any device: it is a charge on the device that hosts it.
 
 /// Where the tail may live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

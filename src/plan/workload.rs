@@ -12,12 +12,13 @@ pub struct QuestionCost {
 }
 
 /// The questions of a run.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Workload {
     /// Every question, in the run's order; empty where no dataset was chosen.
     pub questions: Vec<QuestionCost>,
     /// The questions no other question dominates in both tiles and prompt tokens (or, where there are very many, a few
-    /// that dominate all): the worst of these is the worst of all, on any device.
+    /// that dominate all): the worst of these is the worst of all, on any device. Never empty: without questions, one that
+    /// asks nothing.
     pub frontier: Vec<QuestionCost>,
 }
 
@@ -27,6 +28,9 @@ const FRONTIER_LIMIT: usize = 6;
 impl Workload {
     /// From the costs of all questions of the run.
     pub fn new(questions: Vec<QuestionCost>) -> Self {
+        if questions.is_empty() {
+            return Self::assumed(0, 0);
+        }
         let frontier = frontier(&questions);
         Self { questions, frontier }
     }

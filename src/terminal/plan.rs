@@ -15,7 +15,7 @@ use crate::plan::planner::{Goal, HeadChoice, VisionChoice, Wishes};
 use crate::plan::spec::DeviceSpec;
 use crate::plan::{
     Case, Device, Forecast, Forecaster, Layout, Model, ModelShape, Plan, QuestionCost, Workload, catalogue,
-    needs, planner, replicas, report,
+    needs, planner, presets, replicas, report,
 };
 use crate::{Problem, Result};
 
@@ -32,9 +32,9 @@ pub struct PlanArgs {
     #[arg(long, value_name = "SPEC", default_value = "auto")]
     pub devices: String,
     /// Layout: auto, internvl, accelerate, accelerate-sequential, accelerate-balanced-low-0, mistralrs, single, or a JSON
-    /// file with a device_map.
-    #[arg(long, value_name = "NAME|FILE", default_value = "auto")]
-    pub layout: String,
+    /// file with a device_map [default: auto; internvl where AUTO_SPLIT=1 is set, as VLMEvalKit reads it].
+    #[arg(long, value_name = "NAME|FILE")]
+    pub layout: Option<String>,
     /// Number format of the weights: auto, f32, bf16, f16, q8_0, q4k.
     #[arg(long, value_name = "T", default_value = "auto")]
     pub dtype: String,
@@ -295,7 +295,9 @@ fn assumptions(args: &PlanArgs) -> Result<Assumptions> {
 
 /// The plan that the options ask for: a layout by name, a file, or a map to judge.
 fn make(args: &PlanArgs, case: Case) -> Result<Planned> {
-    let by_file = Path::new(&args.layout);
+    let asked = presets::auto_split(std::env::var("AUTO_SPLIT").ok().as_deref());
+    let wanted = args.layout.as_deref().unwrap_or_else(|| asked.unwrap_or(Layout::Auto).name());
+    let by_file = Path::new(wanted);
     let file = args.check.as_deref().or_else(|| by_file.is_file().then_some(by_file));
     if let Some(file) = file {
         let text = std::fs::read_to_string(file).map_err(|e| Problem::io("read the device map", file, &e))?;
@@ -307,7 +309,7 @@ fn make(args: &PlanArgs, case: Case) -> Result<Planned> {
         let (resolved, forecast, findings) = checks::check_map(&case, &map);
         return Ok(Planned { case, plan: resolved.plan, forecast, findings, layout: "custom".into() });
     }
-    let layout = Layout::parse(&args.layout)?;
+    let layout = Layout::parse(wanted)?;
     by_layout(args, &case, layout)
 }
 

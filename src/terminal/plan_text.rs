@@ -389,7 +389,7 @@ pub fn needs(case: &Case, needs: &Needs) -> String {
     let mut text = String::new();
     _ = writeln!(
         text,
-        "{} in {} ({}), answers of up to {} tokens, {} in flight. {}\n",
+        "{} in {} ({}), answers of up to {} tokens, {} in flight.\n{}\n",
         case.model.shape.name,
         case.model.dtype.name(),
         human(case.model.weight_bytes()),
