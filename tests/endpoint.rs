@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use shardscope::Problem;
 use shardscope::endpoint::*;
 use shardscope::scoring::judge::{Judge, JudgeStep, Outcome};
-use shardscope::scoring::{Rule, Verdict};
+use shardscope::scoring::{AnswerType, Rule, Verdict};
 use shardscope::session::{Record, journal::Answer};
 
 const KEY: &str = "sk-hunter2-never-show-me";
@@ -400,15 +400,21 @@ fn a_run_asks_the_judge_where_the_rule_could_not_tell() {
     let server = Server::saying(completion("A"));
     let (output, answers) = eval(dir.path(), &server);
     let asked: Vec<&Answer> = answers.iter().filter(|answer| answer.judge.is_some()).collect();
-    assert!(!asked.is_empty() && asked.len() == server.asked());
-    assert!(asked.iter().all(|answer| answer.by == "judge" && answer.rule == Rule::Shardscope.name()));
-    assert!(answers.iter().all(|answer| answer.judge.is_some() == (answer.by == "judge")));
+    assert_eq!(asked.len(), server.asked());
+    // The judge says A, which is an answer only where that is an option.
+    let (read, unread): (Vec<&Answer>, _) =
+        asked.iter().partition(|answer| answer.answer_type == Some(AnswerType::Option));
+    assert!(!read.is_empty() && !unread.is_empty(), "{} read, {} unread", read.len(), unread.len());
+    assert!(read.iter().all(|answer| (answer.by.as_str(), &answer.read) == ("judge", &json!("A"))));
+    assert!(unread.iter().all(|answer| answer.by != "judge" && answer.verdict == Verdict::Unparsed));
+    assert!(answers.iter().all(|answer| answer.rule == Rule::Shardscope.name()));
     let result: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(result["judge"]["read"], asked.len());
+    assert_eq!(result["judge"]["read"], read.len());
+    assert_eq!(result["judge"]["cannot_tell"], unread.len());
     // Scored again without a judge, the rule alone decides.
     let alone = run(dir.path(), &["score", "--session", "s", "--json"]);
     let alone: Value = serde_json::from_slice(&alone.stdout).unwrap();
-    assert_eq!(alone["changed"], asked.len());
+    assert_eq!(alone["changed"], read.len());
 }
 
 #[test]
