@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::Problem;
 use crate::dataset::Style;
+use crate::endpoint::Price;
 use crate::session::export::Format;
 use crate::terminal::devices::DevicesArgs;
 use crate::terminal::plan::PlanArgs;
@@ -151,9 +152,33 @@ pub struct EvalArgs {
     /// Threads of the CPU [default: all].
     #[arg(long, value_name = "N", value_parser = thread_count)]
     pub threads: Option<usize>,
+    /// The judge.
+    #[command(flatten)]
+    pub judge: JudgeArgs,
     /// Print one JSON object with the result to standard output.
     #[arg(long)]
     pub json: bool,
+}
+
+/// Options of a judge: a served model that is asked about answers which the rule cannot read.
+#[derive(Debug, Args, Default)]
+pub struct JudgeArgs {
+    /// Ask the OpenAI-compatible endpoint at this address about answers that the rule cannot read; its key comes from
+    /// the environment (SHARDSCOPE_JUDGE_KEY, else OPENAI_API_KEY).
+    #[arg(long, value_name = "URL", requires = "judge_model")]
+    pub judge: Option<String>,
+    /// The judge's model, as its server names it.
+    #[arg(long, value_name = "NAME", requires = "judge")]
+    pub judge_model: Option<String>,
+    /// What a million tokens of prompt and of reply cost, for the record.
+    #[arg(long, value_name = "IN,OUT", requires = "judge", value_parser = price)]
+    pub judge_price: Option<Price>,
+    /// Longest time for one reply of the judge, in seconds [default: 60].
+    #[arg(long, value_name = "S", requires = "judge", value_parser = seconds)]
+    pub judge_timeout: Option<f64>,
+    /// Allow plain http to a judge that is neither on this machine nor at a private address.
+    #[arg(long, requires = "judge")]
+    pub allow_http: bool,
 }
 
 /// Options of `inspect`.
@@ -213,6 +238,9 @@ pub struct ScoreArgs {
     /// Rule by which answers are read [default: the session's own].
     #[arg(long, value_name = "R")]
     pub rule: Option<String>,
+    /// The judge.
+    #[command(flatten)]
+    pub judge: JudgeArgs,
     /// Print one JSON object to standard output.
     #[arg(long)]
     pub json: bool,
@@ -339,6 +367,19 @@ fn answer_length(text: &str) -> Result<usize, String> {
 
 fn thread_count(text: &str) -> Result<usize, String> {
     at_most(1024, text)
+}
+
+fn price(text: &str) -> Result<Price, String> {
+    let number = |text: &str| text.trim().parse::<f64>().ok().filter(|n| *n >= 0.0 && n.is_finite());
+    text.split_once(',')
+        .and_then(|(input, output)| Some(Price { input: number(input)?, output: number(output)? }))
+        .ok_or_else(|| {
+            "must be two numbers, such as 0.15,0.6: the price of a million tokens in and out".into()
+        })
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    positive(text).and_then(|n| if n > 86_400.0 { Err("must be at most a day".into()) } else { Ok(n) })
 }
 
 fn share(text: &str) -> Result<f64, String> {

@@ -11,6 +11,7 @@ pub mod cli;
 pub mod dataset;
 pub mod demo;
 pub mod devices;
+pub mod endpoint;
 pub mod engine;
 pub mod literal;
 pub mod model;

@@ -16,6 +16,7 @@ use super::pace::{Pace, Survey};
 use crate::checkpoint::Checkpoint;
 use crate::dataset::Dataset;
 use crate::model::WeightType;
+use crate::scoring::judge::{AnyJudge, JudgeStep};
 use crate::scoring::{Rule, Verdict};
 use crate::session::Session;
 use crate::session::journal::{Answer, Finish};
@@ -39,6 +40,8 @@ pub struct Order {
     pub settings: RunSettings,
     /// How answers are judged.
     pub rule: Rule,
+    /// Who is asked about answers that the rule cannot read.
+    pub judge: Option<JudgeStep<AnyJudge>>,
     /// Where answers are kept.
     pub session: Session,
 }
@@ -238,7 +241,8 @@ impl Worker {
             if !self.heed() {
                 return Ok(false);
             }
-            let Some(answer) = self.ask_one(model, row) else { return Ok(false) };
+            let Some(mut answer) = self.ask_one(model, row) else { return Ok(false) };
+            self.consult(&mut answer)?;
             self.order.session.append(&answer)?;
             if answer.verdict == Verdict::Failed {
                 let what = answer.error.clone().unwrap_or_default();
@@ -306,6 +310,20 @@ impl Worker {
             _ => answer.verdict = Verdict::Unscored,
         }
         answer
+    }
+
+    /// Asks the judge where the rule could not tell. A judge that dies ends nothing: the run goes on without it.
+    fn consult(&mut self, answer: &mut Answer) -> Result<()> {
+        let Some(step) = self.order.judge.as_mut().filter(|_| answer.verdict == Verdict::Unparsed) else {
+            return Ok(());
+        };
+        let was_dead = step.stopped().is_some();
+        answer.consult(step, &self.order.rule, self.order.dataset.name());
+        if let Some(problem) = step.stopped().filter(|_| !was_dead).cloned() {
+            self.order.session.event("judge_stopped", json!({ "what": problem.what }))?;
+            self.say(Event::Note(problem));
+        }
+        Ok(())
     }
 
     fn say(&self, event: Event) {

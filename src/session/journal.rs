@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
+use crate::scoring::judge::{Judge, JudgeRecord, JudgeStep};
 use crate::scoring::{AnswerType, Reading, Row, Rule, Verdict};
 
 /// One finished question: what was asked, what the model said, how that was read, and what it cost.
@@ -77,6 +78,9 @@ pub struct Answer {
     /// The rule under which it was read.
     #[serde(default)]
     pub rule: String,
+    /// What became of asking a judge, where the rule could not read the answer and there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judge: Option<JudgeRecord>,
     /// The gold answer: a letter or text, a list of accepted texts, or nothing where the dataset withholds it.
     #[serde(default)]
     pub answer: Value,
@@ -239,6 +243,7 @@ impl Answer {
             by: String::new(),
             span: None,
             rule: String::new(),
+            judge: None,
             answer: Value::Null,
             error: None,
             seconds: Seconds::default(),
@@ -266,7 +271,7 @@ impl Answer {
         })
     }
 
-    /// Takes over what a rule read.
+    /// Takes over what a rule read; what a judge said about an earlier reading goes.
     pub fn judge(&mut self, reading: Reading, rule: &str) {
         self.read = reading.read;
         self.verdict = reading.verdict;
@@ -274,6 +279,20 @@ impl Answer {
         self.by = reading.by;
         self.span = reading.span;
         self.rule = rule.to_string();
+        self.judge = None;
+    }
+
+    /// Asks a judge where the rule that was just applied could not read the answer, and keeps what became of it.
+    pub fn consult<J: Judge>(&mut self, step: &mut JudgeStep<J>, rule: &Rule, dataset: &str) {
+        if self.verdict != Verdict::Unparsed {
+            return;
+        }
+        let Some(row) = self.row(dataset) else { return };
+        let (reading, record) = step.consider(&self.question, &row, rule, rule.read(&row));
+        if record.is_some() {
+            self.judge(reading, &rule.name());
+            self.judge = record;
+        }
     }
 
     /// Reads the answer under a rule, and tells whether it could be judged. What failed or was stopped stays as it is,

@@ -12,6 +12,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::datasets::open_dataset;
+use super::judging::{self, Tally};
 use super::progress::Progress;
 use super::{count, duration, print_json, print_line, say, size, summary};
 use crate::checkpoint::{Checkpoint, Folder};
@@ -57,7 +58,11 @@ pub fn run(args: &EvalArgs) -> Outcome {
     let dataset = open_dataset(args.dataset.as_deref())?;
     let rows = select(&dataset, args)?;
     let settings = run_settings(args);
-    let manifest = manifest(args, &checkpoint, &language, &dataset, &rows, &device_name)?;
+    let mut manifest = manifest(args, &checkpoint, &language, &dataset, &rows, &device_name)?;
+    let judge = judging::judge(&args.judge)?.map(|(step, record)| {
+        manifest.settings.other.insert("judge".into(), record);
+        step
+    });
 
     say(format!(
         "{} ({} parameters, {}, template {}) on {}: {} of {} questions, rule {}",
@@ -98,10 +103,12 @@ pub fn run(args: &EvalArgs) -> Outcome {
         rows: left,
         settings,
         rule,
+        judge,
         session,
     };
     let start = Instant::now();
-    let complete = follow(order, &mut report, rows.len())?;
+    let mut judged = Tally::default();
+    let complete = follow(order, &mut report, &mut judged, rows.len())?;
     let seconds = start.elapsed().as_secs_f64();
     if args.json {
         let mut result = summary::report_json(&report);
@@ -112,9 +119,15 @@ pub fn run(args: &EvalArgs) -> Outcome {
         result["rule"] = rule.name().into();
         result["selected"] = rows.len().into();
         result["seconds"] = seconds.into();
+        if args.judge.judge.is_some() {
+            result["judge"] = judged.json();
+        }
         print_json(&result)?;
     } else {
         print_line(&summary::report_text(&report))?;
+    }
+    if args.judge.judge.is_some() {
+        judged.say();
     }
     if complete {
         say(format!("done in {}; the answers are in {}", duration(seconds), folder.display()));
@@ -397,7 +410,12 @@ fn remaining_rows(
 }
 
 /// Listens to the worker until it is over; whether every question was asked.
-fn follow(order: Order, report: &mut Report, total: usize) -> std::result::Result<bool, Failure> {
+fn follow(
+    order: Order,
+    report: &mut Report,
+    judged: &mut Tally,
+    total: usize,
+) -> std::result::Result<bool, Failure> {
     let mut done = (total - order.rows.len()) as u64;
     let run = Run::start(order)?;
     stop_on_interrupt(run.commands.clone());
@@ -415,6 +433,9 @@ fn follow(order: Order, report: &mut Report, total: usize) -> std::result::Resul
             Event::Answered { answer, remaining, tokens_per_second, .. } => {
                 done += 1;
                 summary::count(report, &answer);
+                if let Some(record) = &answer.judge {
+                    judged.add(record);
+                }
                 if let Some(error) = &answer.error {
                     progress.say(&format!("question {} failed: {error}", answer.index));
                 }

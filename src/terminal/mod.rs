@@ -7,6 +7,7 @@ pub mod devices;
 pub mod eval;
 pub mod exchange;
 pub mod inspect;
+pub mod judging;
 pub mod plan;
 pub mod plan_sources;
 mod plan_text;

@@ -1,11 +1,16 @@
 //! `shardscope read-answers` and `shardscope score`.
 
+use std::collections::HashMap;
 use std::io::{BufReader, BufWriter, Write};
 
+use serde_json::{Map, Value};
+
+use super::judging::{self, Tally};
 use super::{print_json, print_line, say, summary};
 use crate::Problem;
 use crate::cli::{Ending, Failure, Outcome, ReadAnswersArgs, ScoreArgs};
-use crate::scoring::{Report, Rule, Verdict, read_answers as read};
+use crate::scoring::judge::{AnyJudge, JudgeRecord, JudgeStep};
+use crate::scoring::{Reading, Report, Rule, Verdict, read_answers as read};
 use crate::session::{Record, figures};
 
 /// Reads rows from standard input and writes readings to standard output.
@@ -33,6 +38,7 @@ pub fn read_answers(args: &ReadAnswersArgs) -> Outcome {
 /// # Errors
 /// A folder that is no session, or an unknown rule.
 pub fn score(args: &ScoreArgs) -> Outcome {
+    let judge = judging::judge(&args.judge)?;
     let record = Record::open(&args.session)?;
     let recorded = record.manifest().settings.rule.clone();
     let rule = match &args.rule {
@@ -43,7 +49,23 @@ pub fn score(args: &ScoreArgs) -> Outcome {
     let (record, name) = match rule {
         Some(rule) => (record.under(rule)?, rule.name()),
         // Predictions that were scored elsewhere, or by another version.
+        None if judge.is_some() => {
+            return Err(Problem::new(format!(
+                "a judge stands behind a rule, and {recorded:?} is none of ours"
+            ))
+            .fix("name a rule with --rule")
+            .into());
+        }
         None => (record, recorded),
+    };
+    let mut judged = None;
+    let record = match (judge, rule) {
+        (Some((step, _)), Some(rule)) => {
+            let (record, decisions) = consult(record, step, rule)?;
+            judged = Some(decisions);
+            record
+        }
+        _ => record,
     };
     let changed =
         record.outlines().iter().zip(&before).filter(|(after, before)| after.verdict != **before).count();
@@ -65,6 +87,10 @@ pub fn score(args: &ScoreArgs) -> Outcome {
         result["changed"] = changed.into();
         result["kept"] = kept.into();
         result["figures"] = figures.as_ref().map(summary::figures_json).unwrap_or_default();
+        if let Some((tally, records)) = judged {
+            result["judge"] = tally.json();
+            result["judge"]["records"] = records.into();
+        }
         print_json(&result)?;
         return Ok(Ending::Done);
     }
@@ -81,5 +107,51 @@ pub fn score(args: &ScoreArgs) -> Outcome {
             "{kept} answers keep their recorded verdict: the session does not say how they are judged"
         ));
     }
+    if let Some((tally, _)) = judged {
+        tally.say();
+    }
     Ok(Ending::Done)
+}
+
+/// The records of a judge, by question.
+type Records = Map<String, Value>;
+
+/// Asks a judge about the answers that the rule could not read, one after another, each once; gives the session with
+/// what the judge decided. The session's files stay as they are.
+fn consult(
+    record: Record,
+    mut step: JudgeStep<AnyJudge>,
+    rule: Rule,
+) -> Result<(Record, (Tally, Records)), Failure> {
+    let dataset = record.manifest().dataset.name.clone();
+    let unclear: Vec<usize> = (0..record.len())
+        .filter(|&position| record.outlines()[position].verdict == Verdict::Unparsed)
+        .collect();
+    let (mut tally, mut records) = (Tally::default(), Records::new());
+    let mut decided: HashMap<String, (Reading, JudgeRecord)> = HashMap::new();
+    for answer in record.answers_at(unclear) {
+        let answer = answer?;
+        // Verdicts made elsewhere are not the rule's, so the judge is not asked behind it.
+        let Some(row) = answer.row(&dataset).filter(|_| answer.rule == rule.name()) else { continue };
+        let was_dead = step.stopped().is_some();
+        let (reading, record) = step.consider(&answer.question, &row, &rule, rule.read(&row));
+        if let Some(problem) = step.stopped().filter(|_| !was_dead) {
+            say(format!("note: {problem}"));
+        }
+        if let Some(record) = record {
+            tally.add(&record);
+            records.insert(answer.index.clone(), serde_json::to_value(&record).unwrap_or_default());
+            decided.insert(answer.index, (reading, record));
+        }
+    }
+    let name = rule.name();
+    let record = record.read_under(&rule.name(), move |answer| {
+        if answer.judge_under(&rule, &dataset)
+            && let Some((reading, record)) = decided.get(&answer.index)
+        {
+            answer.judge(reading.clone(), &name);
+            answer.judge = Some(record.clone());
+        }
+    })?;
+    Ok((record, (tally, records)))
 }

@@ -1,0 +1,81 @@
+//! A key to an endpoint: held in memory alone, and never shown.
+
+use std::fmt;
+
+use crate::{Problem, Result};
+
+/// What stands in a key's place wherever text is shown or kept.
+const HIDDEN: &str = "***";
+
+/// Variables of the environment in which a judge's key is looked for, in this order.
+pub const JUDGE_KEYS: [&str; 2] = ["SHARDSCOPE_JUDGE_KEY", "OPENAI_API_KEY"];
+
+/// A key. It cannot be written out: shown or debugged it is `***`, and it has no serialisation.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Key(String);
+
+impl Key {
+    /// A key as a person gave it, spaces around it left out; `None` for nothing.
+    ///
+    /// # Errors
+    /// It holds what no header may hold: spaces, line breaks, letters beyond ASCII.
+    pub fn new(text: &str) -> Result<Option<Self>> {
+        let text = text.trim();
+        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(Problem::new("the key holds characters that cannot be sent")
+                .fix("copy the key again; it has no spaces, line breaks or letters beyond ASCII"));
+        }
+        Ok((!text.is_empty()).then(|| Self(text.to_owned())))
+    }
+
+    /// The key in the first of these variables that is set and not empty.
+    ///
+    /// # Errors
+    /// As [`Key::new`].
+    pub fn from_environment(variables: &[&str]) -> Result<Option<Self>> {
+        for variable in variables {
+            let Some(text) = std::env::var_os(variable) else { continue };
+            if let Some(key) = Self::new(&text.to_string_lossy()).map_err(|problem| problem.at(*variable))? {
+                return Ok(Some(key));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The value of the `Authorization` header.
+    pub(super) fn bearer(&self) -> String {
+        format!("Bearer {}", self.0)
+    }
+
+    /// A text of the server without the key, which some servers repeat in their errors.
+    pub fn hide_in(&self, text: &str) -> String {
+        text.replace(&self.0, HIDDEN)
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(HIDDEN)
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(HIDDEN)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_never_shown() {
+        let key = Key::new(" sk-secret\n").unwrap().unwrap();
+        assert_eq!((format!("{key} {key:?}"), key.bearer().as_str()), ("*** ***".into(), "Bearer sk-secret"));
+        assert_eq!(key.hide_in("wrong key sk-secret!"), "wrong key ***!");
+        assert_eq!(Key::new("  "), Ok(None));
+        let refusal = Key::new("sk-secret\r\nX-Other: 1").unwrap_err().to_string();
+        assert!(!refusal.contains("secret"), "{refusal}");
+    }
+}
