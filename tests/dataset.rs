@@ -459,6 +459,40 @@ fn every_family_has_its_sentence() {
     assert!(steps.starts_with(
         "<image>\nWhat?\nA. x\nC. y\nAnswer the preceding multiple choice question. The last line"
     ));
+    let own =
+        "Question: What?\nOptions:\nA. x\nC. y\nPlease select the correct answer from the options above. \n";
+    let lettered = |name: &str, style| ask(name, &["A", "B"], style, english).text;
+    let internvl = [
+        Style::Vlmevalkit,
+        Style::VlmevalkitCot,
+        Style::VlmevalkitThinking,
+        Style::VlmevalkitMpo,
+        Style::VlmevalkitDataset,
+    ];
+    for style in internvl {
+        for name in ["LEGO_circular", "optics_dataset", "BabyVision"] {
+            assert_eq!(lettered(name, style), format!("<image>\n{own}"), "{name} {style}");
+            let profile = shardscope::dataset::Profile::of(name, &[]);
+            assert!(prompt::departure(&profile, style).is_some() || name.starts_with("LEGO"));
+        }
+        assert_eq!(
+            lettered("MME-RealWorld", style),
+            "<image>\nWhat? The choices are listed below:\n(A) x\n(C) y\nSelect the best answer to the above multiple-choice question based on the image. Respond with only the letter (A, B, C, D, or E) of the correct option. \nThe best answer is:"
+        );
+        assert!(lettered("MME-RealWorld-CN", style).ends_with("\n(C) y\n根据图像选择上述多项选择题的最佳答案。只需回答正确选项的字母（A, B, C, D 或 E）。\n最佳答案为："));
+        for name in ["MME-RealWorld", "MMStar", "TextVQA_VAL"] {
+            assert_eq!(prompt::departure(&shardscope::dataset::Profile::of(name, &[]), style), None);
+        }
+    }
+    assert_eq!(
+        prompt::departure(&shardscope::dataset::Profile::of("optics_dataset", &[]), Style::Mmmu),
+        None
+    );
+    assert_eq!(plain("ChartQAPro"), "What?\nAnswer the question using a single word or phrase.");
+    let verse = ask("MathVerse_MINI", &[], Style::Vlmevalkit, &|question| {
+        question.text = "According to the image, please directly answer the question and provide it.".into();
+    });
+    assert_eq!(verse.text, "According to the image, please provide it.");
     for style in Style::ALL {
         assert_eq!(style.name().parse::<Style>().unwrap(), style);
         assert_eq!(serde_json::to_value(style).unwrap(), style.name());

@@ -3,6 +3,7 @@
 //! Which words a style uses is in `prompt/wording.rs`; here they are put together with the images. The default builds what
 //! InternVL's own wrapper in VLMEvalKit builds (`vlmeval/vlm/internvl/`).
 
+mod answered;
 mod wording;
 
 use std::fmt;
@@ -12,6 +13,7 @@ use crate::dataset::question::Question;
 use crate::dataset::registry::Profile;
 use crate::{Problem, Result};
 
+pub use answered::answered;
 pub use wording::{mmmu_official, mmmu_pro};
 
 /// Most tiles of all images of a question together.
@@ -66,6 +68,16 @@ impl Style {
             Style::MmmuProDirect => "mmmu-pro-direct",
             Style::MmmuProCot => "mmmu-pro-cot",
         }
+    }
+}
+
+impl Style {
+    /// Whether it is that of InternVL's wrapper, which leaves some datasets to their own prompts.
+    fn is_internvl(self) -> bool {
+        matches!(
+            self,
+            Style::Vlmevalkit | Style::VlmevalkitCot | Style::VlmevalkitThinking | Style::VlmevalkitMpo
+        )
     }
 }
 
@@ -125,6 +137,9 @@ pub fn build(
     let mut system = None;
     let before = |text: String| (named_before(&text, all.len(), profile), all.clone());
     let (text, order) = match style {
+        _ if style.is_internvl() && wording::declined(profile) => {
+            before(wording::vlmevalkit_dataset(profile, question))
+        }
         Style::Vlmevalkit => before(wording::vlmevalkit(profile, question)),
         Style::VlmevalkitCot => before(wording::vlmevalkit_cot(profile, question, None)),
         Style::VlmevalkitThinking => {
@@ -150,6 +165,19 @@ pub fn build(
     let limit = max_tiles.unwrap_or(profile.max_tiles);
     let share = TILE_BUDGET / (images.len() as u32).max(1);
     Ok(Prompt { text, system, images, max_tiles: limit.min(share).max(1) })
+}
+
+/// What a person should know of how a dataset is asked in a style: that VLMEvalKit has a prompt for it whose words are
+/// not known here, so that its type's are used. `None` where the prompt is the original's.
+pub fn departure(profile: &Profile, style: Style) -> Option<Problem> {
+    let own = style == Style::VlmevalkitDataset || (style.is_internvl() && wording::declined(profile));
+    (own && !wording::own_words_known(profile)).then(|| {
+        Problem::new(format!(
+            "VLMEvalKit asks {} with a prompt of the dataset's own that is not known here; it is asked as other datasets of its type are",
+            profile.name
+        ))
+        .fix("do not compare the score with published ones")
+    })
 }
 
 /// `Image-1: <image>` and so on, a line each.

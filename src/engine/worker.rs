@@ -14,7 +14,7 @@ use super::costs::Pricing;
 use super::model::{Language, Model, tiling};
 use super::pace::{Pace, Survey};
 use crate::checkpoint::Checkpoint;
-use crate::dataset::Dataset;
+use crate::dataset::{Dataset, prompt};
 use crate::model::WeightType;
 use crate::scoring::judge::{AnyJudge, JudgeStep};
 use crate::scoring::{Rule, Verdict};
@@ -182,6 +182,9 @@ impl Worker {
         if rows.is_empty() {
             return Ok(true);
         }
+        if let Some(departure) = prompt::departure(self.order.dataset.profile(), self.order.settings.style) {
+            self.say(Event::Note(departure));
+        }
         let Some(model) = self.load()? else { return Ok(false) };
         let survey = Survey::new(rows.len());
         let filling = self.start_survey(&survey, &rows);
@@ -296,7 +299,12 @@ impl Worker {
             .unwrap_or_else(|panic| Err(panicked(&*panic)));
         match asked {
             Ok(None) => None,
-            Ok(Some(answer)) => Some(self.judged(answer)),
+            Ok(Some(mut answer)) => {
+                let (style, profile) = (settings.style, dataset.profile());
+                let part = prompt::answered(style, profile, question.kind, &answer.response);
+                answer.judged = part.map(|part| [part.start, part.end]);
+                Some(self.judged(answer))
+            }
             Err(problem) => Some(failed(blank(&question, &dataset), &problem)),
         }
     }

@@ -61,6 +61,10 @@ pub struct Answer {
     /// What the model thought before it answered, where that is parted from the answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub thinking: Option<String>,
+    /// The bytes of the response that the rule was given, from and to, where the prompt's style asked for more than the
+    /// answer; else the rule was given all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judged: Option<[usize; 2]>,
     /// What the rule read: a letter, a text, several texts, or nothing.
     #[serde(default)]
     pub read: Value,
@@ -237,6 +241,7 @@ impl Answer {
             output_ids: Vec::new(),
             response: response.into(),
             thinking: None,
+            judged: None,
             read: Value::Null,
             verdict: Verdict::Unscored,
             score: 0.0,
@@ -254,6 +259,11 @@ impl Answer {
         }
     }
 
+    /// The part of the response that a rule judges: all of it, or [`Answer::judged`].
+    pub fn judged_text(&self) -> &str {
+        self.judged.and_then(|[from, to]| self.response.get(from..to)).unwrap_or(&self.response)
+    }
+
     /// The row that a rule judges, where the line says how it is to be judged. OCRBench judges by category, which
     /// joins the dataset's name.
     pub fn row(&self, dataset: &str) -> Option<Row> {
@@ -265,19 +275,24 @@ impl Answer {
             id: self.index.clone().into(),
             answer_type: self.answer_type?,
             choices: self.options.clone(),
-            response: self.response.clone(),
+            response: self.judged_text().to_owned(),
             answer: self.answer.clone(),
             dataset: Some(dataset),
         })
     }
 
-    /// Takes over what a rule read; what a judge said about an earlier reading goes.
+    /// Takes over what a rule read of [`Answer::row`]; what a judge said about an earlier reading goes.
     pub fn judge(&mut self, reading: Reading, rule: &str) {
         self.read = reading.read;
         self.verdict = reading.verdict;
         self.score = reading.score;
         self.by = reading.by;
-        self.span = reading.span;
+        // The rule counts from where the text begins that it was given.
+        let from = self
+            .judged
+            .filter(|[from, to]| self.response.get(*from..*to).is_some())
+            .map_or(0, |[from, _]| from);
+        self.span = reading.span.map(|span| span.map(|at| at + from));
         self.rule = rule.to_string();
         self.judge = None;
     }
@@ -333,4 +348,30 @@ fn finite_or_zero<'de, D: Deserializer<'de>>(source: D) -> Result<f64, D::Error>
 
 fn number_or_minus_infinity<'de, D: Deserializer<'de>>(source: D) -> Result<f64, D::Error> {
     Ok(Option::<f64>::deserialize(source)?.unwrap_or(f64::NEG_INFINITY))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_is_given_the_part_that_answers() {
+        let mut answer = Answer::new("1", "A dog? Answer: B");
+        answer.answer_type = Some(AnswerType::Option);
+        answer.options = serde_json::from_str(r#"{"A": "dog", "B": "cat"}"#).unwrap();
+        answer.answer = "B".into();
+        answer.judged = Some([15, 16]);
+        assert!(answer.judge_under(&Rule::Shardscope, "own"));
+        assert_eq!((answer.verdict, answer.span), (Verdict::Right, Some([15, 16])));
+
+        let line = serde_json::to_string(&answer).unwrap();
+        let mut again: Answer = serde_json::from_str(&line).unwrap();
+        again.judge_under(&Rule::Shardscope, "own");
+        assert_eq!((again.judged_text(), &again), ("B", &answer));
+        // A stranger's line may name bytes that the response does not have.
+        again.judged = Some([16, 99]);
+        assert_eq!(again.judged_text(), answer.response);
+        again.judge_under(&Rule::Shardscope, "own");
+        assert!(again.span.is_none_or(|[from, to]| from <= to && to <= answer.response.len()));
+    }
 }

@@ -20,6 +20,9 @@ const CHOICE_STEPS: &str = "Answer the preceding multiple choice question. The l
 /// What asks for reasoning about an open question.
 const OPEN_STEPS: &str = "Answer the preceding question. The last line of your response should follow this format: 'Answer: \\boxed{$FINAL_ANSWER}' (without quotes), where 'FINAL_ANSWER' is your conclusion based on the reasoning provided. If you are uncertain or the problem is too complex, make a reasoned guess based on the information provided. Avoid repeating steps indefinitely—provide your best guess even if unsure. Think step by step logically, considering all relevant information before answering.";
 
+/// What WeMath's questions say of the form of an answer; the style asks for its own.
+const WEMATH_FORMAT: &str = "Regarding the format, please answer following the template below, and be sure to include two <> symbols:\n<Thought process>: <<your thought process>> <Answer>: <<your option>>";
+
 /// What asks a thinking model for its answer.
 pub(super) const BOXED: &str = "Please answer the question and put the final answer within \\boxed{}.";
 
@@ -67,6 +70,46 @@ const REASONING: &[&str] = &[
     "MMReason",
 ];
 
+/// The six parts of the Physics dataset.
+const PHYSICS: [&str; 6] = [
+    "atomic_dataset",
+    "electro_dataset",
+    "mechanics_dataset",
+    "optics_dataset",
+    "quantum_dataset",
+    "statistics_dataset",
+];
+
+/// Parts of names of datasets for which InternVL's wrapper has no prompt of its own (`use_custom_prompt`).
+const DECLINED: &[&str] = &[
+    "MMDU",
+    "MME-RealWorld",
+    "WeMath_COT",
+    "MMAlignBench",
+    "ChartQAPro",
+    "ChartMuseum",
+    "MMSIVideo_U50",
+    "MMSIVideo_SC",
+    "SSI_Bench",
+];
+
+/// Parts of names of datasets that put their own prompt before that of any model (`force_use_dataset_prompt`).
+const OWN_ALWAYS: &[&str] = &["MMESCI", "PerceptionBench", "SUPERChem", "WildProbe", "BabyVision"];
+
+/// Whether a dataset is asked with its own prompt even where InternVL's is wanted.
+pub(super) fn declined(profile: &Profile) -> bool {
+    PHYSICS.contains(&profile.name.as_str())
+        || named(profile, DECLINED)
+        || named(profile, OWN_ALWAYS)
+        || (profile.family == Family::MultipleChoice && named(profile, &["LEGO"]))
+}
+
+/// Whether the words of a dataset's own prompt are known here. A class that overrides what its type asks has words of
+/// its own; of the datasets that InternVL's wrapper leaves to them, those of MME-RealWorld are known.
+pub(super) fn own_words_known(profile: &Profile) -> bool {
+    named(profile, &["MME-RealWorld"]) || !declined(profile)
+}
+
 fn named(profile: &Profile, parts: &[&str]) -> bool {
     parts.iter().any(|part| profile.name.contains(part))
 }
@@ -99,9 +142,15 @@ pub(super) fn vlmevalkit(profile: &Profile, question: &Question) -> String {
         Family::Vqa if named(profile, &["LLaVABench", "WildVision"]) => {
             format!("{text}\nAnswer this question in detail.")
         }
+        Family::Vqa if named(profile, &["MathVerse"]) && as_it_stands(profile) => softened(text),
         Family::Vqa | Family::Plain if as_it_stands(profile) => text.clone(),
         Family::Vqa | Family::Plain => format!("{text}\n{WORD_OR_PHRASE}"),
     }
+}
+
+/// MathVerse's question without its wish for an answer alone, which would forbid reasoning.
+fn softened(text: &str) -> String {
+    text.replace("please directly answer the question and", "please")
 }
 
 /// Hint, question, options and the request for a letter or, without options, an answer; in Chinese where the text is.
@@ -149,6 +198,9 @@ pub(super) fn vlmevalkit_mpo(profile: &Profile, question: &Question) -> String {
         let asked = text.split_once("Question:").map_or(text.as_str(), |(_, asked)| asked);
         text = asked.trim().replace("Choices:\n", "").trim().to_owned();
     }
+    if named(profile, &["WeMath"]) {
+        text = text.replace(WEMATH_FORMAT, "").trim().to_owned();
+    }
     if !question.options.is_empty() {
         text.push('\n');
         for (letter, option) in &question.options {
@@ -163,6 +215,7 @@ pub(super) fn vlmevalkit_mpo(profile: &Profile, question: &Question) -> String {
 pub(super) fn vlmevalkit_dataset(profile: &Profile, question: &Question) -> String {
     let text = &question.text;
     match profile.family {
+        Family::MultipleChoice if named(profile, &["MME-RealWorld"]) => mme_real_world(profile, question),
         Family::MultipleChoice => {
             let mut prompt = String::new();
             if let Some(hint) = &question.hint {
@@ -188,6 +241,24 @@ pub(super) fn vlmevalkit_dataset(profile: &Profile, question: &Question) -> Stri
         }
         Family::YesNo | Family::Vqa | Family::Plain => text.clone(),
     }
+}
+
+/// The prompt of `MMERealWorld`, whose options stand behind letters in parentheses.
+fn mme_real_world(profile: &Profile, question: &Question) -> String {
+    let (listed, asked) = if profile.name.contains("MME-RealWorld-CN") {
+        (
+            "选项如下所示:\n",
+            "根据图像选择上述多项选择题的最佳答案。只需回答正确选项的字母（A, B, C, D 或 E）。\n最佳答案为：",
+        )
+    } else {
+        (
+            "The choices are listed below:\n",
+            "Select the best answer to the above multiple-choice question based on the image. Respond with only the letter (A, B, C, D, or E) of the correct option. \nThe best answer is:",
+        )
+    };
+    let options: Vec<String> =
+        question.options.iter().map(|(letter, text)| format!("({letter}) {text}")).collect();
+    format!("{} {listed}{}\n{asked}", question.text, options.join("\n"))
 }
 
 /// The prompt of MMMU's own evaluation, with its markers `<image k>`.
