@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::plan::Planned;
 use crate::Problem;
-use crate::plan::bytes::{gib, human};
+use crate::plan::bytes::{GIB, KIB, MIB, gib, human};
 use crate::plan::checks::{Finding, Severity};
 use crate::plan::cost;
 use crate::plan::forecast::{self, DeviceForecast, Verdict};
@@ -22,11 +22,14 @@ pub fn plan(planned: &Planned) -> String {
     let (case, plan, forecast) = (&planned.case, &planned.plan, &planned.forecast);
     let model = &case.model;
     let mut text = String::new();
+    let (count, scale) = match model.parameters() {
+        n @ 1_000_000_000.. => (n as f64 / 1e9, "B"),
+        n => (n as f64 / 1e6, "M"),
+    };
     _ = writeln!(
         text,
-        "{}: {:.1} B parameters, {} in {}; layout {}",
+        "{}: {count:.1} {scale} parameters, {} in {}; layout {}",
         model.shape.name,
-        model.parameters() as f64 / 1e9,
         human(model.weight_bytes()),
         model.dtype.name(),
         planned.layout
@@ -104,11 +107,14 @@ fn workload(case: &Case) -> String {
 
 /// Breaks a sentence at spaces.
 fn wrap(sentence: &str, indent: &str) -> String {
+    let text = sentence.trim_start();
+    let lead = &sentence[..sentence.len() - text.len()];
     let mut lines = vec![String::new()];
-    for word in sentence.split(' ') {
+    for word in text.split(' ') {
         let last = lines.len() - 1;
         let room = lines[last].chars().count() + word.chars().count() < WIDTH;
-        if lines[last].trim().is_empty() {
+        if lines[last].is_empty() {
+            lines[last].push_str(lead);
             lines[last].push_str(word);
         } else if room {
             lines[last].push(' ');
@@ -171,7 +177,18 @@ pub fn contents(model: &Model, plan: &Plan, device: usize) -> String {
     if parts.is_empty() { "nothing".into() } else { parts.join(", ") }
 }
 
+/// The unit in which the largest of these sizes reads well.
+fn unit_for(largest: u64) -> (f64, &'static str) {
+    match largest {
+        GIB.. => (GIB as f64, "GiB"),
+        MIB.. => (MIB as f64, "MiB"),
+        _ => (KIB as f64, "KiB"),
+    }
+}
+
 fn table(case: &Case, plan: &Plan, devices: &[DeviceForecast]) -> String {
+    let (unit, name) = unit_for(devices.iter().map(|f| f.worst.peak()).max().unwrap_or(0));
+    let sized = |bytes: u64| format!("{:.1}", bytes as f64 / unit);
     let header =
         ["device", "weights", "cache", "temp", "peak", "usable", "share", "holds"].map(str::to_string);
     let mut rows = vec![header.to_vec()];
@@ -179,17 +196,17 @@ fn table(case: &Case, plan: &Plan, devices: &[DeviceForecast]) -> String {
         let share = if f.share.is_finite() { format!("{:.0} %", f.share * 100.0) } else { "–".into() };
         rows.push(vec![
             device.name.clone(),
-            gib(f.worst.weights),
-            gib(f.worst.kv),
-            gib(f.worst.activation),
-            gib(f.worst.peak()),
-            if f.usable > 1 << 50 { "–".into() } else { gib(f.usable) },
+            sized(f.worst.weights),
+            sized(f.worst.kv),
+            sized(f.worst.activation),
+            sized(f.worst.peak()),
+            if f.usable > 1 << 50 { "–".into() } else { sized(f.usable) },
             share,
             contents(&case.model, plan, index),
         ]);
     }
     let mut text = columns(&rows);
-    text.push_str("(GiB, at each device's own worst question)\n");
+    _ = writeln!(text, "({name}, at each device's own worst question)");
     text
 }
 
