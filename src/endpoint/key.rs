@@ -7,6 +7,9 @@ use crate::{Problem, Result};
 /// What stands in a key's place wherever text is shown or kept.
 const HIDDEN: &str = "***";
 
+/// A shorter key is a stand-in for servers that want any (`EMPTY`, `none`): no secret, and it could be a word of a reply.
+const SHORTEST_SECRET: usize = 8;
+
 /// Variables of the environment in which a judge's key is looked for, in this order.
 pub const JUDGE_KEYS: [&str; 2] = ["SHARDSCOPE_JUDGE_KEY", "OPENAI_API_KEY"];
 
@@ -49,6 +52,9 @@ impl Key {
 
     /// A text of the server without the key, which some servers repeat in their errors.
     pub fn hide_in(&self, text: &str) -> String {
+        if self.0.len() < SHORTEST_SECRET {
+            return text.to_owned();
+        }
         text.replace(&self.0, HIDDEN)
     }
 }
@@ -74,6 +80,8 @@ mod tests {
         let key = Key::new(" sk-secret\n").unwrap().unwrap();
         assert_eq!((format!("{key} {key:?}"), key.bearer().as_str()), ("*** ***".into(), "Bearer sk-secret"));
         assert_eq!(key.hide_in("wrong key sk-secret!"), "wrong key ***!");
+        let stand_in = Key::new("none").unwrap().unwrap();
+        assert_eq!((stand_in.hide_in("none"), stand_in.to_string()), ("none".into(), "***".into()));
         assert_eq!(Key::new("  "), Ok(None));
         let refusal = Key::new("sk-secret\r\nX-Other: 1").unwrap_err().to_string();
         assert!(!refusal.contains("secret"), "{refusal}");

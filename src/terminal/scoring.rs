@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 use std::io::{BufReader, BufWriter, Write};
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 
 use super::judging::{self, Tally};
+use super::progress::Ticker;
 use super::{print_json, print_line, say, summary};
 use crate::Problem;
 use crate::cli::{Ending, Failure, Outcome, ReadAnswersArgs, ScoreArgs};
@@ -128,6 +130,7 @@ fn consult(
         .filter(|&position| record.outlines()[position].verdict == Verdict::Unparsed)
         .collect();
     let (mut tally, mut records) = (Tally::default(), Records::new());
+    let ticker = Ticker::new(Duration::from_secs(5), "answers put to the judge");
     let mut decided: HashMap<String, (Reading, JudgeRecord)> = HashMap::new();
     for answer in record.answers_at(unclear) {
         let answer = answer?;
@@ -139,6 +142,7 @@ fn consult(
             say(format!("note: {problem}"));
         }
         if let Some(record) = record {
+            ticker.tick();
             tally.add(&record);
             records.insert(answer.index.clone(), serde_json::to_value(&record).unwrap_or_default());
             decided.insert(answer.index, (reading, record));
