@@ -25,7 +25,7 @@ const IDS_SPELLED_OUT: usize = 100;
 
 /// Settings that are recorded but cannot change what the model says: answers can be read again under any rule,
 /// and how many questions or threads are in flight changes the speed alone.
-const NEUTRAL: [&str; 4] = ["rule", "batch", "threads", "top_logprobs"];
+const NEUTRAL: [&str; 5] = ["rule", "answer_type", "batch", "threads", "top_logprobs"];
 
 /// What a session is about; written once, when it begins.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
@@ -310,7 +310,7 @@ impl Manifest {
     /// These count: the checkpoint (by its hashes; by its path where a hash is missing, so a moved folder is the
     /// same checkpoint), its template, the dataset (likewise) and the selected questions, prompt style, system
     /// prompt, longest answer, tiles, dtype, sampling, and every setting under a name that this version does not know.
-    /// These do not: rule, log-probabilities, questions in flight, threads, layout and devices (where a unit sits
+    /// These do not: rule, type of answers, log-probabilities, questions in flight, threads, layout and devices (where a unit sits
     /// changes the last bits of a sum at most), program version and time.
     pub fn differences(&self, other: &Manifest) -> Vec<Difference> {
         let (mine, theirs) = (self.decisive(other), other.decisive(self));
