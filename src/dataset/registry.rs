@@ -54,6 +54,8 @@ pub struct Profile {
     pub question_in_image: bool,
     /// What a person says of it, which counts before all else.
     pub stated: Stated,
+    /// The type before a person said anything.
+    pub unstated: Option<Family>,
 }
 
 /// What a person says of all questions of a dataset.
@@ -212,6 +214,7 @@ impl Profile {
             mmmu: name.to_ascii_uppercase().contains("MMMU"),
             question_in_image: false,
             stated: Stated::default(),
+            unstated: None,
         }
     }
 
@@ -219,7 +222,8 @@ impl Profile {
     /// if the answers told it.
     pub(crate) fn state(&mut self, stated: Stated) {
         self.stated = stated;
-        self.family = match (stated.kind, self.family) {
+        let unstated = *self.unstated.get_or_insert(self.family);
+        self.family = match (stated.kind, unstated) {
             (Some(QuestionKind::Option), _) => Family::MultipleChoice,
             (Some(QuestionKind::Short), _) | (Some(QuestionKind::YesNo), Family::Plain) => Family::Vqa,
             (Some(QuestionKind::Free), _) => Family::Plain,
