@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::Problem;
-use crate::dataset::Style;
+use crate::dataset::{QuestionKind, Style};
 use crate::endpoint::Price;
+use crate::scoring::AnswerType;
 use crate::session::export::Format;
 use crate::terminal::devices::DevicesArgs;
 use crate::terminal::plan::PlanArgs;
@@ -104,6 +105,13 @@ pub struct EvalArgs {
     /// mmmu-pro-direct, mmmu-pro-cot.
     #[arg(long, value_name = "NAME", default_value_t, value_parser = prompt_style)]
     pub prompt_style: Style,
+    /// What the questions ask for, whatever columns and name say: option, yes-no, short, free. Changes the prompt.
+    #[arg(long, value_name = "KIND", value_parser = question_kind)]
+    pub kind: Option<QuestionKind>,
+    /// How answers are judged, whatever the name says: option, mmmu-open, yes-no, vqa-score, anls, relaxed-accuracy,
+    /// accuracy-max, accuracy-mean, ocrbench, exact.
+    #[arg(long, value_name = "TYPE", value_parser = answer_type)]
+    pub answer_type: Option<AnswerType>,
     /// Rule by which answers are read.
     #[arg(long, value_name = "R", default_value = "shardscope")]
     pub rule: String,
@@ -334,6 +342,15 @@ pub struct DatasetsArgs {
 }
 
 fn prompt_style(text: &str) -> Result<Style, String> {
+    text.parse().map_err(|problem: Problem| problem.to_string())
+}
+
+/// The kind that a name means.
+pub(crate) fn question_kind(text: &str) -> Result<QuestionKind, String> {
+    text.parse().map_err(|problem: Problem| problem.to_string())
+}
+
+fn answer_type(text: &str) -> Result<AnswerType, String> {
     text.parse().map_err(|problem: Problem| problem.to_string())
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use shardscope::dataset::{Dataset, ImageRef, Prompt, QuestionKind, Style, prompt};
 use shardscope::picture::{Tiling, dimensions};
+use shardscope::scoring::AnswerType;
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/dataset").join(name)
@@ -498,6 +499,60 @@ fn every_family_has_its_sentence() {
         assert_eq!(serde_json::to_value(style).unwrap(), style.name());
     }
     assert!("mmlu".parse::<Style>().unwrap_err().to_string().contains("vlmevalkit-cot"));
+}
+
+#[test]
+fn kinds_and_types_of_answers_are_named_as_they_are_recorded() {
+    for kind in QuestionKind::ALL {
+        assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
+        assert_eq!(kind.name().parse::<QuestionKind>(), Ok(kind));
+    }
+    for answer_type in AnswerType::ALL {
+        assert_eq!(serde_json::to_value(answer_type).unwrap(), answer_type.name());
+        assert_eq!(answer_type.name().parse::<AnswerType>(), Ok(answer_type));
+    }
+    assert!("essay".parse::<QuestionKind>().unwrap_err().to_string().contains("yes-no"));
+}
+
+#[test]
+fn what_a_person_states_counts_in_every_format() {
+    use shardscope::dataset::Stated;
+    let parquet = std::fs::read(fixture("MMMU_like.parquet")).unwrap();
+    let folder = folder(&[
+        ("MMMU/Art/validation-00000-of-00001.parquet", &parquet),
+        ("MMMU/Music/dev-00000-of-00001.parquet", &parquet),
+        ("own.tsv", b"index\tquestion\tquestion_type\tA\tB\tanswer\n1\tq\tmultiple-choice\tx\ty\tA\n"),
+        ("own.jsonl", b"{\"question\": \"q\", \"options\": [\"x\", \"y\"], \"answer\": \"A\"}\n"),
+    ]);
+    for name in ["own.tsv", "own.jsonl"] {
+        let mut dataset = Dataset::open(&folder.path().join(name)).unwrap();
+        let last = dataset.len() - 1;
+        assert_eq!(dataset.outlines().unwrap()[last].kind, QuestionKind::Option, "{name}");
+        for kind in QuestionKind::ALL {
+            dataset.state(Stated { kind: Some(kind), answer_type: None });
+            let question = dataset.question(last).unwrap();
+            assert_eq!((question.kind, dataset.outlines().unwrap()[last].kind), (kind, kind), "{name}");
+            assert_eq!(question.options.is_empty(), kind != QuestionKind::Option);
+            let text = prompt::build(&dataset, &question, Style::Vlmevalkit, None).unwrap().text;
+            let expected = match kind {
+                QuestionKind::Option => {
+                    "q\nA. x\nB. y\nAnswer with the option's letter from the given choices directly."
+                }
+                QuestionKind::YesNo | QuestionKind::Short => {
+                    "q\nAnswer the question using a single word or phrase."
+                }
+                QuestionKind::Free => "q",
+            };
+            assert_eq!(text, expected, "{name} {kind:?}");
+        }
+        dataset.state(Stated { kind: None, answer_type: Some(AnswerType::Anls) });
+        let question = dataset.question(last).unwrap();
+        assert_eq!(question.kind, QuestionKind::Option, "{name}: as the file says");
+        assert_eq!(dataset.profile().answer_type(question.kind, &question.gold), Some(AnswerType::Anls));
+    }
+    let mut subjects = Dataset::open(&folder.path().join("MMMU")).unwrap();
+    subjects.state(Stated { kind: Some(QuestionKind::Free), answer_type: None });
+    assert!(subjects.outlines().unwrap().iter().all(|outline| outline.kind == QuestionKind::Free));
 }
 
 #[test]

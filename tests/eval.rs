@@ -490,3 +490,67 @@ fn the_built_in_pair_needs_nothing() {
     assert_eq!(result["questions"], 5);
     assert_eq!(result["failed"], 0);
 }
+
+/// Writes a TSV and asks its questions; what was said on standard error.
+fn asked(folder: &Path, name: &str, tsv: &str, session: &str, more: &[&str]) -> Output {
+    let file = folder.join(format!("{name}.tsv"));
+    std::fs::write(&file, tsv).unwrap();
+    let mut command = program();
+    command.arg("eval").arg("--checkpoint").arg(checkpoint()).arg("--dataset").arg(file);
+    command.arg("--session").arg(folder.join(session)).args(["--max-new-tokens", "4"]).args(more);
+    command.output().unwrap()
+}
+
+#[test]
+fn published_names_bring_their_metric_and_their_figures() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, answer, judged, figures) in [
+        ("DocVQA_VAL", "['a', 'b']", "anls", "VQA"),
+        ("ChartQA_TEST", "12", "relaxed-accuracy", "VQA"),
+        ("OCRBench", "['word']", "ocrbench", "OCRBench"),
+        ("TextVQA_VAL", "['a', 'a', 'b', 'a']", "vqa-score", "VQA"),
+        ("MME", "Yes", "yes-no", "MME"),
+    ] {
+        let tsv = format!(
+            "index\tcategory\tquestion\tanswer\n1\tRegular Text Recognition\tWhat?\t{answer}\n2\tRegular Text Recognition\tAnd now?\t{answer}\n"
+        );
+        let output = asked(dir.path(), name, &tsv, name, &[]);
+        let said = text(&output.stderr);
+        assert!(output.status.success(), "{name}: {said}");
+        assert_eq!(said.matches(&format!("{name} is published with")).count(), 1, "{said}");
+        let session = dir.path().join(name);
+        let answers = answers(&session);
+        assert!(answers.values().all(|answer| answer["type"] == judged), "{name}: {answers:?}");
+        let score = program()
+            .args(["score", "--rule", "vlmevalkit", "--json", "--session"])
+            .arg(&session)
+            .output()
+            .unwrap();
+        let result: Value = serde_json::from_slice(&score.stdout).unwrap();
+        assert_eq!(result["figures"]["title"], figures, "{name}: {result}");
+    }
+}
+
+#[test]
+fn a_person_says_what_questions_ask_for_and_how_answers_are_judged() {
+    let dir = tempfile::tempdir().unwrap();
+    let tsv = "index\tquestion\tA\tB\tanswer\n1\tHow many?\tone\ttwo\t2\n";
+    let output =
+        asked(dir.path(), "own", tsv, "s", &["--kind", "short", "--answer-type", "relaxed-accuracy"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let answer = &answers(&dir.path().join("s"))["1"];
+    assert_eq!(answer["type"], "relaxed-accuracy");
+    let prompt = answer["prompt"].as_str().unwrap();
+    assert!(prompt.contains("How many?\nAnswer the question using a single word or phrase."), "{prompt}");
+    let manifest = std::fs::read(dir.path().join("s/manifest.json")).unwrap();
+    let settings = serde_json::from_slice::<Value>(&manifest).unwrap()["settings"].take();
+    assert_eq!((&settings["kind"], &settings["answer_type"]), (&"short".into(), &"relaxed-accuracy".into()));
+
+    // The way of judging may be another when a session goes on, the kind may not.
+    let output = asked(dir.path(), "own", tsv, "s", &["--kind", "short", "--resume"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let output = asked(dir.path(), "own", tsv, "s", &["--kind", "option", "--resume"]);
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("kind"), "{}", text(&output.stderr));
+    assert_eq!(asked(dir.path(), "own", tsv, "t", &["--kind", "essay"]).status.code(), Some(2));
+}

@@ -29,8 +29,8 @@ use serde_json::Value;
 use crate::dataset::folder::ImageFolders;
 use crate::dataset::question::{ImageRef, Question, QuestionKind};
 use crate::dataset::record::{self, Record};
-use crate::dataset::registry::Profile;
-use crate::dataset::storage::Storage;
+use crate::dataset::registry::{Profile, Stated};
+use crate::dataset::storage::{Prints, Storage};
 use crate::dataset::{Names, Outline, Source, base64_bytes};
 use crate::literal::Literal;
 use crate::{Problem, Result};
@@ -270,6 +270,10 @@ impl Source for JsonLines {
         &self.profile
     }
 
+    fn state(&mut self, stated: Stated) {
+        self.profile.state(stated);
+    }
+
     fn columns(&self) -> &[String] {
         &self.columns
     }
@@ -311,7 +315,7 @@ impl Source for JsonLines {
         Ok(outlines)
     }
 
-    fn fingerprint(&self, go_on: &mut dyn FnMut(u64) -> bool) -> Result<Option<String>> {
-        self.storage.sha256(go_on)
+    fn fingerprint(&self, md5: bool, go_on: &mut dyn FnMut(u64) -> bool) -> Result<Option<Prints>> {
+        self.storage.prints(md5, go_on)
     }
 }

@@ -21,14 +21,14 @@ mod tsv;
 pub use found::{Found, discover, in_hugging_face_cache, in_vlmevalkit_root};
 pub use prompt::{Prompt, Style};
 pub use question::{ImageRef, Question, QuestionKind};
-pub use registry::Profile;
+pub use registry::{Profile, Stated};
 
 use base64::Engine;
 use base64::alphabet::STANDARD as LETTERS;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use crate::{Problem, Result};
-use storage::Storage;
+use storage::{Prints, Storage};
 
 /// The largest image file that is read.
 const LARGEST_IMAGE: u64 = 256 << 20;
@@ -89,7 +89,8 @@ trait Source: Send + Sync + std::fmt::Debug {
     fn problems(&self) -> Vec<Problem> {
         Vec::new()
     }
-    fn fingerprint(&self, go_on: &mut dyn FnMut(u64) -> bool) -> Result<Option<String>>;
+    fn state(&mut self, stated: Stated);
+    fn fingerprint(&self, md5: bool, go_on: &mut dyn FnMut(u64) -> bool) -> Result<Option<Prints>>;
 }
 
 /// Questions in a file, a folder or the program itself. Opening finds the rows; everything else is read when asked
@@ -100,7 +101,7 @@ pub struct Dataset {
     path: Option<PathBuf>,
     source: Box<dyn Source>,
     outlines: OnceLock<Result<Vec<Outline>>>,
-    fingerprint: OnceLock<String>,
+    fingerprint: OnceLock<Prints>,
 }
 
 impl Dataset {
@@ -244,15 +245,35 @@ impl Dataset {
 
     /// [`Dataset::fingerprint`], watched: `go_on` hears how many bytes have been gone through; `None` when it stopped.
     pub fn fingerprint_watched(&self, go_on: &mut dyn FnMut(u64) -> bool) -> Result<Option<String>> {
+        Ok(self.prints(go_on)?.map(|prints| prints.sha256.clone()))
+    }
+
+    fn prints(&self, go_on: &mut dyn FnMut(u64) -> bool) -> Result<Option<&Prints>> {
         if let Some(known) = self.fingerprint.get() {
-            return Ok(Some(known.clone()));
+            return Ok(Some(known));
         }
-        let made = self.source.fingerprint(go_on).map_err(|problem| placed(problem, &self.place()))?;
-        Ok(made.map(|made| self.fingerprint.get_or_init(|| made).clone()))
+        let with_md5 = self.published_md5().is_some();
+        let made =
+            self.source.fingerprint(with_md5, go_on).map_err(|problem| placed(problem, &self.place()))?;
+        Ok(made.map(|made| self.fingerprint.get_or_init(|| made)))
+    }
+
+    /// The MD5 that is published of a TSV of this name. One whose images were put into files is another file.
+    fn published_md5(&self) -> Option<&'static str> {
+        let is_tsv = |path: &Path| path.is_file() && path.extension().is_some_and(|ending| ending == "tsv");
+        let entry = self.profile().entry.filter(|entry| entry.name == self.name)?;
+        entry.md5.filter(|_| self.path().is_some_and(is_tsv))
+    }
+
+    /// Takes what a person says of all questions before what columns, name and answers say.
+    pub fn state(&mut self, stated: Stated) {
+        self.source.state(stated);
+        self.outlines = OnceLock::new();
     }
 
     /// Compares a dataset of a known name with what is published of it: rows, then MD5. `None` when it agrees or
-    /// nothing is published; `go_on` hears how many bytes have been gone through.
+    /// nothing is published; `go_on` hears how many bytes have been gone through. The MD5 is made in the same pass as the
+    /// fingerprint, so whoever has that need not wait.
     pub fn check_published(&self, go_on: &mut dyn FnMut(u64) -> bool) -> Result<Option<Problem>> {
         let (Some(entry), Some(path)) = (self.profile().entry, self.path().filter(|path| path.is_file()))
         else {
@@ -269,8 +290,8 @@ impl Dataset {
                 self.len()
             ));
         }
-        let Some(published) = entry.md5 else { return Ok(None) };
-        match Storage::open(path)?.md5(go_on)? {
+        let Some(published) = self.published_md5() else { return Ok(None) };
+        match self.prints(go_on)?.and_then(|prints| prints.md5.as_deref()) {
             Some(found) if found != published => differs(format!(
                 "this is not the published file of {}: its MD5 is {found}, not {published}",
                 entry.name

@@ -19,7 +19,8 @@ use ::parquet::basic::Type;
 use crate::dataset::folder::ImageFolders;
 use crate::dataset::question::{ImageRef, Question, QuestionKind};
 use crate::dataset::record::{self, Record};
-use crate::dataset::registry::Profile;
+use crate::dataset::registry::{Profile, Stated};
+use crate::dataset::storage::Prints;
 use crate::dataset::{Names, Outline, Source, mmmu, read_image};
 use crate::literal::{self, Literal};
 use crate::{Problem, Result};
@@ -389,6 +390,10 @@ impl Source for Parquet {
         &self.profile
     }
 
+    fn state(&mut self, stated: Stated) {
+        self.profile.state(stated);
+    }
+
     fn columns(&self) -> &[String] {
         &self.columns
     }
@@ -444,7 +449,7 @@ impl Source for Parquet {
         Ok(outlines)
     }
 
-    fn fingerprint(&self, go_on: &mut dyn FnMut(u64) -> bool) -> Result<Option<String>> {
-        self.leaves.storage().sha256(go_on)
+    fn fingerprint(&self, md5: bool, go_on: &mut dyn FnMut(u64) -> bool) -> Result<Option<Prints>> {
+        self.leaves.storage().prints(md5, go_on)
     }
 }

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::{Problem, Result};
+
 /// What sort of answer a question asks for; decides the prompt's suffix and how an answer is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -14,6 +16,32 @@ pub enum QuestionKind {
     Short,
     /// Free text that no rule scores (captions, descriptions).
     Free,
+}
+
+impl QuestionKind {
+    /// All kinds.
+    pub const ALL: [Self; 4] = [Self::Option, Self::YesNo, Self::Short, Self::Free];
+
+    /// The name by which it is recorded and asked for.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Option => "option",
+            Self::YesNo => "yes-no",
+            Self::Short => "short",
+            Self::Free => "free",
+        }
+    }
+}
+
+impl std::str::FromStr for QuestionKind {
+    type Err = Problem;
+
+    fn from_str(name: &str) -> Result<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(|| {
+            let names = Self::ALL.map(Self::name).join(", ");
+            Problem::new(format!("there is no kind of question '{name}'")).fix(format!("use one of: {names}"))
+        })
+    }
 }
 
 /// Where an image of a question can be read when it is needed.

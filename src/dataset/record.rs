@@ -98,7 +98,7 @@ pub(crate) fn kind(
 ) -> QuestionKind {
     let lettered = matches!(profile.family, Family::MultipleChoice);
     let options = lettered && record.has_options();
-    match record.get("question_type").and_then(stated_kind) {
+    match profile.stated.kind.or_else(|| record.get("question_type").and_then(stated_kind)) {
         Some(QuestionKind::Option) if !options => QuestionKind::Short,
         Some(kind) => kind,
         None if options => QuestionKind::Option,

@@ -52,6 +52,19 @@ pub struct Profile {
     pub mmmu: bool,
     /// Whether questions stand in their images, as in MMMU-Pro's vision part, and not in a text.
     pub question_in_image: bool,
+    /// What a person says of it, which counts before all else.
+    pub stated: Stated,
+    /// The type before a person said anything.
+    pub unstated: Option<Family>,
+}
+
+/// What a person says of all questions of a dataset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stated {
+    /// What they ask for; decides the prompt. A question without options is open all the same.
+    pub kind: Option<QuestionKind>,
+    /// How their answers are judged.
+    pub answer_type: Option<AnswerType>,
 }
 
 const fn choice(name: &'static str, rows: Option<usize>, md5: Option<&'static str>) -> Entry {
@@ -200,7 +213,22 @@ impl Profile {
             max_tiles: max_tiles(name),
             mmmu: name.to_ascii_uppercase().contains("MMMU"),
             question_in_image: false,
+            stated: Stated::default(),
+            unstated: None,
         }
+    }
+
+    /// Takes what a person says. The type follows the kind, so that the prompt does; yes or no is asked as it would be
+    /// if the answers told it.
+    pub(crate) fn state(&mut self, stated: Stated) {
+        self.stated = stated;
+        let unstated = *self.unstated.get_or_insert(self.family);
+        self.family = match (stated.kind, unstated) {
+            (Some(QuestionKind::Option), _) => Family::MultipleChoice,
+            (Some(QuestionKind::Short), _) | (Some(QuestionKind::YesNo), Family::Plain) => Family::Vqa,
+            (Some(QuestionKind::Free), _) => Family::Plain,
+            (Some(QuestionKind::YesNo) | None, family) => family,
+        };
     }
 
     /// The profile of a dataset whose questions have lists of options.
@@ -222,6 +250,9 @@ impl Profile {
 
     /// How an answer to a question of this kind is judged; `None` where no rule can.
     pub fn answer_type(&self, kind: QuestionKind, gold: &[String]) -> Option<AnswerType> {
+        if self.stated.answer_type.is_some() {
+            return self.stated.answer_type;
+        }
         match (kind, self.entry) {
             (QuestionKind::Option, _) => Some(AnswerType::Option),
             (QuestionKind::YesNo, _) => Some(AnswerType::YesNo),

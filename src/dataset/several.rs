@@ -6,8 +6,8 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use crate::dataset::question::{ImageRef, Question};
-use crate::dataset::registry::Profile;
-use crate::dataset::storage::hexadecimal;
+use crate::dataset::registry::{Profile, Stated};
+use crate::dataset::storage::{Prints, hexadecimal};
 use crate::dataset::{Outline, Source};
 use crate::{Problem, Result};
 
@@ -47,6 +47,10 @@ impl Several {
 impl Source for Several {
     fn profile(&self) -> &Profile {
         self.parts[0].1.profile()
+    }
+
+    fn state(&mut self, stated: Stated) {
+        self.parts.iter_mut().for_each(|(_, part)| part.state(stated));
     }
 
     fn columns(&self) -> &[String] {
@@ -96,20 +100,20 @@ impl Source for Several {
         Ok(outlines)
     }
 
-    fn fingerprint(&self, go_on: &mut dyn FnMut(u64) -> bool) -> Result<Option<String>> {
+    fn fingerprint(&self, _md5: bool, go_on: &mut dyn FnMut(u64) -> bool) -> Result<Option<Prints>> {
         let mut digest = Sha256::new();
         let mut before = 0;
         for (path, part) in &self.parts {
             let mut done = 0;
-            let made = part.fingerprint(&mut |bytes| {
+            let made = part.fingerprint(false, &mut |bytes| {
                 done = bytes;
                 go_on(before + bytes)
             })?;
             let Some(made) = made else { return Ok(None) };
             before += done;
             let name = path.strip_prefix(&self.root).unwrap_or(path);
-            digest.update(format!("{}  {made}\n", name.display()));
+            digest.update(format!("{}  {}\n", name.display(), made.sha256));
         }
-        Ok(Some(hexadecimal(&digest.finalize())))
+        Ok(Some(Prints { sha256: hexadecimal(&digest.finalize()), md5: None }))
     }
 }

@@ -28,6 +28,15 @@ pub(crate) enum Storage {
     },
 }
 
+/// Digests of a file's bytes, in hexadecimal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Prints {
+    /// SHA-256, by which a session knows the file again.
+    pub(crate) sha256: String,
+    /// MD5, which VLMEvalKit publishes; only where it is asked for.
+    pub(crate) md5: Option<String>,
+}
+
 /// How much is read at a time when a whole file is gone through.
 const CHUNK: usize = 1 << 20;
 
@@ -94,25 +103,26 @@ impl Storage {
         Ok(true)
     }
 
-    /// SHA-256 of everything, in hexadecimal; `None` when `go_on` (which hears the bytes done) stopped it.
-    pub(crate) fn sha256(&self, go_on: impl FnMut(u64) -> bool) -> Result<Option<String>> {
-        self.digest::<sha2::Sha256>(go_on)
-    }
-
-    /// MD5 of everything, as VLMEvalKit publishes it.
-    pub(crate) fn md5(&self, go_on: impl FnMut(u64) -> bool) -> Result<Option<String>> {
-        self.digest::<md5::Md5>(go_on)
-    }
-
-    fn digest<D: Digest>(&self, mut go_on: impl FnMut(u64) -> bool) -> Result<Option<String>> {
-        let mut digest = D::new();
+    /// The digests of everything, in one pass; `None` when `go_on` (which hears the bytes done) stopped it.
+    pub(crate) fn prints(
+        &self,
+        with_md5: bool,
+        mut go_on: impl FnMut(u64) -> bool,
+    ) -> Result<Option<Prints>> {
+        let (mut sha256, mut md5) = (sha2::Sha256::new(), with_md5.then(md5::Md5::new));
         let mut done = 0;
         let finished = self.walk(0, |piece| {
-            digest.update(piece);
+            sha256.update(piece);
+            if let Some(md5) = &mut md5 {
+                md5.update(piece);
+            }
             done += piece.len() as u64;
             go_on(done)
         })?;
-        Ok(finished.then(|| hexadecimal(&digest.finalize())))
+        Ok(finished.then(|| Prints {
+            sha256: hexadecimal(&sha256.finalize()),
+            md5: md5.map(|md5| hexadecimal(&md5.finalize())),
+        }))
     }
 }
 

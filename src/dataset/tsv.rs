@@ -12,8 +12,8 @@ use crate::dataset::delimited::Delimited;
 use crate::dataset::folder::ImageFolders;
 use crate::dataset::question::{ImageRef, Question, QuestionKind};
 use crate::dataset::record::{self, Record};
-use crate::dataset::registry::Profile;
-use crate::dataset::storage::Storage;
+use crate::dataset::registry::{Profile, Stated};
+use crate::dataset::storage::{Prints, Storage};
 use crate::dataset::{Names, Outline, Source, base64_bytes};
 use crate::literal;
 use crate::{Problem, Result};
@@ -246,6 +246,10 @@ impl Source for Tsv {
         &self.profile
     }
 
+    fn state(&mut self, stated: Stated) {
+        self.profile.state(stated);
+    }
+
     fn columns(&self) -> &[String] {
         self.table.columns()
     }
@@ -323,7 +327,7 @@ impl Source for Tsv {
         open.chain(doubled).collect()
     }
 
-    fn fingerprint(&self, go_on: &mut dyn FnMut(u64) -> bool) -> Result<Option<String>> {
-        self.table.storage().sha256(go_on)
+    fn fingerprint(&self, md5: bool, go_on: &mut dyn FnMut(u64) -> bool) -> Result<Option<Prints>> {
+        self.table.storage().prints(md5, go_on)
     }
 }

@@ -4,6 +4,8 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
+use crate::Problem;
+
 /// How an answer is judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -28,6 +30,49 @@ pub enum AnswerType {
     Ocrbench,
     /// The same text.
     Exact,
+}
+
+impl AnswerType {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::Option,
+        Self::MmmuOpen,
+        Self::YesNo,
+        Self::VqaScore,
+        Self::Anls,
+        Self::RelaxedAccuracy,
+        Self::AccuracyMax,
+        Self::AccuracyMean,
+        Self::Ocrbench,
+        Self::Exact,
+    ];
+
+    /// The name by which it is recorded and asked for.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Option => "option",
+            Self::MmmuOpen => "mmmu-open",
+            Self::YesNo => "yes-no",
+            Self::VqaScore => "vqa-score",
+            Self::Anls => "anls",
+            Self::RelaxedAccuracy => "relaxed-accuracy",
+            Self::AccuracyMax => "accuracy-max",
+            Self::AccuracyMean => "accuracy-mean",
+            Self::Ocrbench => "ocrbench",
+            Self::Exact => "exact",
+        }
+    }
+}
+
+impl std::str::FromStr for AnswerType {
+    type Err = Problem;
+
+    fn from_str(name: &str) -> crate::Result<Self> {
+        Self::ALL.into_iter().find(|answer_type| answer_type.name() == name).ok_or_else(|| {
+            let names = Self::ALL.map(Self::name).join(", ");
+            Problem::new(format!("there is no type of answer '{name}'")).fix(format!("use one of: {names}"))
+        })
+    }
 }
 
 /// A response with everything a rule needs to judge it.

@@ -25,7 +25,7 @@ const IDS_SPELLED_OUT: usize = 100;
 
 /// Settings that are recorded but cannot change what the model says: answers can be read again under any rule,
 /// or by another judge, and how many questions or threads are in flight changes the speed alone.
-const NEUTRAL: [&str; 5] = ["rule", "judge", "batch", "threads", "top_logprobs"];
+const NEUTRAL: [&str; 6] = ["rule", "answer_type", "judge", "batch", "threads", "top_logprobs"];
 
 /// What a session is about; written once, when it begins.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
@@ -310,7 +310,7 @@ impl Manifest {
     /// These count: the checkpoint (by its hashes; by its path where a hash is missing, so a moved folder is the
     /// same checkpoint), its template, the dataset (likewise) and the selected questions, prompt style, system
     /// prompt, longest answer, tiles, dtype, sampling, and every setting under a name that this version does not know.
-    /// These do not: rule, judge, log-probabilities, questions in flight, threads, layout and devices (where a unit sits
+    /// These do not: rule, type of answers, judge, log-probabilities, questions in flight, threads, layout and devices (where a unit sits
     /// changes the last bits of a sum at most), program version and time.
     pub fn differences(&self, other: &Manifest) -> Vec<Difference> {
         let (mine, theirs) = (self.decisive(other), other.decisive(self));

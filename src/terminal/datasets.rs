@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use super::progress::Reading;
 use super::{excerpt, print_json, print_line, size};
 use crate::cli::{DatasetsArgs, Ending, Outcome};
-use crate::dataset::{Dataset, Found, discover, registry};
+use crate::dataset::{Dataset, Found, Stated, discover, registry};
 use crate::{Problem, Result, demo};
 
 /// Names told where one is unknown.
@@ -20,15 +21,32 @@ const TOLD: usize = 40;
 /// There is no such dataset, or as [`Dataset::open`].
 pub fn open_dataset(named: Option<&str>) -> Result<Arc<Dataset>> {
     let Some(named) = named else { return demo::dataset() };
+    let open = |path: &Path| {
+        let mut reading = Reading::of(path);
+        Dataset::open_watched(path, &mut |bytes| reading.at(bytes)).map(Arc::new)
+    };
     let path = Path::new(named);
     // Opening itself knows `org/name`.
     if path.exists() || path.components().count() > 1 {
-        return Dataset::open(path).map(Arc::new);
+        return open(path);
     }
     if named == demo::BUILT_IN {
         return demo::dataset();
     }
-    Dataset::open(&by_name(named, &discover())?.path).map(Arc::new)
+    open(&by_name(named, &discover())?.path)
+}
+
+/// [`open_dataset`], of which a person says something that its columns and name do not.
+///
+/// # Errors
+/// As [`open_dataset`].
+pub fn open_stated(named: Option<&str>, stated: Stated) -> Result<Arc<Dataset>> {
+    let mut dataset = open_dataset(named)?;
+    match Arc::get_mut(&mut dataset) {
+        Some(own) => own.state(stated),
+        None => return Err(Problem::new("this dataset is in use already").at(dataset.name())),
+    }
+    Ok(dataset)
 }
 
 /// The dataset of a name: exactly so, else whatever the case of its letters.

@@ -11,13 +11,13 @@ use crossbeam_channel::Sender;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::datasets::open_dataset;
+use super::datasets::open_stated;
 use super::judging::{self, Tally};
-use super::progress::Progress;
+use super::progress::{Progress, Reading};
 use super::{count, duration, print_json, print_line, say, size, summary};
 use crate::checkpoint::{Checkpoint, Folder};
 use crate::cli::{Ending, EvalArgs, Failure, Outcome};
-use crate::dataset::{Dataset, Style};
+use crate::dataset::{Dataset, Stated, Style};
 use crate::demo;
 use crate::engine::{Command, Event, Language, Order, Run, RunSettings, Sampling, model};
 use crate::scoring::{Report, Rule};
@@ -55,7 +55,8 @@ pub fn run(args: &EvalArgs) -> Outcome {
     refuse_layout(&args.layout)?;
     let checkpoint = Arc::new(open_checkpoint(args.checkpoint.as_deref())?);
     let language = Language::open(&checkpoint)?;
-    let dataset = open_dataset(args.dataset.as_deref())?;
+    let stated = Stated { kind: args.kind, answer_type: args.answer_type };
+    let dataset = open_stated(args.dataset.as_deref(), stated)?;
     let rows = select(&dataset, args)?;
     let settings = run_settings(args);
     let mut manifest = manifest(args, &checkpoint, &language, &dataset, &rows, &device_name)?;
@@ -75,7 +76,8 @@ pub fn run(args: &EvalArgs) -> Outcome {
         dataset.len(),
         rule.name()
     ));
-    for problem in dataset.problems() {
+    // Its MD5 was made together with the hash of the manifest.
+    for problem in dataset.problems().into_iter().chain(dataset.check_published(&mut |_| true)?) {
         say(format!("note: {problem}"));
     }
     if args.batch > 1 {
@@ -343,6 +345,13 @@ fn manifest(
         Folder::Embedded(_) => path(None),
     };
     let settings = run_settings(args);
+    let mut stated = serde_json::Map::new();
+    if let Some(kind) = args.kind {
+        stated.insert("kind".into(), kind.name().into());
+    }
+    if let Some(answer_type) = args.answer_type {
+        stated.insert("answer_type".into(), answer_type.name().into());
+    }
     let mut manifest = Manifest::new(
         CheckpointRecord {
             path: checkpoint_path,
@@ -359,7 +368,7 @@ fn manifest(
         DatasetRecord {
             path: path(dataset.path()),
             name: dataset.name().to_owned(),
-            hash: dataset.fingerprint()?,
+            hash: fingerprint(dataset)?,
             questions: dataset.len(),
             selection: selection.by_ids(args.ids.iter().cloned()),
             ..DatasetRecord::default()
@@ -375,13 +384,20 @@ fn manifest(
             top_logprobs: settings.top_logprobs,
             batch: args.batch,
             threads: args.threads,
-            ..Settings::default()
+            other: stated,
         },
     );
     let assignment = checkpoint.units.iter().map(|unit| (unit.name.clone(), json!(device))).collect();
     manifest.layout = LayoutRecord { name: args.layout.clone(), assignment };
     manifest.devices = vec![DeviceRecord { name: device.to_owned(), ..DeviceRecord::default() }];
     Ok(manifest)
+}
+
+/// The hash by which a session knows its dataset again; a large file takes a while, which is told.
+fn fingerprint(dataset: &Dataset) -> Result<String> {
+    let mut reading = dataset.path().map(Reading::of);
+    let mut go_on = |bytes| reading.as_mut().is_none_or(|reading| reading.at(bytes));
+    Ok(dataset.fingerprint_watched(&mut go_on)?.unwrap_or_default())
 }
 
 fn open_session(

@@ -41,6 +41,9 @@ pub struct PlanArgs {
     /// Dataset to forecast from: every question's tiles and prompt tokens.
     #[arg(long, value_name = "P")]
     pub dataset: Option<String>,
+    /// What the dataset's questions ask for, whatever columns and name say: option, yes-no, short, free.
+    #[arg(long, value_name = "KIND", requires = "dataset", value_parser = crate::cli::question_kind)]
+    pub kind: Option<crate::dataset::QuestionKind>,
     /// Longest answer in tokens.
     #[arg(long, value_name = "N")]
     pub max_new_tokens: Option<u64>,

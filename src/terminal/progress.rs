@@ -1,6 +1,8 @@
 //! Progress of a run on standard error: a bar on a terminal, a line now and then elsewhere.
 
+use std::fs::Metadata;
 use std::io::IsTerminal;
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -37,6 +39,42 @@ impl Ticker {
             *last = Instant::now();
             say(format!("{done} {}", self.what));
         }
+    }
+}
+
+/// Before the first line about a file, so that small ones are read in silence.
+const SILENT: Duration = Duration::from_secs(1);
+
+/// Tells now and then how much of a file has been gone through.
+pub struct Reading {
+    name: String,
+    total: Option<u64>,
+    due: Instant,
+}
+
+impl Reading {
+    /// Of the file (or folder) at a path.
+    pub fn of(path: &Path) -> Self {
+        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+        let total = path.metadata().ok().filter(Metadata::is_file).map(|about| about.len());
+        Self { name, total, due: Instant::now() + SILENT }
+    }
+
+    /// So many bytes have been gone through. Always `true`: to go on.
+    pub fn at(&mut self, bytes: u64) -> bool {
+        if let Some(line) = self.line(bytes, Instant::now()) {
+            say(line);
+        }
+        true
+    }
+
+    fn line(&mut self, bytes: u64, now: Instant) -> Option<String> {
+        if now < self.due {
+            return None;
+        }
+        self.due = now + LINE_EVERY;
+        let total = self.total.map(|total| format!(" of {}", size(total))).unwrap_or_default();
+        Some(format!("reading {}: {}{total}", self.name, size(bytes)))
     }
 }
 
@@ -120,5 +158,20 @@ impl Progress {
             self.last_line = Some(Instant::now());
         }
         due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_reading_is_told_now_and_then() {
+        let mut reading = Reading { name: "big.tsv".into(), total: Some(4 << 30), due: Instant::now() };
+        let start = reading.due;
+        let line = reading.line(1 << 30, start).unwrap();
+        assert!(line.starts_with("reading big.tsv: ") && line.contains(" of "), "{line}");
+        assert_eq!(reading.line(2 << 30, start + LINE_EVERY / 2), None);
+        assert!(reading.line(3 << 30, start + LINE_EVERY).is_some());
     }
 }
