@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::Path;
 
 use super::devices::DevicesArgs;
-use super::plan::{CheckpointFacts, PlanArgs, Sources, catalogue_or_config, run as plan};
+use super::plan::{CheckpointFacts, PlanArgs, Sources, catalogue_or_config, run_with_links as plan};
 use super::{print_line, say};
 use crate::checkpoint::Checkpoint;
 use crate::cli::{Ending, Outcome};
@@ -13,7 +13,8 @@ use crate::devices::{Driver, find, host};
 use crate::engine::Language;
 use crate::engine::costs::Pricing;
 use crate::picture::tiles::Tiling;
-use crate::plan::{ModelShape, QuestionCost};
+use crate::plan::device::Links;
+use crate::plan::{Device, ModelShape, QuestionCost};
 use crate::{Result, demo};
 
 /// Runs `shardscope plan` on what is on this machine.
@@ -28,7 +29,11 @@ pub fn run(args: &PlanArgs) -> Outcome {
         devices: &|spec| find::devices(spec, &driver),
         host_memory: host::memory().map(|(total, _)| total),
     };
-    printed(|out| plan(args, &sources, out))
+    let links = |devices: &[Device]| match &driver {
+        Ok(driver) => find::links(devices, &driver.gpus(), &driver.pairs()),
+        Err(_) => Links::default(),
+    };
+    printed(|out| plan(args, &sources, &links, out))
 }
 
 /// Runs `shardscope devices`.
