@@ -13,6 +13,7 @@ pub mod demo;
 pub mod devices;
 pub mod endpoint;
 pub mod engine;
+pub mod evaluation;
 pub mod literal;
 pub mod model;
 pub mod picture;

@@ -89,7 +89,7 @@ fn of_checkpoint(checkpoint: &Checkpoint) -> Result<CheckpointFacts> {
 
 /// Tiles and prompt tokens of every question; exact where the checkpoint's tokenizer is here.
 fn costs(dataset: &str, facts: &CheckpointFacts, args: &PlanArgs) -> Result<Vec<QuestionCost>> {
-    let dataset = super::datasets::open_stated(Some(dataset), Stated { kind: args.kind, answer_type: None })?;
+    let dataset = super::datasets::open_dataset(Some(dataset), Stated { kind: args.kind, answer_type: None })?;
     let named = args.checkpoint.as_deref().unwrap_or_default();
     let language = open(named).and_then(Result::ok).and_then(|checkpoint| Language::open(&checkpoint).ok());
     let shape = &facts.shape;
