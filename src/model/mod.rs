@@ -18,5 +18,5 @@ pub mod weights;
 
 pub use cache::Cache;
 pub use network::{Loading, Network};
-pub use place::Place;
+pub use place::{Place, Placement};
 pub use weights::WeightType;
