@@ -15,7 +15,7 @@ use super::model::{Language, Model, tiling};
 use super::pace::{Pace, Survey};
 use crate::checkpoint::Checkpoint;
 use crate::dataset::{Dataset, prompt};
-use crate::model::WeightType;
+use crate::model::{Place, WeightType};
 use crate::scoring::judge::{AnyJudge, JudgeStep};
 use crate::scoring::{Rule, Verdict};
 use crate::session::Session;
@@ -200,13 +200,13 @@ impl Worker {
     fn load(&mut self) -> Result<Option<Model>> {
         let start = Instant::now();
         let checkpoint = self.order.checkpoint.clone();
-        let (total, device) = (checkpoint.bytes(), self.order.device.clone());
+        let (total, place) = (checkpoint.bytes(), Place::new("", self.order.device.clone()));
         let (language, weight_type) = (self.order.language.clone(), self.order.weight_type);
         let mut progress = |bytes| {
             self.say(Event::Loading { bytes, total });
             self.heed()
         };
-        let model = match Model::load(checkpoint, language, weight_type, &|_| device.clone(), &mut progress) {
+        let model = match Model::load(checkpoint, language, weight_type, &|_| place.clone(), &mut progress) {
             Err(_) if self.stopping => return Ok(None),
             model => model?,
         };

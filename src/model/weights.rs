@@ -1,5 +1,7 @@
 //! Weights of one unit, brought to the unit's device.
 
+use std::cell::RefCell;
+use std::ops::Range;
 use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
@@ -29,6 +31,8 @@ pub struct UnitWeights<'a> {
     pub device: &'a Device,
     /// In which type matrices are held.
     pub weight_type: WeightType,
+    /// What is used in place so far: which file, and which bytes of it.
+    pub in_place: RefCell<Vec<(usize, Range<usize>)>>,
 }
 
 impl UnitWeights<'_> {
@@ -113,7 +117,7 @@ impl UnitWeights<'_> {
     fn layer(
         &self,
         stored: &StoredTensor,
-        range: std::ops::Range<usize>,
+        range: Range<usize>,
         (out, input): (usize, usize),
         order: Order,
         bias: Option<Tensor>,
@@ -124,7 +128,10 @@ impl UnitWeights<'_> {
                 WeightType::Stored => dtype,
                 WeightType::Cast(dtype) => dtype,
             };
-            let matrix = Matrix::new(self.file(stored), range, dtype, kept, (out, input), order);
+            let matrix = Matrix::new(self.file(stored), range.clone(), dtype, kept, (out, input), order);
+            if matrix.is_in_place() {
+                self.in_place.borrow_mut().push((stored.file, range));
+            }
             let bias = bias.map(|b| b.to_vec1::<f32>()).transpose()?.map(Into::into);
             return Ok(Linear::Host(HostLinear { matrix: Arc::new(matrix), bias }));
         }

@@ -108,6 +108,15 @@ impl Matrix {
         self.rows * self.cols * width
     }
 
+    /// Whether the values are used where the file holds them, without a copy.
+    pub fn is_in_place(&self) -> bool {
+        match &self.data {
+            Data::F32(values) => matches!(values, Values::Mapped(..)),
+            Data::Bf16(values) => matches!(values, Values::Mapped(..)),
+            Data::F16(values) => matches!(values, Values::Mapped(..)),
+        }
+    }
+
     fn converted(&self, dtype: DType) -> Self {
         let mut wide = vec![0f32; self.rows * self.cols];
         let line = self.line();
@@ -168,7 +177,8 @@ impl Matrix {
             unsafe {
                 let target = Target { to: y.get().add(rows.start), stride };
                 self.rows_times(rows.clone(), x, count, target);
-                for (row, bias) in rows.clone().zip(bias.into_iter().flat_map(|bias| &bias[rows])) {
+                let Some(bias) = bias else { return };
+                for (row, bias) in rows.clone().zip(&bias[rows]) {
                     (0..count).for_each(|i| *y.get().add(i * stride + row) += bias);
                 }
             }
