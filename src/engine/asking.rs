@@ -163,7 +163,7 @@ pub fn ask(
         None => None,
     };
     let embedded = network.embed(&asked.ids, model.tokenizer.image_context_id(), features.as_ref())?;
-    let mut cache = network.cache(asked.ids.len() + settings.max_new_tokens)?;
+    let mut cache = network.cache(asked.ids.len() + settings.max_new_tokens);
     let logits =
         network.prefill_while(&embedded, &mut cache, settings.prefill_chunk, &mut || watch(Step::Working))?;
     let Some(mut logits) = logits else { return Ok(None) };
