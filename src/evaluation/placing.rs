@@ -6,9 +6,10 @@ use std::path::Path;
 use candle_core::Device;
 use serde_json::{Map, Value, json};
 
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, UnitKind};
 use crate::devices::{Driver, find, host};
 use crate::engine::Forecasting;
+use crate::model::host::product_depth;
 use crate::model::{Place, Placement, WeightType, weights};
 use crate::plan::bytes::human;
 use crate::plan::checks::{self, Severity};
@@ -164,9 +165,14 @@ fn case(
     let on_cpu = devices.iter().all(|device| matches!(device.kind, DeviceKind::Cpu | DeviceKind::Simulated));
     let mut model = Model::new(shape, assumptions.dtype.value, Some(&unit_bytes));
     if on_cpu {
-        let held = wanted.checkpoint.units.iter().map(|unit| weights::held_bytes(unit, wanted.weight_type));
+        let used = wanted.checkpoint.config.vision.used_layers;
+        // Vision blocks behind the one whose output is used are not loaded.
+        let held = wanted.checkpoint.units.iter().map(|unit| match unit.kind {
+            UnitKind::VisionBlock if unit.index >= used => 0,
+            _ => weights::held_bytes(unit, wanted.weight_type),
+        });
         model = model.held_on_the_cpu(&held.collect::<Vec<_>>());
-        assumptions = assumptions.on_the_cpu(rayon::current_num_threads() as u64);
+        assumptions = assumptions.on_the_cpu(rayon::current_num_threads() as u64, product_depth() as u64);
     }
     let workload = match spec {
         // One place holds everything whatever the questions are.

@@ -35,6 +35,9 @@ pub struct UnitWeights<'a> {
     pub in_place: RefCell<Vec<(usize, Range<usize>)>>,
 }
 
+/// What a tensor or a matrix takes besides its numbers, in bytes.
+const OBJECT: u64 = 260;
+
 /// Bytes that a unit's weights take once they are loaded on the CPU: matrices in the type they are held in, everything
 /// else in the type that is computed with. A tied head, which shares another unit's, takes none.
 pub fn held_bytes(unit: &Unit, weight_type: WeightType) -> u64 {
@@ -51,7 +54,7 @@ pub fn held_bytes(unit: &Unit, weight_type: WeightType) -> u64 {
             WeightType::Stored => candle_dtype(stored.dtype),
             WeightType::Cast(dtype) => dtype,
         };
-        stored.shape.iter().map(|n| *n as u64).product::<u64>() * dtype.size_in_bytes() as u64
+        stored.shape.iter().map(|n| *n as u64).product::<u64>() * dtype.size_in_bytes() as u64 + OBJECT
     };
     unit.tensors.iter().map(bytes).sum()
 }
