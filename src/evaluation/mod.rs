@@ -15,8 +15,8 @@ pub use questions::Questions;
 
 use crate::checkpoint::{Checkpoint, Folder, Layout};
 use crate::dataset::{Dataset, Stated};
-use crate::engine::{Language, Order, RunSettings, model};
-use crate::model::WeightType;
+use crate::engine::{Language, Order, RunSettings, Schedule, model};
+use crate::model::{Place, WeightType};
 use crate::scoring::Rule;
 use crate::scoring::judge::{AnyJudge, JudgeStep};
 use crate::session::manifest::{
@@ -81,6 +81,7 @@ pub struct Evaluation {
     choices: Choices,
     weight_type: WeightType,
     device: Device,
+    device_name: String,
     judge: Option<JudgeStep<AnyJudge>>,
 }
 
@@ -114,6 +115,7 @@ impl Evaluation {
             choices,
             weight_type,
             device,
+            device_name,
             judge: None,
         })
     }
@@ -136,11 +138,13 @@ impl Evaluation {
             false => (Session::create(folder, &self.manifest)?, Vec::new()),
         };
         let rows = remaining(&self.dataset, &self.rows, &done)?;
+        let place = Place::new(self.device_name, self.device);
         let order = Order {
             checkpoint: self.checkpoint,
             language: self.language,
             weight_type: self.weight_type,
-            device: self.device,
+            replicas: vec![Arc::new(move |_| place.clone())],
+            schedule: Schedule { batch: self.choices.batch, admission: Box::new(|_, _| true) },
             dataset: self.dataset,
             rows,
             settings: self.choices.settings,
