@@ -13,6 +13,7 @@ pub mod ask;
 pub mod board;
 pub mod job;
 pub mod language;
+pub mod offscreen;
 pub mod parts;
 pub mod present;
 pub mod results;
