@@ -127,10 +127,12 @@ pub struct EvalArgs {
     /// Number format of the weights: auto, f32, bf16, f16, q8_0, q4k. On the CPU sums are always in f32.
     #[arg(long, value_name = "T", default_value = "auto")]
     pub dtype: String,
-    /// Devices: auto, cpu, cuda:0.
+    /// Devices: auto, cpu, cuda:0,2, or simulated ones, which compute on the CPU within an enforced capacity:
+    /// sim:2x8GiB, sim:24GiB,80GiB.
     #[arg(long, value_name = "SPEC", default_value = "auto")]
     pub devices: String,
-    /// Layout: auto, single.
+    /// Layout: auto, internvl, accelerate, accelerate-sequential, accelerate-balanced-low-0, mistralrs, single, or a file
+    /// with a device_map.
     #[arg(long, value_name = "NAME|FILE", default_value = "auto")]
     pub layout: String,
     /// Session folder [default: a new one under the sessions folder].

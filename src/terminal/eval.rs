@@ -65,6 +65,7 @@ pub fn run(args: &EvalArgs) -> Outcome {
     for problem in dataset.problems().into_iter().chain(dataset.check_published(&mut |_| true)?) {
         say(format!("note: {problem}"));
     }
+    evaluation.notes().iter().for_each(|problem| say(format!("note: {problem}")));
     if args.batch > 1 {
         say("note: this version asks one question at a time, whatever --batch says");
     }
