@@ -341,7 +341,8 @@ pub struct DatasetsArgs {
     pub json: bool,
 }
 
-fn prompt_style(text: &str) -> Result<Style, String> {
+/// The style that a name means.
+pub(crate) fn prompt_style(text: &str) -> Result<Style, String> {
     text.parse().map_err(|problem: Problem| problem.to_string())
 }
 
