@@ -1,7 +1,7 @@
 //! `shardscope read-answers` and `shardscope score`.
 
 use std::collections::HashMap;
-use std::io::{BufReader, BufWriter, Write};
+use std::io::{self, BufReader, BufWriter, Write};
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -21,10 +21,12 @@ use crate::session::{Record, figures};
 /// An unknown rule, or a stream that breaks off.
 pub fn read_answers(args: &ReadAnswersArgs) -> Outcome {
     let rule = Rule::by_name(&args.rule)?;
-    let mut out = BufWriter::new(std::io::stdout().lock());
-    let summary = read(&rule, BufReader::new(std::io::stdin().lock()), &mut out).map_err(Failure::Broken)?;
-    out.flush()
-        .map_err(|e| Failure::Broken(Problem::new(format!("cannot write to standard output: {e}"))))?;
+    let mut out = Output { to: BufWriter::new(std::io::stdout().lock()), closed: false };
+    let summary = match read(&rule, BufReader::new(std::io::stdin().lock()), &mut out) {
+        // A reader that has seen enough (`| head`) is no error.
+        Err(_) if out.closed => return Ok(Ending::Done),
+        summary => summary.map_err(Failure::Broken)?,
+    };
     for problem in &summary.problems {
         say(problem);
     }
@@ -33,6 +35,31 @@ pub fn read_answers(args: &ReadAnswersArgs) -> Outcome {
         return Err(Failure::Broken(Problem::new(what).at("standard input")));
     }
     Ok(Ending::Done)
+}
+
+/// Standard output, which remembers whether its reader has gone.
+struct Output<W> {
+    to: W,
+    closed: bool,
+}
+
+impl<W: Write> Output<W> {
+    fn note<T>(&mut self, written: io::Result<T>) -> io::Result<T> {
+        self.closed |= written.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe);
+        written
+    }
+}
+
+impl<W: Write> Write for Output<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.to.write(bytes);
+        self.note(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let written = self.to.flush();
+        self.note(written)
+    }
 }
 
 /// Reads the answers of a session again, and adds up the figures that its benchmark reports under that rule.
