@@ -6,6 +6,7 @@
 // Tests may; a program that people trust with a night's run may not.
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
+pub mod app;
 pub mod checkpoint;
 pub mod cli;
 pub mod dataset;
@@ -13,6 +14,7 @@ pub mod demo;
 pub mod devices;
 pub mod endpoint;
 pub mod engine;
+pub mod evaluation;
 pub mod literal;
 pub mod model;
 pub mod picture;
@@ -20,6 +22,7 @@ pub mod plan;
 pub mod problem;
 pub mod scoring;
 pub mod session;
+pub mod soft_render;
 pub mod terminal;
 
 pub use problem::{Problem, Result};

@@ -6,9 +6,10 @@ use std::time::Instant;
 use candle_core::{Device, Tensor};
 use serde_json::json;
 
-use super::{eval, print_json, print_line, size};
+use super::{eval::use_threads, print_json, print_line, size};
 use crate::cli::{BenchArgs, Ending, Failure, Outcome};
 use crate::engine::model::weight_type;
+use crate::evaluation::named;
 use crate::model::{Loading, Network};
 use crate::{Problem, Result};
 
@@ -29,8 +30,8 @@ struct Round {
 /// # Errors
 /// A checkpoint that cannot be run.
 pub fn run(args: &BenchArgs) -> Outcome {
-    eval::use_threads(args.threads)?;
-    let checkpoint = Arc::new(eval::open_checkpoint(args.checkpoint.as_deref())?);
+    use_threads(args.threads)?;
+    let checkpoint = Arc::new(named::open_checkpoint(args.checkpoint.as_deref())?);
     let weight_type = weight_type(&args.dtype)?;
     let start = Instant::now();
     let mut loading = Loading { place: &|_| Device::Cpu, weight_type, progress: &mut |_| true };

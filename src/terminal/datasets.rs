@@ -1,83 +1,24 @@
-//! `shardscope datasets`, and the dataset that a person means by a path or a name.
+//! `shardscope datasets`.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::json;
 
 use super::progress::Reading;
 use super::{excerpt, print_json, print_line, size};
+use crate::Result;
 use crate::cli::{DatasetsArgs, Ending, Outcome};
-use crate::dataset::{Dataset, Found, Stated, discover, registry};
-use crate::{Problem, Result, demo};
+use crate::dataset::{Dataset, Stated, discover};
+use crate::evaluation::named;
 
-/// Names told where one is unknown.
-const TOLD: usize = 40;
-
-/// Opens a dataset by what a person named: a path, the built-in one (the default), `org/name` of Hugging Face's cache,
-/// or the name of one that lies in VLMEvalKit's root or in that cache.
+/// Opens the dataset that a person named, and tells of a long reading.
 ///
 /// # Errors
-/// There is no such dataset, or as [`Dataset::open`].
-pub fn open_dataset(named: Option<&str>) -> Result<Arc<Dataset>> {
-    let Some(named) = named else { return demo::dataset() };
-    let open = |path: &Path| {
-        let mut reading = Reading::of(path);
-        Dataset::open_watched(path, &mut |bytes| reading.at(bytes)).map(Arc::new)
-    };
-    let path = Path::new(named);
-    // Opening itself knows `org/name`.
-    if path.exists() || path.components().count() > 1 {
-        return open(path);
-    }
-    if named == demo::BUILT_IN {
-        return demo::dataset();
-    }
-    open(&by_name(named, &discover())?.path)
-}
-
-/// [`open_dataset`], of which a person says something that its columns and name do not.
-///
-/// # Errors
-/// As [`open_dataset`].
-pub fn open_stated(named: Option<&str>, stated: Stated) -> Result<Arc<Dataset>> {
-    let mut dataset = open_dataset(named)?;
-    match Arc::get_mut(&mut dataset) {
-        Some(own) => own.state(stated),
-        None => return Err(Problem::new("this dataset is in use already").at(dataset.name())),
-    }
-    Ok(dataset)
-}
-
-/// The dataset of a name: exactly so, else whatever the case of its letters.
-fn by_name<'a>(named: &str, found: &'a [Found]) -> Result<&'a Found> {
-    let exact = found.iter().find(|it| it.name == named);
-    let local = || found.iter().find(|it| it.name.strip_suffix("_local") == Some(named));
-    let alike = || found.iter().find(|it| it.name.eq_ignore_ascii_case(named));
-    exact.or_else(local).or_else(alike).ok_or_else(|| {
-        let mut names: Vec<&str> = found.iter().map(|it| it.name.as_str()).collect();
-        names.dedup();
-        let more = names.len().saturating_sub(TOLD);
-        names.truncate(TOLD);
-        let mut list = names.join(", ");
-        if more > 0 {
-            list.push_str(&format!(" and {more} more"));
-        }
-        let fix = match (registry::find(named), list.as_str()) {
-            (Some(entry), "") => format!("put {}.tsv into $LMUData or ~/LMUData", entry.name),
-            (Some(entry), _) => {
-                format!(
-                    "put {}.tsv into $LMUData or ~/LMUData, or choose one of those found: {list}",
-                    entry.name
-                )
-            }
-            (None, "") => {
-                "give a file or folder; neither $LMUData, ~/LMUData nor Hugging Face's cache has a dataset"
-                    .into()
-            }
-            (None, _) => format!("give a file or folder, or the name of one of those found: {list}"),
-        };
-        Problem::new("there is neither such a file or folder nor a dataset of this name").at(named).fix(fix)
+/// As [`named::open_dataset`].
+pub fn open_dataset(dataset: Option<&str>, stated: Stated) -> Result<Arc<Dataset>> {
+    let mut reading: Option<Reading> = None;
+    named::open_dataset(dataset, stated, &mut |path, bytes| {
+        reading.get_or_insert_with(|| Reading::of(path)).at(bytes)
     })
 }
 

@@ -10,7 +10,7 @@ use super::print_line;
 use super::progress::Ticker;
 use super::say;
 use crate::cli::Failure;
-use crate::dataset::{Dataset, ImageRef, Question};
+use crate::dataset::{Dataset, ImageRef, Question, Stated};
 use crate::engine::asking::{blank, image_name};
 use crate::scoring::{AnswerType, Rule, Verdict};
 use crate::session::export::{Format, export as write};
@@ -201,7 +201,7 @@ pub fn import(
     model: Option<&str>,
 ) -> Result<(), Failure> {
     let rule = rule.map(Rule::by_name).transpose()?;
-    let dataset = dataset.map(|named| open_dataset(Some(named))).transpose()?;
+    let dataset = dataset.map(|named| open_dataset(Some(named), Stated::default())).transpose()?;
     let names = Names {
         checkpoint: model.map(str::to_owned),
         dataset: dataset.as_ref().map(|dataset| dataset.name().to_owned()),

@@ -53,7 +53,7 @@ fn printed(command: impl FnOnce(&mut dyn Write) -> Result<u8>) -> Outcome {
 }
 
 /// A checkpoint with its weights, else a configuration alone, else a model of the catalogue.
-fn facts(name: &str) -> Result<CheckpointFacts> {
+pub(crate) fn facts(name: &str) -> Result<CheckpointFacts> {
     match open(name) {
         Some(Ok(checkpoint)) => of_checkpoint(&checkpoint),
         // A folder with a configuration and no weights can be planned all the same.
@@ -66,7 +66,7 @@ fn facts(name: &str) -> Result<CheckpointFacts> {
 }
 
 /// Opens a checkpoint where the name means one on this machine.
-fn open(name: &str) -> Option<Result<Checkpoint>> {
+pub(crate) fn open(name: &str) -> Option<Result<Checkpoint>> {
     if name == demo::BUILT_IN && !Path::new(name).exists() {
         return Some(demo::checkpoint());
     }
@@ -89,7 +89,8 @@ fn of_checkpoint(checkpoint: &Checkpoint) -> Result<CheckpointFacts> {
 
 /// Tiles and prompt tokens of every question; exact where the checkpoint's tokenizer is here.
 fn costs(dataset: &str, facts: &CheckpointFacts, args: &PlanArgs) -> Result<Vec<QuestionCost>> {
-    let dataset = super::datasets::open_stated(Some(dataset), Stated { kind: args.kind, answer_type: None })?;
+    let dataset =
+        super::datasets::open_dataset(Some(dataset), Stated { kind: args.kind, answer_type: None })?;
     let named = args.checkpoint.as_deref().unwrap_or_default();
     let language = open(named).and_then(Result::ok).and_then(|checkpoint| Language::open(&checkpoint).ok());
     let shape = &facts.shape;

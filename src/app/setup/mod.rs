@@ -1,0 +1,31 @@
+//! Setup: pick a checkpoint and a dataset, see what they are, and run.
+
+use super::job::Wake;
+use super::shell::Habits;
+use super::{Wishes, Workspace};
+
+/// What a person asks for on this screen.
+#[derive(Debug, Clone)]
+pub enum Wish {}
+
+/// The screen's own state.
+pub struct Setup {}
+
+impl Setup {
+    /// The screen at its first showing.
+    pub fn new(_wake: &Wake) -> Self {
+        Self {}
+    }
+
+    /// Takes what jobs have brought.
+    pub fn receive(&mut self, _workspace: &Workspace, _wake: &Wake) {}
+
+    /// Draws the screen.
+    pub fn ui(&mut self, _ui: &mut egui::Ui, _workspace: &Workspace, _habits: &Habits, _wishes: &mut Wishes) {
+    }
+
+    /// Carries out a wish.
+    pub fn apply(&mut self, wish: Wish, _workspace: &mut Workspace, _wake: &Wake) {
+        match wish {}
+    }
+}

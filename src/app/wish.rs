@@ -1,0 +1,45 @@
+//! What a person asks for in the window; applied in one place, after the frame is laid out.
+
+use std::path::PathBuf;
+
+use super::{Screen, ask, board, present, results, run, sessions, setup};
+
+/// A wish, by the screen that carries it out.
+#[derive(Debug, Clone)]
+pub enum Wish {
+    /// Show a screen.
+    Go(Screen),
+    /// Open a checkpoint: a path, a name, or a model of the catalogue.
+    OpenCheckpoint(String),
+    /// Open a dataset: a path or a name.
+    OpenDataset(String),
+    /// Begin a run of what is chosen; on the run screen from then on.
+    Start,
+    /// Go on with a session on disk.
+    Resume(PathBuf),
+    /// Look at a session's results.
+    ShowSession(PathBuf),
+    /// Look at two sessions beside each other.
+    CompareSessions(PathBuf, PathBuf),
+    /// Show one question of the open session full screen: its place among the answers.
+    Present(usize),
+    /// Something to tell for a moment.
+    Say(String),
+    /// For the setup screen.
+    Setup(setup::Wish),
+    /// For the board.
+    Board(board::Wish),
+    /// For the run screen.
+    Run(run::Wish),
+    /// For the results.
+    Results(results::Wish),
+    /// For the sessions.
+    Sessions(sessions::Wish),
+    /// For the presentation.
+    Presentation(present::Wish),
+    /// For free questions.
+    Ask(ask::Wish),
+}
+
+/// The wishes of one frame.
+pub type Wishes = Vec<Wish>;
