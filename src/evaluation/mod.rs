@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 pub use questions::Questions;
 
-use crate::checkpoint::{Checkpoint, Folder, Layout};
+use crate::checkpoint::{Checkpoint, Folder, Identity, Layout};
 use crate::dataset::{Dataset, Stated};
 use crate::engine::{Language, Order, RunSettings, model};
 use crate::model::WeightType;
@@ -209,7 +209,7 @@ fn manifest(
     (rows, rule, device): (&[usize], &Rule, &str),
     watch: &mut dyn FnMut(u64) -> bool,
 ) -> Result<Manifest> {
-    let (config_hash, index_hash) = checkpoint.hashes()?;
+    let identity = Identity::of(checkpoint)?;
     let outlines = dataset.outlines()?;
     let indices = rows.iter().filter_map(|row| outlines.get(*row)).map(|o| o.index.as_str());
     let chosen = &choices.questions;
@@ -244,8 +244,10 @@ fn manifest(
                 Layout::Github => "internvl_chat".into(),
                 Layout::HuggingFace => "internvl".into(),
             },
-            config_hash,
-            index_hash,
+            config_hash: identity.config,
+            index_hash: identity.index,
+            texts_hash: identity.texts,
+            weights_hash: identity.weights,
             template: language.template.name().to_owned(),
             ..CheckpointRecord::default()
         },
