@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use placing::{Placing, Wanted};
 pub use questions::Questions;
 
-use crate::checkpoint::{Checkpoint, Folder, Layout};
+use crate::checkpoint::{Checkpoint, Folder, Identity, Layout};
 use crate::dataset::{Dataset, Stated};
 use crate::engine::costs::Pricing;
 use crate::engine::{Language, Order, RunSettings, model};
@@ -211,7 +211,7 @@ fn manifest(
     (rows, rule): (&[usize], &Rule),
     watch: &mut dyn FnMut(u64) -> bool,
 ) -> Result<Manifest> {
-    let (config_hash, index_hash) = checkpoint.hashes()?;
+    let identity = Identity::of(checkpoint)?;
     let outlines = dataset.outlines()?;
     let indices = rows.iter().filter_map(|row| outlines.get(*row)).map(|o| o.index.as_str());
     let chosen = &choices.questions;
@@ -246,8 +246,10 @@ fn manifest(
                 Layout::Github => "internvl_chat".into(),
                 Layout::HuggingFace => "internvl".into(),
             },
-            config_hash,
-            index_hash,
+            config_hash: identity.config,
+            index_hash: identity.index,
+            texts_hash: identity.texts,
+            weights_hash: identity.weights,
             template: language.template.name().to_owned(),
             ..CheckpointRecord::default()
         },
