@@ -130,13 +130,17 @@ impl App {
 
     /// Takes what jobs and the engine have brought. Called before each frame, and while the window is hidden.
     pub fn receive(&mut self) {
+        let mut wishes = Wishes::new();
         self.workspace.poll();
-        self.setup.receive(&self.workspace, &self.wake);
-        self.board.receive(&self.workspace, &self.wake);
-        self.run.receive(&self.wake);
-        self.results.receive(&self.wake);
-        self.sessions.receive(&self.wake);
-        self.ask.receive(&self.wake);
+        self.setup.receive(&self.workspace, &self.wake, &mut wishes);
+        self.board.receive(&self.workspace, &self.wake, &mut wishes);
+        self.run.receive(&self.wake, &mut wishes);
+        self.results.receive(&self.wake, &mut wishes);
+        self.sessions.receive(&self.wake, &mut wishes);
+        self.ask.receive(&self.wake, &mut wishes);
+        for wish in wishes {
+            self.apply(wish);
+        }
     }
 
     /// Draws one frame and carries out what it asked for.
@@ -246,6 +250,7 @@ impl App {
                 self.screen = Screen::Present;
             }
             Wish::Say(_text) => {}
+            Wish::Warn(_problem) => {}
             Wish::Setup(wish) => self.setup.apply(wish, &mut self.workspace, &self.wake),
             Wish::Board(wish) => self.board.apply(wish, &mut self.workspace, &self.wake),
             Wish::Run(wish) => self.run.apply(wish, &self.wake),

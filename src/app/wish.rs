@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::Problem;
+
 use super::{Screen, ask, board, present, results, run, sessions, setup};
 
 /// A wish, by the screen that carries it out.
@@ -25,6 +27,8 @@ pub enum Wish {
     Present(usize),
     /// Something to tell for a moment.
     Say(String),
+    /// A problem that belongs to no card on the screen, told for a moment.
+    Warn(Problem),
     /// For the setup screen.
     Setup(setup::Wish),
     /// For the board.

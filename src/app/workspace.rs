@@ -1,5 +1,6 @@
 //! What is chosen for the next run: checkpoint, dataset, settings, layout. Screens read it; wishes change it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::Result;
@@ -34,6 +35,8 @@ pub struct Workspace {
     pub dataset: Loadable<Arc<Dataset>>,
     /// Everything else.
     pub choices: Choices,
+    /// The folder in which new sessions are begun, and listed.
+    pub sessions: PathBuf,
     /// Counts how often model, dataset or choices have changed, so that what depends on them knows when to be made anew.
     pub version: u64,
 }
@@ -45,6 +48,7 @@ impl Workspace {
             subject: Loadable::Empty,
             dataset: Loadable::Empty,
             choices: Choices::default(),
+            sessions: crate::session::sessions_root(),
             version: 0,
         };
         workspace.open_checkpoint(crate::demo::BUILT_IN.to_owned(), wake);

@@ -3,6 +3,7 @@
 
 pub mod named;
 mod questions;
+mod resumption;
 
 use std::collections::HashSet;
 use std::path::Path;

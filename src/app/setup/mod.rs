@@ -18,7 +18,7 @@ impl Setup {
     }
 
     /// Takes what jobs have brought.
-    pub fn receive(&mut self, _workspace: &Workspace, _wake: &Wake) {}
+    pub fn receive(&mut self, _workspace: &Workspace, _wake: &Wake, _wishes: &mut Wishes) {}
 
     /// Draws the screen.
     pub fn ui(&mut self, _ui: &mut egui::Ui, _workspace: &Workspace, _habits: &Habits, _wishes: &mut Wishes) {
