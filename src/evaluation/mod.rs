@@ -4,6 +4,7 @@
 pub mod named;
 pub mod placing;
 mod questions;
+mod resumption;
 
 use std::collections::HashSet;
 use std::path::Path;

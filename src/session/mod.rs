@@ -25,7 +25,7 @@ pub use folder::Session;
 pub use journal::{Alternative, Answer, Event, Finish, ImageRecord, MemorySample, Seconds, TokenLogprob};
 pub use judgements::{JUDGEMENTS, Judgement, Judgements, judgements};
 pub use lines::LONGEST_LINE;
-pub use list::{State, Summary, default_folder, list, sessions_root};
+pub use list::{State, Summary, default_folder, list, sessions_root, unused_folder};
 pub use manifest::{
     CheckpointRecord, DatasetRecord, DeviceRecord, Difference, LayoutRecord, Manifest, SCHEMA, Sampling,
     Selection, Settings,
