@@ -6,6 +6,7 @@
 // Tests may; a program that people trust with a night's run may not.
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
+pub mod app;
 pub mod checkpoint;
 pub mod cli;
 pub mod dataset;
@@ -21,6 +22,7 @@ pub mod plan;
 pub mod problem;
 pub mod scoring;
 pub mod session;
+pub mod soft_render;
 pub mod terminal;
 
 pub use problem::{Problem, Result};

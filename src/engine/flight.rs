@@ -9,6 +9,7 @@ use candle_core::Tensor;
 
 use super::asking::{Asked, Draft, RunSettings};
 use super::keeping::{Settled, fail};
+use super::memory::Peaks;
 use super::model::Model;
 use super::reuse::{Beginning, Picture, PromptKey, Prompts};
 use super::scheduler::Need;
@@ -61,6 +62,8 @@ pub struct Flight {
     pub abandoned: Arc<AtomicBool>,
     /// Whether something went wrong.
     fate: Fate,
+    /// The most that each place has held since it entered.
+    pub peaks: Peaks,
     need: Need,
     answer: Answer,
     asked: Asked,
@@ -111,6 +114,7 @@ impl Flight {
             kind,
             replica: need.replica,
             need,
+            peaks: Peaks::new(),
             out: 0,
             alone: false,
             abandoned: Arc::default(),
@@ -276,6 +280,7 @@ impl Flight {
                     tiles: self.tiles_known as u64,
                     prompt_tokens: self.begun_with as u64,
                 };
+                answer.peak_bytes = self.peaks;
                 draft.finish(model, &asked, &mut answer).err()
             }
         };

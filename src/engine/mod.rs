@@ -10,6 +10,7 @@ pub mod costs;
 mod flight;
 pub mod generation;
 pub mod keeping;
+pub mod memory;
 pub mod model;
 pub mod pace;
 pub mod reuse;
@@ -19,6 +20,7 @@ pub mod worker;
 
 pub use asking::{Asked, RunSettings};
 pub use generation::Sampling;
+pub use memory::Forecasting;
 pub use model::{Language, Model};
 pub use scheduler::{Admission, Need, Settings as Schedule};
-pub use worker::{Command, Event, Order, Places, Run};
+pub use worker::{Command, Event, Order, Run};

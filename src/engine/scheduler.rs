@@ -18,6 +18,7 @@ use super::ahead::Ready;
 use super::asking::RunSettings;
 use super::flight::{Fate, Flight, Phase};
 use super::keeping::{Settled, fail};
+use super::memory::{Books, raise};
 use super::model::Model;
 use super::reuse::{Picture, PictureKey, Pictures, Prompts};
 use super::stages::{Done, Pass, Stages};
@@ -89,6 +90,7 @@ pub struct Scheduler {
     asking: RunSettings,
     settings: Settings,
     pictures: Arc<Pictures>,
+    books: Books,
     replicas: Vec<Replica>,
     /// In order of entry.
     flights: Vec<Flight>,
@@ -107,7 +109,7 @@ impl Scheduler {
         model: Arc<Model>,
         asking: RunSettings,
         settings: Settings,
-        pictures: Arc<Pictures>,
+        (pictures, books): (Arc<Pictures>, Books),
         stages: Vec<Stages>,
         (events, lines): (Sender<Event>, Sender<Settled>),
     ) -> Self {
@@ -134,6 +136,7 @@ impl Scheduler {
             model,
             settings,
             pictures,
+            books,
             flights: Vec::new(),
             sights: HashMap::new(),
             sent: HashMap::new(),
@@ -195,8 +198,9 @@ impl Scheduler {
             ));
         }
         self.say(Event::Asking { row: ready.row, tiles, prompt_tokens });
-        let home = &self.replicas[replica];
-        let network = home.stages.network();
+        // What was held before is not its doing.
+        self.take_peaks();
+        let network = self.replicas[replica].stages.network();
         let Ready { place, row, kind, answer, .. } = ready;
         let line = Settled { place, row, kind, answer };
         self.flights.push(Flight::new(line, asked, need, &self.model, network, &self.asking));
@@ -530,18 +534,30 @@ impl Scheduler {
     /// Lets questions leave that are done, have failed or are not asked any more.
     fn settle(&mut self) {
         let gone = |flight: &Flight| flight.out == 0 && (flight.is_done() || !flight.is_well());
+        if self.flights.iter().any(gone) {
+            self.take_peaks();
+        }
         while let Some(at) = self.flights.iter().position(gone) {
             let flight = self.flights.remove(at);
             self.replicas[flight.replica].prompts.end(flight.row);
             let (place, row, kind) = (flight.place, flight.row, flight.kind);
             match flight.settle(&self.model) {
-                Some(answer) => self.keep(Settled { place, row, kind, answer }),
+                Some(mut answer) => {
+                    answer.forecast_bytes = self.books.forecast(&answer);
+                    self.keep(Settled { place, row, kind, answer });
+                }
                 None => self.say(Event::Skipped { row }),
             }
         }
         // Pictures that nobody wants any more.
         let wanted: Vec<PictureKey> = self.flights.iter().flat_map(Flight::unseen).map(|p| p.key).collect();
         self.sights.retain(|key, _| wanted.contains(key));
+    }
+
+    /// Whatever was held since the last time was held while all these questions were in flight.
+    fn take_peaks(&mut self) {
+        let peaks = self.books.take_peaks();
+        self.flights.iter_mut().for_each(|flight| raise(&mut flight.peaks, &peaks));
     }
 
     fn say(&self, event: Event) {

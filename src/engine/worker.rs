@@ -13,6 +13,7 @@ use super::ahead::{Ahead, Ready, Skipped};
 use super::asking::RunSettings;
 use super::costs::Pricing;
 use super::keeping::Keeper;
+use super::memory::{Books, Forecasting};
 use super::model::{Language, Model, tiling};
 use super::pace::Survey;
 use super::reuse::Pictures;
@@ -20,15 +21,12 @@ use super::scheduler::{Scheduler, Settings};
 use super::stages::{Done, Gate, Stages};
 use crate::checkpoint::{Checkpoint, Unit};
 use crate::dataset::{Dataset, prompt};
-use crate::model::{Loading, Network, Place, WeightType};
+use crate::model::{Loading, Network, Placement, WeightType};
 use crate::scoring::Rule;
 use crate::scoring::judge::{AnyJudge, JudgeStep};
 use crate::session::Session;
 use crate::session::journal::Answer;
 use crate::{Problem, Result};
-
-/// Where each unit of a model lies; equal places are clones of one.
-pub type Places = Arc<dyn Fn(&Unit) -> Place + Send + Sync>;
 
 /// What a run is to do.
 pub struct Order {
@@ -39,9 +37,11 @@ pub struct Order {
     /// In which type its weights are held.
     pub weight_type: WeightType,
     /// Where the units of each copy of it lie; one copy or more, on places of their own.
-    pub replicas: Vec<Places>,
+    pub replicas: Vec<Placement>,
     /// How questions are scheduled.
     pub schedule: Settings,
+    /// What each device will hold at a question, where that can be told.
+    pub forecasting: Option<Forecasting>,
     /// The questions.
     pub dataset: Arc<Dataset>,
     /// Rows of the dataset, in the order in which they are asked.
@@ -217,18 +217,19 @@ impl Worker {
         let start = Instant::now();
         let checkpoint = self.order.checkpoint.clone();
         let (language, weight_type) = (self.order.language.clone(), self.order.weight_type);
-        let replicas = std::mem::take(&mut self.order.replicas);
+        let replicas = self.order.replicas.clone();
         let each = checkpoint.bytes();
         let total = each * replicas.len() as u64;
         let mut networks = Vec::with_capacity(replicas.len());
-        for places in replicas {
+        for placement in replicas {
             let before = each * networks.len() as u64;
             let mut progress = |bytes| {
                 self.say(Event::Loading { bytes: before + bytes, total });
                 self.heed();
                 !self.stopping
             };
-            let mut loading = Loading { place: &*places, weight_type, progress: &mut progress };
+            let place = |unit: &Unit| placement.of(unit);
+            let mut loading = Loading { place: &place, weight_type, progress: &mut progress };
             match Network::load(&checkpoint, &mut loading) {
                 Err(_) if self.stopping => return Ok(None),
                 network => networks.push(Arc::new(network?)),
@@ -295,7 +296,8 @@ impl Worker {
         };
         let (ready, preparing) = ahead.start(order.rows, batch.min(8))?;
         let out = (outbox.clone(), keeping.lines.clone());
-        let scheduler = Scheduler::new(model, order.settings, order.schedule, pictures, stages, out);
+        let books = Books::new(order.replicas, order.forecasting);
+        let scheduler = Scheduler::new(model, order.settings, order.schedule, (pictures, books), stages, out);
         let mut flow = Flow {
             scheduler,
             backlog: if keeping.judges { 4 } else { BACKLOG },

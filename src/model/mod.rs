@@ -20,5 +20,5 @@ pub mod weights;
 pub use cache::{Cache, Kept};
 pub use network::{Loading, Network};
 pub use passes::{Route, RowPass, Segment, Span, TilePass, Wanted};
-pub use place::Place;
+pub use place::{Place, Placement};
 pub use weights::WeightType;

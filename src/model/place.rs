@@ -2,10 +2,13 @@
 //!
 //! All simulated devices are the CPU to candle; the place is what tells them apart.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use candle_core::{Device, Result, Tensor};
 
+use crate::Problem;
+use crate::checkpoint::Unit;
 use crate::devices::meter::{Charge, Meter, Owner, Part};
 
 /// A place for units. Clones are the same place.
@@ -152,6 +155,43 @@ impl Place {
     /// For whom threads work that help with the work of this place.
     pub fn owner(&self, part: Part) -> Owner {
         self.meter().map_or(Owner::HOST, |meter| meter.owner(part))
+    }
+}
+
+/// Which unit lies where.
+#[derive(Debug, Clone)]
+pub struct Placement {
+    places: Vec<Place>,
+    /// By name of a unit; a unit that is not named lies on the first place.
+    of: HashMap<String, usize>,
+}
+
+impl Placement {
+    /// Every unit on one place.
+    pub fn single(place: Place) -> Self {
+        Self { places: vec![place], of: HashMap::new() }
+    }
+
+    /// Units by name, each with the number of its place.
+    ///
+    /// # Errors
+    /// There is no place, or not the one that is numbered.
+    pub fn new(places: Vec<Place>, of: HashMap<String, usize>) -> crate::Result<Self> {
+        match of.iter().find(|(_, place)| **place >= places.len()) {
+            Some((unit, place)) => Err(Problem::new(format!("there is no place {place} for it")).at(unit)),
+            None if places.is_empty() => Err(Problem::new("there is no place for the units")),
+            None => Ok(Self { places, of }),
+        }
+    }
+
+    /// The place of a unit.
+    pub fn of(&self, unit: &Unit) -> Place {
+        self.places[self.of.get(&unit.name).copied().unwrap_or(0)].clone()
+    }
+
+    /// All places, also those on which nothing lies.
+    pub fn places(&self) -> &[Place] {
+        &self.places
     }
 }
 

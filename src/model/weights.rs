@@ -35,6 +35,27 @@ pub struct UnitWeights<'a> {
     pub in_place: RefCell<Vec<(usize, Range<usize>)>>,
 }
 
+/// Bytes that a unit's weights take once they are loaded on the CPU: matrices in the type they are held in, everything
+/// else in the type that is computed with. A tied head, which shares another unit's, takes none.
+pub fn held_bytes(unit: &Unit, weight_type: WeightType) -> u64 {
+    if unit.tied {
+        return 0;
+    }
+    let matrix = |name: &str, stored: &StoredTensor| {
+        // Class token and positions have dimensions to spare; the biases of GPT-OSS's experts lie in one tensor.
+        stored.shape.len() > 1 && !name.ends_with("_embedding") && !name.ends_with("_bias")
+    };
+    let bytes = |(name, stored): (&String, &StoredTensor)| {
+        let dtype = match weight_type {
+            _ if !matrix(name, stored) => HOST_DTYPE,
+            WeightType::Stored => candle_dtype(stored.dtype),
+            WeightType::Cast(dtype) => dtype,
+        };
+        stored.shape.iter().map(|n| *n as u64).product::<u64>() * dtype.size_in_bytes() as u64
+    };
+    unit.tensors.iter().map(bytes).sum()
+}
+
 impl UnitWeights<'_> {
     /// Whether the unit holds a tensor of this name.
     pub fn has(&self, name: &str) -> bool {

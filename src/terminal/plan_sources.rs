@@ -8,13 +8,13 @@ use super::plan::{CheckpointFacts, PlanArgs, Sources, catalogue_or_config, run_w
 use super::{print_line, say};
 use crate::checkpoint::Checkpoint;
 use crate::cli::{Ending, Outcome};
-use crate::dataset::{Stated, Style};
+use crate::dataset::Stated;
 use crate::devices::{Driver, find, host};
 use crate::engine::Language;
 use crate::engine::costs::Pricing;
 use crate::picture::tiles::Tiling;
 use crate::plan::device::Links;
-use crate::plan::{Device, ModelShape, QuestionCost};
+use crate::plan::{Device, QuestionCost};
 use crate::{Result, demo};
 
 /// Runs `shardscope plan` on what is on this machine.
@@ -53,7 +53,7 @@ fn printed(command: impl FnOnce(&mut dyn Write) -> Result<u8>) -> Outcome {
 }
 
 /// A checkpoint with its weights, else a configuration alone, else a model of the catalogue.
-fn facts(name: &str) -> Result<CheckpointFacts> {
+pub(crate) fn facts(name: &str) -> Result<CheckpointFacts> {
     match open(name) {
         Some(Ok(checkpoint)) => of_checkpoint(&checkpoint),
         // A folder with a configuration and no weights can be planned all the same.
@@ -66,7 +66,7 @@ fn facts(name: &str) -> Result<CheckpointFacts> {
 }
 
 /// Opens a checkpoint where the name means one on this machine.
-fn open(name: &str) -> Option<Result<Checkpoint>> {
+pub(crate) fn open(name: &str) -> Option<Result<Checkpoint>> {
     if name == demo::BUILT_IN && !Path::new(name).exists() {
         return Some(demo::checkpoint());
     }
@@ -80,23 +80,21 @@ fn has_weights(name: &str) -> bool {
 }
 
 fn of_checkpoint(checkpoint: &Checkpoint) -> Result<CheckpointFacts> {
-    let config = checkpoint.folder.json("config.json")?.unwrap_or_default();
-    let mut shape = ModelShape::from_config(&config)?;
-    shape.name = checkpoint.name();
-    let unit_bytes = checkpoint.units.iter().map(|unit| (unit.name.clone(), unit.bytes())).collect();
+    let (shape, unit_bytes) = crate::evaluation::placing::facts(checkpoint)?;
     Ok(CheckpointFacts { shape, unit_bytes: Some(unit_bytes) })
 }
 
 /// Tiles and prompt tokens of every question; exact where the checkpoint's tokenizer is here.
 fn costs(dataset: &str, facts: &CheckpointFacts, args: &PlanArgs) -> Result<Vec<QuestionCost>> {
-    let dataset = super::datasets::open_dataset(Some(dataset), Stated { kind: args.kind, answer_type: None })?;
+    let dataset =
+        super::datasets::open_dataset(Some(dataset), Stated { kind: args.kind, answer_type: None })?;
     let named = args.checkpoint.as_deref().unwrap_or_default();
     let language = open(named).and_then(Result::ok).and_then(|checkpoint| Language::open(&checkpoint).ok());
     let shape = &facts.shape;
     let side = shape.vision.as_ref().map_or(448, |(vision, _)| vision.image_size) as u32;
     let pricing = Pricing {
         dataset: &dataset,
-        style: Style::default(),
+        style: args.prompt_style,
         system: None,
         max_tiles: args.max_tiles,
         tiling: &|max_tiles| Tiling { side, min_tiles: 1, max_tiles, thumbnail: true },

@@ -1,0 +1,1 @@
+//! Text as questions and answers hold it.
