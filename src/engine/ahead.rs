@@ -89,8 +89,7 @@ impl Ahead {
                 return Ready { place, row, kind: None, answer, asked: Err(problem) };
             }
         };
-        let make =
-            || prepare_beside(&self.model, &self.dataset, &question, &self.settings, &self.pictures);
+        let make = || prepare_beside(&self.model, &self.dataset, &question, &self.settings, &self.pictures);
         let asked = catch_unwind(AssertUnwindSafe(make)).unwrap_or_else(|panic| Err(panicked(&*panic)));
         Ready { place, row, kind: Some(question.kind), answer: blank(&question, &self.dataset), asked }
     }

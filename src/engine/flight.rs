@@ -158,7 +158,8 @@ impl Flight {
             }
             Beginning::Unknown => {}
         }
-        self.tiles_known = self.asked.pictures.iter().filter(|p| p.features().is_some()).map(|p| p.tiles).sum();
+        self.tiles_known =
+            self.asked.pictures.iter().filter(|p| p.features().is_some()).map(|p| p.tiles).sum();
         let shared = self.prompt.pictures.last().map_or(self.prompt.ids.len(), |(place, _)| place.end);
         // What was taken over is kept already.
         if shared > self.begun_with + 1 {
@@ -276,10 +277,8 @@ impl Flight {
                     decode: (now - written_from).as_secs_f64(),
                     total: asked.seconds + (now - self.started).as_secs_f64(),
                 };
-                answer.reused = Reused {
-                    tiles: self.tiles_known as u64,
-                    prompt_tokens: self.begun_with as u64,
-                };
+                answer.reused =
+                    Reused { tiles: self.tiles_known as u64, prompt_tokens: self.begun_with as u64 };
                 answer.peak_bytes = self.peaks;
                 draft.finish(model, &asked, &mut answer).err()
             }

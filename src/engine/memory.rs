@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::model::Placement;
-use crate::session::journal::Answer;
 use crate::plan::{Case, Forecaster, Plan, QuestionCost};
+use crate::session::journal::Answer;
 
 /// The books of a run: what its places hold, and what was forecast.
 pub struct Books {
@@ -38,7 +38,9 @@ impl Books {
     pub fn forecast(&self, answer: &Answer) -> Peaks {
         let Answer { tiles, prompt_tokens, output_tokens, .. } = *answer;
         let forecasting = self.forecasting.as_ref();
-        forecasting.map(|forecasting| forecasting.bytes(tiles, prompt_tokens, output_tokens)).unwrap_or_default()
+        forecasting
+            .map(|forecasting| forecasting.bytes(tiles, prompt_tokens, output_tokens))
+            .unwrap_or_default()
     }
 }
 

@@ -231,7 +231,13 @@ impl Prompts {
     }
 
     /// Where the question of a row is to keep the first positions of its prompt; `None` where the budget is too small.
-    pub fn begin(&mut self, prompt: &Arc<PromptKey>, positions: usize, row: usize, layers: usize) -> Option<Arc<Kept>> {
+    pub fn begin(
+        &mut self,
+        prompt: &Arc<PromptKey>,
+        positions: usize,
+        row: usize,
+        layers: usize,
+    ) -> Option<Arc<Kept>> {
         let bytes = positions as u64 * self.bytes_per_position;
         if positions < WORTH_WHILE || bytes > self.budget {
             return None;

@@ -239,7 +239,8 @@ impl Scheduler {
                 if !self.sights.contains_key(&picture.key) {
                     let micro_batch = self.asking.micro_batch.max(1);
                     let firsts = (0..picture.tiles).step_by(micro_batch);
-                    let unsent = firsts.map(|first| first..(first + micro_batch).min(picture.tiles)).collect();
+                    let unsent =
+                        firsts.map(|first| first..(first + micro_batch).min(picture.tiles)).collect();
                     let sight =
                         Sight { picture: picture.clone(), replica, unsent, parts: Vec::new(), alone: false };
                     self.sights.insert(picture.key, sight);
@@ -434,7 +435,12 @@ impl Scheduler {
     }
 
     /// Tiles have become features.
-    fn seen(&mut self, replica: usize, parts: &[(PictureKey, Range<usize>)], features: &Tensor) -> Result<()> {
+    fn seen(
+        &mut self,
+        replica: usize,
+        parts: &[(PictureKey, Range<usize>)],
+        features: &Tensor,
+    ) -> Result<()> {
         let place = self.replicas[replica].stages.network().projector_place().clone();
         let mut from = 0;
         for (key, range) in parts {
@@ -482,8 +488,7 @@ impl Scheduler {
 
     /// Parts of prompts have been through.
     fn read(&mut self, replica: usize, rows: &[(usize, usize)], pass: RowPass) {
-        let wanted: Vec<bool> =
-            pass.spans().iter().map(|span| span.wanted == Wanted::Last).collect();
+        let wanted: Vec<bool> = pass.spans().iter().map(|span| span.wanted == Wanted::Last).collect();
         let mut logits = pass.logits().into_iter();
         for ((row, _), wanted) in rows.iter().zip(wanted) {
             if !wanted {

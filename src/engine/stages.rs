@@ -116,7 +116,12 @@ impl Stages {
     ///
     /// # Errors
     /// The system gives no thread.
-    pub fn start(network: Arc<Network>, threads: usize, gate: &Arc<Gate>, done: &Sender<Done>) -> Result<Self> {
+    pub fn start(
+        network: Arc<Network>,
+        threads: usize,
+        gate: &Arc<Gate>,
+        done: &Sender<Done>,
+    ) -> Result<Self> {
         let places = network.route().places();
         let computing = places.iter().filter(|place| place.device().is_cpu()).count();
         let share = (threads / computing.max(1)).max(1);

@@ -149,7 +149,8 @@ impl Run {
         let (commands, inbox) = unbounded();
         let (outbox, events) = unbounded();
         let body = move || {
-            let worker = Worker { order, inbox, outbox: outbox.clone(), gate: Arc::default(), stopping: false };
+            let worker =
+                Worker { order, inbox, outbox: outbox.clone(), gate: Arc::default(), stopping: false };
             let ended = catch_unwind(AssertUnwindSafe(|| worker.run()));
             let last = match ended {
                 Ok(Ok(complete)) => Event::Finished { complete },
@@ -402,7 +403,8 @@ impl Flow {
                 _ => {}
             }
             let nothing = never();
-            let ready = if more && self.has_room() && !self.paused && !self.stopping { ready } else { &nothing };
+            let ready =
+                if more && self.has_room() && !self.paused && !self.stopping { ready } else { &nothing };
             select! {
                 recv(inbox) -> command => self.heed(command.unwrap_or(Command::Stop)),
                 recv(finished) -> done => done.into_iter().for_each(|done| self.scheduler.receive(done)),

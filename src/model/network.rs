@@ -140,7 +140,8 @@ impl Network {
         }
         let norm = loader.next(UnitKind::FinalNorm, |weights| Norm::rms(weights, "weight", decoder.eps))?;
         let head = loader.next(UnitKind::Head, |weights| weights.linear_named("weight", "bias"))?;
-        let vision = [&vision_embeddings.place].into_iter().chain(vision_blocks.iter().map(|block| &block.place));
+        let vision =
+            [&vision_embeddings.place].into_iter().chain(vision_blocks.iter().map(|block| &block.place));
         let vision = segments(vision.chain([&projector.place]));
         let all = [&embedding.place].into_iter().chain(layers.iter().map(|layer| &layer.place));
         let route = Route { vision, decoder: segments(all.chain([&norm.place, &head.place])) };

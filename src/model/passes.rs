@@ -323,11 +323,8 @@ impl RowPass {
     }
 
     fn rows<'a>(&'a self, layer: usize, rotary: &'a Rotary) -> Rows<'a> {
-        let span = |span: &'a Span| LayerSpan {
-            cache: &span.layers[layer],
-            first: span.first,
-            count: span.count,
-        };
+        let span =
+            |span: &'a Span| LayerSpan { cache: &span.layers[layer], first: span.first, count: span.count };
         Rows { kernel: self.kernel, rotary, spans: self.spans.iter().map(span).collect() }
     }
 
