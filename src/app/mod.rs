@@ -15,6 +15,7 @@ pub mod job;
 pub mod language;
 pub mod offscreen;
 pub mod parts;
+pub mod pictures;
 pub mod present;
 pub mod results;
 pub mod run;

@@ -1,4 +1,6 @@
 //! Pieces that several screens are made of.
 
 pub mod card;
+pub mod figure;
 pub mod problem;
+pub mod verdict;
