@@ -150,7 +150,7 @@ fn picture_ui(ui: &mut Ui, picture: &Picture, look: &mut Look, room: Vec2) {
                     );
                     let cell = Rect::from_min_size(corner, tile).shrink(GAP / 2.0);
                     paint(cell, uv);
-                    number(&painter, cell, &(row * cols + col + 1).to_string());
+                    number(&painter, tokens, cell, &(row * cols + col + 1).to_string());
                 }
             }
             if thumbnail {
@@ -158,7 +158,7 @@ fn picture_ui(ui: &mut Ui, picture: &Picture, look: &mut Look, room: Vec2) {
                 let cell = Rect::from_min_size(place.min + step * unit, tile).shrink(GAP / 2.0);
                 paint(cell, whole);
                 painter.rect_stroke(cell, 0.0, Stroke::new(1.5, tokens.accent), egui::StrokeKind::Outside);
-                number(&painter, cell, tr("thumbnail"));
+                number(&painter, tokens, cell, tr("thumbnail"));
             }
         }
     }
@@ -168,18 +168,18 @@ fn picture_ui(ui: &mut Ui, picture: &Picture, look: &mut Look, room: Vec2) {
 }
 
 /// A number in the corner of a tile, readable on any picture.
-fn number(painter: &egui::Painter, cell: Rect, text: &str) {
+fn number(painter: &egui::Painter, tokens: &Tokens, cell: Rect, text: &str) {
     if cell.width() < 22.0 {
         return;
     }
     let at = cell.min + vec2(5.0, 4.0);
-    let galley = painter.layout_no_wrap(text.to_owned(), FontId::proportional(11.0), Color32::WHITE);
+    let galley = painter.layout_no_wrap(text.to_owned(), FontId::proportional(11.0), tokens.strong);
     let ground = Rect::from_min_size(at, galley.size()).expand2(vec2(4.0, 1.0));
     if ground.width() > cell.width() {
         return;
     }
-    painter.rect_filled(ground, 3.0, Color32::from_black_alpha(170));
-    painter.galley(at, galley, Color32::WHITE);
+    painter.rect_filled(ground, 3.0, tokens.canvas.gamma_multiply(0.8));
+    painter.galley(at, galley, tokens.strong);
 }
 
 /// Ctrl and the wheel, a pinch, or a double click zoom; dragging moves.

@@ -6,6 +6,7 @@ use std::time::Instant;
 use egui::{RichText, Stroke, Ui};
 use egui_plot::{HLine, Legend, Line, LineStyle, Plot, PlotPoints, Points, VLine};
 
+use super::sampling::Measured;
 use crate::app::language::{fill, tr};
 use crate::app::theme::Tokens;
 use crate::session::Answer;
@@ -47,6 +48,8 @@ pub struct DeviceTrace {
     pub samples: VecDeque<Sample>,
     /// The most that the run held.
     pub peak: u64,
+    /// The most that the run held while a question was answered, when it was.
+    pub peaks: VecDeque<(f64, u64)>,
     /// What the bytes are, at the latest sample.
     pub parts: BTreeMap<String, u64>,
     /// Percent of the time in which it computed, where known.
@@ -88,9 +91,14 @@ impl Trace {
 
     /// A question was answered: its answer tells what each device held at its peak, and what was forecast.
     pub fn answered(&mut self, _row: usize, answer: &Answer) {
+        let at = self.now();
         for (name, peak) in &answer.peak_bytes {
             let device = self.device(name);
             device.peak = device.peak.max(*peak);
+            device.peaks.push_back((at, *peak));
+            if device.peaks.len() > MARKS_KEPT {
+                device.peaks.pop_front();
+            }
         }
         for (name, forecast) in &answer.forecast_bytes {
             let device = self.device(name);
@@ -99,7 +107,13 @@ impl Trace {
     }
 
     /// What a device holds now.
-    pub fn sample(&mut self, name: &str, own: u64, others: u64) {
+    pub fn measured(&mut self, it: Measured) {
+        let device = self.device(&it.device);
+        (device.parts, device.utilisation, device.temperature) = (it.parts, it.utilisation, it.temperature);
+        self.sample(&it.device, it.own, it.others);
+    }
+
+    fn sample(&mut self, name: &str, own: u64, others: u64) {
         let at = self.now();
         let device = self.device(name);
         device.peak = device.peak.max(own);
@@ -272,8 +286,11 @@ fn plot_ui(ui: &mut Ui, trace: &Trace) {
                     decimated(&device.samples, every, bytes).map(|(at, it)| [at, it as f64 / unit]).collect()
                 };
                 let own = points(&|sample| sample.own);
-                if let [only] = own.as_slice() {
-                    plot.points(Points::new(device.name.clone(), vec![*only]).color(color).radius(2.5));
+                let peaks: Vec<[f64; 2]> =
+                    device.peaks.iter().filter(|(at, _)| *at >= first).map(|(at, it)| [*at, *it as f64 / unit]).collect();
+                if !peaks.is_empty() {
+                    let points = Points::new(fill("{}, peak of an answer", &[&device.name]), peaks);
+                    plot.points(points.color(color).radius(2.0).shape(egui_plot::MarkerShape::Up));
                 }
                 plot.line(Line::new(device.name.clone(), PlotPoints::from(own)).color(color).width(1.8));
                 if device.samples.iter().any(|sample| sample.others > 0) {

@@ -4,6 +4,7 @@ pub mod link;
 pub mod live;
 pub mod memory;
 mod prepare;
+pub mod sampling;
 mod screen;
 
 use std::path::PathBuf;
@@ -11,11 +12,15 @@ use std::path::PathBuf;
 use self::link::Link;
 use self::live::{Live, Stage};
 use self::prepare::Prepared;
+use self::sampling::{Sampling, Sources};
 use super::job::{Job, Wake};
 use super::pictures::{Gallery, Look};
 use super::text::Prose;
+use super::language::fill;
+use super::parts::figure;
 use super::{Wishes, Workspace};
 use crate::Problem;
+use crate::app;
 use crate::engine::Command;
 
 /// What a person asks for on this screen.
@@ -40,12 +45,11 @@ pub enum Wish {
 /// The run in progress, or the last one.
 #[derive(Default)]
 pub struct Runs {
-    /// Where new sessions are kept, in place of the usual folder.
-    pub root: Option<PathBuf>,
     preparing: Option<Job<Prepared>>,
     refused: Option<Problem>,
     live: Option<Live>,
     link: Option<Link>,
+    sampling: Option<Sampling>,
     follow: Option<usize>,
     gallery: Gallery,
     prose: Prose,
@@ -60,7 +64,7 @@ impl Runs {
             return;
         }
         self.refused = None;
-        match prepare::new(workspace, self.root.clone(), wake) {
+        match prepare::new(workspace, wake) {
             Ok(job) => self.preparing = Some(job),
             Err(problem) => self.refused = Some(problem),
         }
@@ -76,7 +80,7 @@ impl Runs {
     }
 
     /// Takes what the engine has said.
-    pub fn receive(&mut self, wake: &Wake) {
+    pub fn receive(&mut self, wake: &Wake, wishes: &mut Wishes) {
         if let Some(result) = self.preparing.as_ref().and_then(Job::poll) {
             self.preparing = None;
             match result {
@@ -88,10 +92,15 @@ impl Runs {
             for event in link.events() {
                 live.take(event);
             }
+            for measured in self.sampling.iter().flat_map(Sampling::samples) {
+                live.trace.measured(measured);
+            }
             if !live.is_active()
                 && let Some(link) = self.link.take()
             {
                 link.join();
+                self.sampling = None;
+                wishes.push(app::Wish::Say(over(live)));
             }
         }
         self.gallery.receive();
@@ -101,11 +110,16 @@ impl Runs {
     }
 
     fn begin(&mut self, prepared: Prepared, wake: &Wake) {
-        let Prepared { order, earlier, about, trace, cutting } = prepared;
+        let Prepared { order, earlier, about, trace, cutting, notes } = prepared;
         self.gallery.of(Some(order.dataset.clone()), Some(cutting));
         let mut live = Live::new(about, &earlier, trace);
+        live.notes = notes;
+        let sources = Sources::of(&order);
         match Link::start(order, wake) {
-            Ok(link) => self.link = Some(link),
+            Ok(link) => {
+                self.link = Some(link);
+                self.sampling = Some(Sampling::start(sources, wake));
+            }
             Err(problem) => live.stage = Stage::Broken(problem),
         }
         self.live = Some(live);
@@ -116,6 +130,16 @@ impl Runs {
     /// Whether a run is being prepared or is under way: closing the window now would interrupt it.
     pub fn is_active(&self) -> bool {
         self.preparing.is_some() || self.live.as_ref().is_some_and(Live::is_active)
+    }
+
+    /// Ends the run and waits until the worker has let go of its session; the window is being closed.
+    pub fn shut(&mut self) {
+        self.preparing = None;
+        self.sampling = None;
+        if let Some(link) = self.link.take() {
+            link.tell(Command::Stop);
+            link.join();
+        }
     }
 
     /// The run in progress, or the last one.
@@ -191,5 +215,15 @@ impl Runs {
         // Past the last one the screen follows the run again.
         self.follow = rows.get(next).copied();
         self.look = self.look.another();
+    }
+}
+
+/// How a run ended, in a sentence.
+fn over(live: &Live) -> String {
+    let score = figure::accuracy(&live.report.overall);
+    match &live.stage {
+        Stage::Over(true) => fill("The run is complete: {}", &[&score]),
+        Stage::Over(false) => fill("The run was stopped at {} of {}; it can be resumed", &[&live.done, &live.about.total]),
+        _ => fill("The run could not go on at {} of {}", &[&live.done, &live.about.total]),
     }
 }

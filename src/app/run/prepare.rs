@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use super::live::About;
 use super::memory::{DeviceTrace, Trace};
 use crate::app::Workspace;
-use crate::app::job::{Handle, Job, Wake};
+use crate::app::job::{Job, Wake};
 use crate::app::language::tr;
 use crate::app::pictures::Cutting;
 use crate::engine::Order;
 use crate::evaluation::Evaluation;
-use crate::session::{Answer, default_folder};
+use crate::session::Answer;
+use crate::session::list::unused_folder;
 use crate::{Problem, Result};
 
 /// A run that can begin.
@@ -25,27 +26,25 @@ pub struct Prepared {
     pub trace: Trace,
     /// How pictures are cut.
     pub cutting: Cutting,
+    /// What there is to know before it begins.
+    pub notes: Vec<Problem>,
 }
 
 /// Prepares a run of what is chosen.
 ///
 /// # Errors
 /// Something is not chosen, or cannot be run.
-pub fn new(workspace: &Workspace, root: Option<PathBuf>, wake: &Wake) -> Result<Job<Prepared>> {
-    let Some(subject) = workspace.subject.ready() else {
-        return Err(Problem::new(tr("No checkpoint is open")).fix(tr("choose one on the setup screen")));
+pub fn new(workspace: &Workspace, wake: &Wake) -> Result<Job<Prepared>> {
+    if let Some(problem) = workspace.obstacle() {
+        return Err(problem);
+    }
+    let checkpoint = workspace.subject.ready().and_then(|subject| subject.checkpoint.clone());
+    let (Some(checkpoint), Some(dataset)) = (checkpoint, workspace.dataset.ready().cloned()) else {
+        return Err(Problem::new(tr("no checkpoint is chosen")).fix(tr("choose one on the setup screen")));
     };
-    let Some(checkpoint) = subject.checkpoint.clone() else {
-        return Err(Problem::new(tr("This model is known by its configuration alone: its weights are not here"))
-            .at(subject.name.clone())
-            .fix(tr("choose a folder that holds its weights")));
-    };
-    let Some(dataset) = workspace.dataset.ready().cloned() else {
-        return Err(Problem::new(tr("No dataset is open")).fix(tr("choose one on the setup screen")));
-    };
-    let choices = workspace.choices.clone();
+    let (choices, root) = (workspace.choices.clone(), workspace.sessions.clone());
     Ok(Job::start("prepare a run", wake, move |handle| {
-        let folder = folder(root.as_deref(), &checkpoint.name(), dataset.name());
+        let folder = unused_folder(&root, &checkpoint.name(), dataset.name(), &jiff::Zoned::now());
         let total = dataset.path().and_then(|path| path.metadata().ok()).map_or(0, |about| about.len());
         let evaluation = Evaluation::prepare(checkpoint, dataset, choices, &mut |bytes| handle.at(bytes, total))?;
         begin(evaluation, folder, false)
@@ -55,22 +54,10 @@ pub fn new(workspace: &Workspace, root: Option<PathBuf>, wake: &Wake) -> Result<
 /// Prepares to go on with a session on disk.
 pub fn resumed(folder: PathBuf, wake: &Wake) -> Job<Prepared> {
     Job::start("resume a session", wake, move |handle| {
-        let evaluation = of_session(&folder, handle)?;
+        let mut watch = |file: &Path, bytes| handle.at(bytes, file.metadata().map_or(0, |about| about.len()));
+        let evaluation = Evaluation::of_session(&folder, &mut watch)?;
         begin(evaluation, folder, true)
     })
-}
-
-fn of_session(_folder: &Path, _handle: &Handle) -> Result<Evaluation> {
-    Err(Problem::new("not yet"))
-}
-
-/// A folder for a new session that does not exist yet.
-fn folder(root: Option<&Path>, checkpoint: &str, dataset: &str) -> PathBuf {
-    let usual = default_folder(checkpoint, dataset, &jiff::Zoned::now());
-    match (root, usual.file_name()) {
-        (Some(root), Some(name)) => root.join(name),
-        _ => usual,
-    }
 }
 
 fn begin(evaluation: Evaluation, folder: PathBuf, resume: bool) -> Result<Prepared> {
@@ -90,7 +77,8 @@ fn begin(evaluation: Evaluation, folder: PathBuf, resume: bool) -> Result<Prepar
         ..DeviceTrace::default()
     }));
     let (checkpoint, max_tiles) = (evaluation.checkpoint.clone(), settings.max_tiles);
+    let notes = evaluation.notes().to_vec();
     let (order, earlier) = evaluation.begin(&folder, resume)?;
     let cutting = Cutting { checkpoint, style: order.settings.style, max_tiles };
-    Ok(Prepared { order, earlier, about, trace, cutting })
+    Ok(Prepared { order, earlier, about, trace, cutting, notes })
 }

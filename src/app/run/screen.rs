@@ -6,8 +6,9 @@ use super::live::{Flight, Live, Stage};
 use super::{Runs, Wish, memory};
 use crate::app::language::{fill, tr};
 use crate::app::parts::card::{card, fact, heading};
+use crate::app::parts::button::{button, primary};
 use crate::app::parts::problem::problem;
-use crate::app::parts::{figure, verdict};
+use crate::app::parts::{Icon, figure, verdict};
 use crate::app::pictures;
 use crate::app::text::answer::{parted, response_ui, thinking_ui, verdict_ui};
 use crate::app::text::marked;
@@ -108,7 +109,7 @@ fn empty_ui(runs: &Runs, ui: &mut Ui, workspace: &Workspace, wishes: &mut Wishes
             ui.add_space(8.0);
         }
         card(ui, |ui| {
-            heading(ui, tr(if runs.refused.is_some() { "The run did not begin" } else { "No run yet" }));
+            heading(ui, if runs.refused.is_some() { tr("The run did not begin") } else { tr("No run yet") });
             ui.add_space(4.0);
             let waiting = tr("being opened").to_owned();
             let none = tr("not chosen").to_owned();
@@ -126,21 +127,18 @@ fn empty_ui(runs: &Runs, ui: &mut Ui, workspace: &Workspace, wishes: &mut Wishes
             fact(ui, tr("Rule"), workspace.choices.rule.clone());
             ui.add_space(8.0);
             ui.horizontal(|ui| {
-                let ready = workspace.subject.ready().is_some() && workspace.dataset.ready().is_some();
-                if ui.add_enabled(ready, primary(ui, tr("Start"))).clicked() {
-                    wishes.push(app::Wish::Start);
-                }
+                let ready = workspace.obstacle().is_none();
+                ui.add_enabled_ui(ready, |ui| {
+                    if primary(ui, Some(Icon::Play), tr("Start")).clicked() {
+                        wishes.push(app::Wish::Start);
+                    }
+                });
                 if ui.button(tr("Change…")).clicked() {
                     wishes.push(app::Wish::Go(Screen::Setup));
                 }
             });
         });
     });
-}
-
-fn primary(ui: &Ui, text: &str) -> egui::Button<'static> {
-    let tokens = Tokens::of(ui);
-    egui::Button::new(RichText::new(text).color(tokens.on_accent)).fill(tokens.accent)
 }
 
 fn centered(ui: &mut Ui, width: f32, content: impl FnOnce(&mut Ui)) {
@@ -232,7 +230,7 @@ fn controls_ui(live: &Live, ui: &mut Ui, wishes: &mut Wishes) {
     let mut wish = |wish| wishes.push(app::Wish::Run(wish));
     match &live.stage {
         Stage::Over(_) | Stage::Broken(_) => {
-            if live.done > 0 && ui.add(primary(ui, tr("Results"))).clicked() {
+            if live.done > 0 && primary(ui, None, tr("Results")).clicked() {
                 wishes.push(app::Wish::ShowSession(live.about.folder.clone()));
             }
             if live.done < live.about.total && ui.button(tr("Resume")).clicked() {
@@ -247,7 +245,7 @@ fn controls_ui(live: &Live, ui: &mut Ui, wishes: &mut Wishes) {
             ui.add_enabled(false, egui::Button::new(tr("Stop")));
         }
         _ => {
-            let stop = ui.button(tr("Stop"));
+            let stop = button(ui, Icon::Stop, tr("Stop"));
             if stop.on_hover_text(tr("End now; the question at hand is asked again when the session is resumed")).clicked() {
                 wish(Wish::Stop);
             }
@@ -255,12 +253,12 @@ fn controls_ui(live: &Live, ui: &mut Ui, wishes: &mut Wishes) {
     }
     match &live.stage {
         Stage::Paused => {
-            if ui.add(primary(ui, tr("Go on"))).clicked() {
+            if primary(ui, Some(Icon::Play), tr("Go on")).clicked() {
                 wish(Wish::Resume);
             }
         }
         Stage::Running | Stage::Loading(..) => {
-            if ui.button(tr("Pause")).on_hover_text(tr("Wait after the present token")).clicked() {
+            if button(ui, Icon::Pause, tr("Pause")).on_hover_text(tr("Wait after the present token")).clicked() {
                 wish(Wish::Pause);
             }
         }
