@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
 use shardscope::checkpoint::{Checkpoint, Folder};
-use shardscope::model::{Loading, Network, WeightType};
+use shardscope::model::{Loading, Network, Place, WeightType};
 
 const IMAGE_TOKEN: u32 = 301;
 
@@ -30,8 +30,9 @@ fn layouts(fixture: &Path) -> Vec<PathBuf> {
 
 fn load(folder: &Path) -> Network {
     let checkpoint = Checkpoint::from_folder(Folder::Disk(folder.to_owned())).unwrap();
+    let place = Place::cpu();
     let mut loading =
-        Loading { place: &|_| Device::Cpu, weight_type: WeightType::Stored, progress: &mut |_| true };
+        Loading { place: &|_| place.clone(), weight_type: WeightType::Stored, progress: &mut |_| true };
     Network::load(&checkpoint, &mut loading).unwrap()
 }
 

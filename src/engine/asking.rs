@@ -228,6 +228,8 @@ pub fn blank(question: &Question, dataset: &Dataset) -> Answer {
     answer.answer_type = dataset.profile().answer_type(question.kind, &question.gold);
     answer.question = question.text.clone();
     answer.options = options(question);
+    answer.other =
+        question.other.iter().map(|(name, text)| ((*name).to_owned(), text.clone().into())).collect();
     answer.answer = match question.gold.as_slice() {
         [] => Value::Null,
         [one] => Value::String(one.clone()),

@@ -6,11 +6,13 @@
 pub mod asking;
 pub mod costs;
 pub mod generation;
+pub mod memory;
 pub mod model;
 pub mod pace;
 pub mod worker;
 
 pub use asking::{Asked, RunSettings};
 pub use generation::Sampling;
+pub use memory::Forecasting;
 pub use model::{Language, Model};
 pub use worker::{Command, Event, Order, Run};

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use candle_core::{DType, Device};
+use candle_core::DType;
 
 use crate::checkpoint::template::Template;
 use crate::checkpoint::tokenizer::Tokenizer;
 use crate::checkpoint::{Checkpoint, Layout, Unit};
-use crate::model::{Loading, Network, WeightType};
+use crate::model::{Loading, Network, Place, WeightType};
 use crate::picture::tiles::Tiling;
 use crate::{Problem, Result};
 
@@ -107,7 +107,7 @@ impl Model {
         checkpoint: Arc<Checkpoint>,
         language: Language,
         weight_type: WeightType,
-        place: &dyn Fn(&Unit) -> Device,
+        place: &dyn Fn(&Unit) -> Place,
         progress: &mut dyn FnMut(u64) -> bool,
     ) -> Result<Self> {
         let Language { tokenizer, template, stop } = language;

@@ -5,17 +5,17 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use candle_core::Device;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use serde_json::json;
 
 use super::asking::{RunSettings, Step, ask, blank};
 use super::costs::Pricing;
+use super::memory::{self, Forecasting};
 use super::model::{Language, Model, tiling};
 use super::pace::{Pace, Survey};
 use crate::checkpoint::Checkpoint;
 use crate::dataset::{Dataset, prompt};
-use crate::model::WeightType;
+use crate::model::{Placement, WeightType};
 use crate::scoring::judge::{AnyJudge, JudgeStep};
 use crate::scoring::{Rule, Verdict};
 use crate::session::Session;
@@ -30,8 +30,10 @@ pub struct Order {
     pub language: Language,
     /// In which type its weights are held.
     pub weight_type: WeightType,
-    /// Where it runs.
-    pub device: Device,
+    /// Where its units lie.
+    pub placement: Placement,
+    /// What each device will hold at a question, where that can be told.
+    pub forecasting: Option<Forecasting>,
     /// The questions.
     pub dataset: Arc<Dataset>,
     /// Rows of the dataset, in the order in which they are asked.
@@ -200,16 +202,17 @@ impl Worker {
     fn load(&mut self) -> Result<Option<Model>> {
         let start = Instant::now();
         let checkpoint = self.order.checkpoint.clone();
-        let (total, device) = (checkpoint.bytes(), self.order.device.clone());
+        let (total, placement) = (checkpoint.bytes(), self.order.placement.clone());
         let (language, weight_type) = (self.order.language.clone(), self.order.weight_type);
         let mut progress = |bytes| {
             self.say(Event::Loading { bytes, total });
             self.heed()
         };
-        let model = match Model::load(checkpoint, language, weight_type, &|_| device.clone(), &mut progress) {
-            Err(_) if self.stopping => return Ok(None),
-            model => model?,
-        };
+        let model =
+            match Model::load(checkpoint, language, weight_type, &|unit| placement.of(unit), &mut progress) {
+                Err(_) if self.stopping => return Ok(None),
+                model => model?,
+            };
         let seconds = start.elapsed().as_secs_f64();
         self.order.session.event("load", json!({ "seconds": seconds, "bytes": total }))?;
         self.say(Event::Loaded { seconds });
@@ -244,7 +247,13 @@ impl Worker {
             if !self.heed() {
                 return Ok(false);
             }
+            memory::reset_peaks(&self.order.placement);
             let Some(mut answer) = self.ask_one(model, row) else { return Ok(false) };
+            answer.peak_bytes = memory::peaks(&self.order.placement);
+            if let Some(forecasting) = &self.order.forecasting {
+                let Answer { tiles, prompt_tokens, output_tokens, .. } = answer;
+                answer.forecast_bytes = forecasting.bytes(tiles, prompt_tokens, output_tokens);
+            }
             self.consult(&mut answer)?;
             self.order.session.append(&answer)?;
             if answer.verdict == Verdict::Failed {

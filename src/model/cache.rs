@@ -1,8 +1,11 @@
 //! Keys and values of one question, allocated once for its own length.
 
-use candle_core::{DType, Device, Result, Tensor};
+use candle_core::{DType, Result, Tensor};
 
+use super::place::Place;
 use crate::checkpoint::DecoderConfig;
+use crate::devices::Part;
+use crate::problem::OutOfMemory;
 
 /// Keys and values of one decoder layer, on the layer's device.
 #[derive(Debug)]
@@ -17,19 +20,28 @@ impl LayerCache {
     ///
     /// # Errors
     /// No memory on the device.
-    pub fn new(config: &DecoderConfig, capacity: usize, dtype: DType, device: &Device) -> Result<Self> {
+    pub fn new(config: &DecoderConfig, capacity: usize, dtype: DType, place: &Place) -> Result<Self> {
         let shape = (1, config.kv_heads, capacity, config.head_dim);
+        let device = place.device();
+        let bytes = [config.kv_heads, config.head_dim, dtype.size_in_bytes()]
+            .iter()
+            .try_fold(capacity, |bytes, factor| bytes.checked_mul(*factor));
+        let both = bytes.and_then(|bytes| u64::try_from(bytes).ok()?.checked_mul(2)).unwrap_or(u64::MAX);
+        place.room_for(both)?;
         if device.is_cpu() {
             // A failed allocation inside a tensor would end the program.
-            let bytes = [config.kv_heads, config.head_dim, dtype.size_in_bytes()]
-                .iter()
-                .try_fold(capacity, |bytes, factor| bytes.checked_mul(*factor));
             let mut probe = Vec::<u8>::new();
             if bytes.is_none_or(|bytes| probe.try_reserve_exact(bytes).is_err()) {
-                candle_core::bail!("there is no memory for the keys and values of {capacity} positions");
+                let capacity = crate::devices::host::memory().map(|(total, _)| total);
+                return Err(OutOfMemory { device: place.name().to_owned(), needed: both, capacity }.into());
             }
         }
-        Ok(Self { keys: Tensor::zeros(shape, dtype, device)?, values: Tensor::zeros(shape, dtype, device)? })
+        place.work(Part::Kv, || {
+            Ok(Self {
+                keys: Tensor::zeros(shape, dtype, device)?,
+                values: Tensor::zeros(shape, dtype, device)?,
+            })
+        })
     }
 
     /// Stores keys and values (`[1, positions, kv_heads, d]`) from position `first` on, and gives all so far

@@ -1,19 +1,21 @@
 //! A whole InternVL model: every unit on its device, from pixels and tokens to the next token's logits.
 
-use std::collections::HashMap;
+use std::cell::RefCell;
 use std::sync::Arc;
 
-use candle_core::{DType, Device, DeviceLocation, Tensor};
+use candle_core::{DType, Device, Tensor};
 
 use super::cache::{Cache, LayerCache};
 use super::decoder::DecoderLayer;
 use super::host::Matrix;
 use super::linear::Linear;
 use super::norm::Norm;
+use super::place::Place;
 use super::rotary::Rotary;
 use super::vision::{Projector, VisionBlock, VisionEmbeddings};
 use super::weights::{UnitWeights, WeightType};
 use crate::checkpoint::{Checkpoint, Config, Unit, UnitKind};
+use crate::devices::meter::{Charge, Part};
 use crate::{Problem, Result};
 
 /// Token embedding table: used in place on the CPU, a tensor elsewhere.
@@ -23,100 +25,121 @@ enum Embedding {
     Device(Tensor),
 }
 
+/// A unit where it lies.
+#[derive(Debug)]
+struct Placed<T> {
+    place: Place,
+    unit: T,
+    /// What its place holds for it without a copy; read by nobody, given back with the unit.
+    _charge: Option<Charge>,
+}
+
 /// A loaded model.
 #[derive(Debug)]
 pub struct Network {
     config: Config,
-    vision_embeddings: VisionEmbeddings,
-    vision_blocks: Vec<VisionBlock>,
-    projector: Projector,
-    embedding: Embedding,
-    layers: Vec<DecoderLayer>,
-    norm: Norm,
-    norm_device: Device,
-    head: Linear,
-    head_device: Device,
+    vision_embeddings: Placed<VisionEmbeddings>,
+    vision_blocks: Vec<Placed<VisionBlock>>,
+    projector: Placed<Projector>,
+    embedding: Placed<Embedding>,
+    layers: Vec<Placed<DecoderLayer>>,
+    norm: Placed<Norm>,
+    head: Placed<Linear>,
 }
 
 /// What loading asks for and reports.
 pub struct Loading<'a> {
-    /// Where each unit goes.
-    pub place: &'a dyn Fn(&Unit) -> Device,
+    /// Where each unit goes; equal places must be clones of one.
+    pub place: &'a dyn Fn(&Unit) -> Place,
     /// In which type weights are held.
     pub weight_type: WeightType,
     /// Called after each unit with the bytes loaded so far; `false` cancels.
     pub progress: &'a mut dyn FnMut(u64) -> bool,
 }
 
+/// Brings the units of a checkpoint to their places, one after the other.
+struct Loader<'a, 'b> {
+    checkpoint: &'a Checkpoint,
+    units: std::slice::Iter<'a, Unit>,
+    loading: &'a mut Loading<'b>,
+    loaded: u64,
+    /// Stored tensors (file, start) that a place holds already: a tied head beside the embedding costs nothing.
+    held: Vec<(Place, usize, usize)>,
+}
+
+impl Loader<'_, '_> {
+    /// The next unit, which must be of this kind; `make` may leave it out.
+    fn next<T>(
+        &mut self,
+        kind: UnitKind,
+        make: impl FnOnce(&UnitWeights<'_>) -> Result<T>,
+    ) -> Result<Placed<T>> {
+        let unit = self.units.next().filter(|unit| unit.kind == kind).ok_or_else(|| {
+            Problem::new(format!("the inventory of units has no {kind:?} where one belongs"))
+        })?;
+        self.loaded += unit.bytes();
+        if !(self.loading.progress)(self.loaded) {
+            return Err(Problem::new("loading was cancelled"));
+        }
+        let place = (self.loading.place)(unit);
+        let weights = UnitWeights {
+            unit,
+            files: &self.checkpoint.weights,
+            device: place.device(),
+            weight_type: self.loading.weight_type,
+            in_place: RefCell::default(),
+        };
+        let made = place.load(|| make(&weights))?;
+        let mut bytes = 0;
+        for (file, range) in weights.in_place.take() {
+            let known =
+                |held: &(Place, usize, usize)| held.0.is(&place) && (held.1, held.2) == (file, range.start);
+            if !self.held.iter().any(known) {
+                self.held.push((place.clone(), file, range.start));
+                bytes += range.len() as u64;
+            }
+        }
+        Ok(Placed { unit: made, _charge: place.charge(bytes)?, place })
+    }
+}
+
 impl Network {
-    /// Loads every unit onto its device.
+    /// Loads every unit onto its place.
     ///
     /// # Errors
     /// No memory on a device, or the load was cancelled.
     pub fn load(checkpoint: &Checkpoint, loading: &mut Loading<'_>) -> Result<Self> {
         let config = checkpoint.config.clone();
         let (vision, decoder) = (&config.vision, &config.decoder);
-        let mut units = checkpoint.units.iter();
-        let mut loaded = 0u64;
-        let mut next = |kind: UnitKind| -> Result<(&Unit, Device)> {
-            let unit = units.next().filter(|unit| unit.kind == kind).ok_or_else(|| {
-                Problem::new(format!("the inventory of units has no {kind:?} where one belongs"))
-            })?;
-            loaded += unit.bytes();
-            if !(loading.progress)(loaded) {
-                return Err(Problem::new("loading was cancelled"));
-            }
-            Ok((unit, (loading.place)(unit)))
-        };
-        let weight_type = loading.weight_type;
-        fn weights<'a>(
-            checkpoint: &'a Checkpoint,
-            (unit, device): &'a (&Unit, Device),
-            weight_type: WeightType,
-        ) -> UnitWeights<'a> {
-            UnitWeights { unit, files: &checkpoint.weights, device, weight_type }
-        }
+        let units = checkpoint.units.iter();
+        let mut loader = Loader { checkpoint, units, loading, loaded: 0, held: Vec::new() };
 
-        let unit = next(UnitKind::VisionEmbeddings)?;
-        let vision_embeddings = VisionEmbeddings::new(vision, &weights(checkpoint, &unit, weight_type))?;
+        let vision_embeddings =
+            loader.next(UnitKind::VisionEmbeddings, |weights| VisionEmbeddings::new(vision, weights))?;
         let mut vision_blocks = Vec::with_capacity(vision.used_layers);
         for i in 0..vision.layers {
-            let unit = next(UnitKind::VisionBlock)?;
             if i < vision.used_layers {
-                vision_blocks.push(VisionBlock::new(vision, &weights(checkpoint, &unit, weight_type))?);
+                vision_blocks
+                    .push(loader.next(UnitKind::VisionBlock, |weights| VisionBlock::new(vision, weights))?);
+            } else {
+                loader.next(UnitKind::VisionBlock, |_| Ok(()))?;
             }
         }
-        let unit = next(UnitKind::Projector)?;
-        let projector = Projector::new(&config, &weights(checkpoint, &unit, weight_type))?;
-        let unit = next(UnitKind::TokenEmbedding)?;
-        let table = weights(checkpoint, &unit, weight_type);
-        let embedding = match table.table("weight")? {
-            Some(matrix) => Embedding::Host(matrix),
-            None => Embedding::Device(table.tensor("weight")?),
-        };
+        let projector = loader.next(UnitKind::Projector, |weights| Projector::new(&config, weights))?;
+        let embedding = loader.next(UnitKind::TokenEmbedding, |weights| {
+            Ok(match weights.table("weight")? {
+                Some(matrix) => Embedding::Host(matrix),
+                None => Embedding::Device(weights.tensor("weight")?),
+            })
+        })?;
         let mut layers = Vec::with_capacity(decoder.layers);
         for i in 0..decoder.layers {
-            let unit = next(UnitKind::DecoderLayer)?;
-            layers.push(DecoderLayer::new(decoder, i, &weights(checkpoint, &unit, weight_type))?);
+            layers
+                .push(loader.next(UnitKind::DecoderLayer, |weights| DecoderLayer::new(decoder, i, weights))?);
         }
-        let unit = next(UnitKind::FinalNorm)?;
-        let norm = Norm::rms(&weights(checkpoint, &unit, weight_type), "weight", decoder.eps)?;
-        let norm_device = unit.1;
-        let unit = next(UnitKind::Head)?;
-        let head = weights(checkpoint, &unit, weight_type).linear_named("weight", "bias")?;
-        let head_device = unit.1;
-        Ok(Self {
-            vision_embeddings,
-            vision_blocks,
-            projector,
-            embedding,
-            layers,
-            norm,
-            norm_device,
-            head,
-            head_device,
-            config,
-        })
+        let norm = loader.next(UnitKind::FinalNorm, |weights| Norm::rms(weights, "weight", decoder.eps))?;
+        let head = loader.next(UnitKind::Head, |weights| weights.linear_named("weight", "bias"))?;
+        Ok(Self { vision_embeddings, vision_blocks, projector, embedding, layers, norm, head, config })
     }
 
     /// The model's configuration.
@@ -148,16 +171,20 @@ impl Network {
         let mut features = Vec::with_capacity(tiles.div_ceil(micro_batch));
         for first in (0..tiles).step_by(micro_batch) {
             let part = pixels.narrow(0, first, micro_batch.min(tiles - first))?;
-            let mut x = self.vision_embeddings.forward(&part)?;
+            let unit = &self.vision_embeddings;
+            let mut at = &unit.place;
+            let pixels = at.receive(&part, None)?;
+            let mut x = at.work(Part::Activation, || unit.unit.forward(&pixels))?;
+            drop(pixels);
             for block in &self.vision_blocks {
                 if !go_on() {
                     return Ok(None);
                 }
-                x = block.forward(&x)?;
+                (x, at) = block.apply(x, at, VisionBlock::forward)?;
             }
-            features.push(self.projector.forward(&x)?);
+            features.push(self.projector.apply(x, at, Projector::forward)?.0);
         }
-        Tensor::cat(&features, 0).map(Some)
+        self.projector.place.work(Part::Activation, || Tensor::cat(&features, 0)).map(Some)
     }
 
     /// Embeds a prompt: `[1, tokens, hidden]`. Every `image_token` is overwritten, in order, by a row of `features`
@@ -174,8 +201,12 @@ impl Network {
             ))
             .fix("the tokenizer belongs to another model: use the files that were published together"));
         }
+        let place = &self.embedding.place;
         let features = match features {
-            Some(features) => Some(features.to_device(self.embedding_device())?.reshape(((), hidden))?),
+            Some(features) => {
+                let here = place.receive(features, Some(&self.projector.place))?;
+                Some(here.reshape(((), hidden))?)
+            }
             None => None,
         };
         let slots = ids.iter().filter(|id| **id == image_token).count();
@@ -186,22 +217,25 @@ impl Network {
             ))
             .fix("the question's text holds image markers of its own; remove them from the dataset"));
         }
-        let mut parts = Vec::new();
-        let mut used = 0;
-        for run in ids.chunk_by(|a, b| (*a == image_token) == (*b == image_token)) {
-            match &features {
-                Some(features) if run[0] == image_token => {
-                    parts.push(features.narrow(0, used, run.len())?);
-                    used += run.len();
+        let embedded = place.work(Part::Activation, || {
+            let mut parts = Vec::new();
+            let mut used = 0;
+            for run in ids.chunk_by(|a, b| (*a == image_token) == (*b == image_token)) {
+                match &features {
+                    Some(features) if run[0] == image_token => {
+                        parts.push(features.narrow(0, used, run.len())?);
+                        used += run.len();
+                    }
+                    _ => parts.push(self.embed_text(run)?),
                 }
-                _ => parts.push(self.embed_text(run)?),
             }
-        }
-        Ok(Tensor::cat(&parts, 0)?.unsqueeze(0)?)
+            Tensor::cat(&parts, 0)?.unsqueeze(0)
+        })?;
+        Ok(embedded)
     }
 
     fn embed_text(&self, ids: &[u32]) -> candle_core::Result<Tensor> {
-        match &self.embedding {
+        match &self.embedding.unit {
             Embedding::Host(table) => {
                 let mut rows = vec![0f32; ids.len() * table.cols()];
                 for (row, id) in rows.chunks_exact_mut(table.cols()).zip(ids) {
@@ -213,20 +247,13 @@ impl Network {
         }
     }
 
-    fn embedding_device(&self) -> &Device {
-        match &self.embedding {
-            Embedding::Host(_) => &Device::Cpu,
-            Embedding::Device(table) => table.device(),
-        }
-    }
-
     /// Room for keys and values of one question, `capacity` positions in all, each layer's part on its device.
     ///
     /// # Errors
     /// No memory on a device.
     pub fn cache(&self, capacity: usize) -> candle_core::Result<Cache> {
-        let new = |layer: &DecoderLayer| {
-            LayerCache::new(&self.config.decoder, capacity, layer.dtype(), layer.device())
+        let new = |layer: &Placed<DecoderLayer>| {
+            LayerCache::new(&self.config.decoder, capacity, layer.unit.dtype(), &layer.place)
         };
         Ok(Cache { layers: self.layers.iter().map(new).collect::<Result<_, _>>()?, length: 0, capacity })
     }
@@ -276,7 +303,8 @@ impl Network {
     /// # Errors
     /// A full cache, or no memory.
     pub fn step(&self, token: u32, cache: &mut Cache) -> candle_core::Result<Vec<f32>> {
-        let embedded = self.embed_text(&[token])?.unsqueeze(0)?;
+        let place = &self.embedding.place;
+        let embedded = place.work(Part::Activation, || self.embed_text(&[token])?.unsqueeze(0))?;
         let length = cache.length + 1;
         let hidden = self.hidden(&embedded, cache, length, &mut || true)?.ok_or_else(abandoned)?;
         self.logits(&hidden)
@@ -296,36 +324,46 @@ impl Network {
         if first + count > cache.capacity {
             candle_core::bail!("the cache has room for {} positions, not {}", cache.capacity, first + count);
         }
-        let mut rotary: HashMap<DeviceLocation, Rotary> = HashMap::new();
-        let mut x = embeddings.clone();
+        let mut rotary: Vec<(&Place, Rotary)> = Vec::new();
+        let (mut x, mut at) = (embeddings.clone(), &self.embedding.place);
         for (layer, cache) in self.layers.iter().zip(&cache.layers) {
             if !go_on() {
                 return Ok(None);
             }
-            let tables = match rotary.entry(layer.device().location()) {
-                std::collections::hash_map::Entry::Occupied(tables) => tables.into_mut(),
-                std::collections::hash_map::Entry::Vacant(slot) => {
+            let known = rotary.iter().position(|(place, _)| place.is(&layer.place));
+            let known = match known {
+                Some(known) => known,
+                None => {
                     let rope = &self.config.decoder.rope;
-                    slot.insert(Rotary::new(
-                        rope,
-                        first..first + count,
-                        length,
-                        layer.dtype(),
-                        layer.device(),
-                    )?)
+                    let (dtype, device) = (layer.unit.dtype(), layer.place.device());
+                    let made = layer.place.work(Part::Activation, || {
+                        Rotary::new(rope, first..first + count, length, dtype, device)
+                    })?;
+                    rotary.push((&layer.place, made));
+                    rotary.len() - 1
                 }
             };
-            x = layer.forward(&x, tables, cache, first)?;
+            let tables = &rotary[known].1;
+            (x, at) = layer.apply(x, at, |layer, x| layer.forward(x, tables, cache, first))?;
         }
         cache.length += count;
         Ok(Some(x))
     }
 
+    /// Where hidden states lie that have been through every layer.
+    fn last_place(&self) -> &Place {
+        self.layers.last().map_or(&self.embedding.place, |layer| &layer.place)
+    }
+
+    /// The last norm and the head over hidden states `[1, positions, hidden]`.
+    fn head(&self, hidden: &Tensor) -> candle_core::Result<Tensor> {
+        let (normed, at) = self.norm.apply(hidden.clone(), self.last_place(), Norm::forward)?;
+        Ok(self.head.apply(normed, at, Linear::forward)?.0)
+    }
+
     /// Logits of one position `[1, 1, hidden]`.
     fn logits(&self, hidden: &Tensor) -> candle_core::Result<Vec<f32>> {
-        let normed = self.norm.forward(&hidden.to_device(&self.norm_device)?)?;
-        let logits = self.head.forward(&normed.to_device(&self.head_device)?)?;
-        logits.flatten_all()?.to_dtype(DType::F32)?.to_vec1()
+        self.head(hidden)?.flatten_all()?.to_dtype(DType::F32)?.to_vec1()
     }
 
     /// Logits of every position (`[positions, vocabulary]`) without a cache of the caller's, for comparison with a
@@ -337,8 +375,21 @@ impl Network {
         let positions = embeddings.dim(1)?;
         let hidden = self.hidden(embeddings, &mut self.cache(positions)?, positions, &mut || true)?;
         let hidden = hidden.ok_or_else(abandoned)?;
-        let normed = self.norm.forward(&hidden.to_device(&self.norm_device)?)?;
-        self.head.forward(&normed.to_device(&self.head_device)?)?.squeeze(0)?.to_dtype(DType::F32)
+        self.head(&hidden)?.squeeze(0)?.to_dtype(DType::F32)
+    }
+}
+
+impl<T> Placed<T> {
+    /// Brings `x` here from where it lies and applies the unit; the result, and where that lies.
+    fn apply(
+        &self,
+        x: Tensor,
+        from: &Place,
+        forward: impl FnOnce(&T, &Tensor) -> candle_core::Result<Tensor>,
+    ) -> candle_core::Result<(Tensor, &Place)> {
+        let here = self.place.receive(&x, Some(from))?;
+        drop(x);
+        Ok((self.place.work(Part::Activation, || forward(&self.unit, &here))?, &self.place))
     }
 }
 

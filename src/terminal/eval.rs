@@ -65,6 +65,7 @@ pub fn run(args: &EvalArgs) -> Outcome {
     for problem in dataset.problems().into_iter().chain(dataset.check_published(&mut |_| true)?) {
         say(format!("note: {problem}"));
     }
+    evaluation.notes().iter().for_each(|problem| say(format!("note: {problem}")));
     if args.batch > 1 {
         say("note: this version asks one question at a time, whatever --batch says");
     }
@@ -104,6 +105,15 @@ pub fn run(args: &EvalArgs) -> Outcome {
     }
     if args.judge.judge.is_some() {
         judged.say();
+    }
+    let failed = report.overall.failed + report.overall.out_of_memory;
+    if complete && failed > 0 && failed == report.overall.total + report.overall.unscored {
+        let what = format!("not one of {failed} questions could be answered");
+        return Err(Failure::Broken(
+            Problem::new(what)
+                .in_file(&folder)
+                .fix("mend what is said above about each of them, and begin a new session"),
+        ));
     }
     if complete {
         say(format!("done in {}; the answers are in {}", duration(seconds), folder.display()));

@@ -21,7 +21,15 @@ impl Runs {
     pub fn resume(&mut self, _folder: PathBuf, _wake: &Wake) {}
 
     /// Takes what the engine has said.
-    pub fn receive(&mut self, _wake: &Wake) {}
+    pub fn receive(&mut self, _wake: &Wake, _wishes: &mut Wishes) {}
+
+    /// Whether a run is in progress: loading, asking or paused.
+    pub fn is_active(&self) -> bool {
+        false
+    }
+
+    /// Ends the run and waits until the worker has let go of its session; the window is being closed.
+    pub fn shut(&mut self) {}
 
     /// A word on the run in progress, for the top bar.
     pub fn badge_ui(&mut self, _ui: &mut egui::Ui, _wishes: &mut Wishes) {}

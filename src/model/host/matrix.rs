@@ -106,6 +106,15 @@ impl Matrix {
         self.rows * self.cols * width
     }
 
+    /// Whether the values are used where the file holds them, without a copy.
+    pub fn is_in_place(&self) -> bool {
+        match &self.data {
+            Data::F32(values) => matches!(values, Values::Mapped(..)),
+            Data::Bf16(values) => matches!(values, Values::Mapped(..)),
+            Data::F16(values) => matches!(values, Values::Mapped(..)),
+        }
+    }
+
     fn converted(&self, dtype: DType) -> Self {
         let mut wide = vec![0f32; self.rows * self.cols];
         let line = self.line();
