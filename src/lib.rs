@@ -22,6 +22,7 @@ pub mod plan;
 pub mod problem;
 pub mod scoring;
 pub mod session;
+pub mod soft_render;
 pub mod terminal;
 
 pub use problem::{Problem, Result};

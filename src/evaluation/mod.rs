@@ -4,6 +4,7 @@
 pub mod named;
 pub mod placing;
 mod questions;
+mod resumption;
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -14,10 +15,10 @@ use serde_json::{Map, Value};
 use placing::{Placing, Wanted};
 pub use questions::Questions;
 
-use crate::checkpoint::{Checkpoint, Folder, Layout};
+use crate::checkpoint::{Checkpoint, Folder, Identity, Layout};
 use crate::dataset::{Dataset, Stated};
 use crate::engine::costs::Pricing;
-use crate::engine::{Language, Order, RunSettings, model};
+use crate::engine::{Language, Order, RunSettings, Schedule, model};
 use crate::model::WeightType;
 use crate::plan::{Assumptions, Calibration, Sourced};
 use crate::scoring::Rule;
@@ -145,7 +146,8 @@ impl Evaluation {
             checkpoint: self.checkpoint,
             language: self.language,
             weight_type: self.weight_type,
-            placement: self.placing.placement(),
+            replicas: vec![self.placing.placement()],
+            schedule: Schedule { batch: self.choices.batch, admission: Box::new(|_, _| true) },
             forecasting: Some(self.placing.forecasting),
             dataset: self.dataset,
             rows,
@@ -211,7 +213,7 @@ fn manifest(
     (rows, rule): (&[usize], &Rule),
     watch: &mut dyn FnMut(u64) -> bool,
 ) -> Result<Manifest> {
-    let (config_hash, index_hash) = checkpoint.hashes()?;
+    let identity = Identity::of(checkpoint)?;
     let outlines = dataset.outlines()?;
     let indices = rows.iter().filter_map(|row| outlines.get(*row)).map(|o| o.index.as_str());
     let chosen = &choices.questions;
@@ -246,8 +248,10 @@ fn manifest(
                 Layout::Github => "internvl_chat".into(),
                 Layout::HuggingFace => "internvl".into(),
             },
-            config_hash,
-            index_hash,
+            config_hash: identity.config,
+            index_hash: identity.index,
+            texts_hash: identity.texts,
+            weights_hash: identity.weights,
             template: language.template.name().to_owned(),
             ..CheckpointRecord::default()
         },

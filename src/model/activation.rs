@@ -112,7 +112,13 @@ impl InplaceOp2 for Add {
         "add"
     }
 
-    fn cpu_fwd(&self, y: &mut CpuStorage, y_layout: &Layout, x: &CpuStorage, x_layout: &Layout) -> Result<()> {
+    fn cpu_fwd(
+        &self,
+        y: &mut CpuStorage,
+        y_layout: &Layout,
+        x: &CpuStorage,
+        x_layout: &Layout,
+    ) -> Result<()> {
         let x = contiguous_f32(x, x_layout)?;
         let y = values_mut(y, y_layout)?;
         if y.len() != x.len() {

@@ -43,9 +43,10 @@ pub fn attention_of_each(
     }
     let scale = 1.0 / (d as f64).sqrt();
     if !matches!(q.device(), Device::Cpu) || q.dtype() != DType::F32 {
-        let each = sequences.iter().enumerate().map(|(i, (k, v))| {
-            in_chunks(&q.narrow(1, i, 1)?.transpose(1, 2)?, k, v, mask, scale, sinks)
-        });
+        let each = sequences
+            .iter()
+            .enumerate()
+            .map(|(i, (k, v))| in_chunks(&q.narrow(1, i, 1)?.transpose(1, 2)?, k, v, mask, scale, sinks));
         return Tensor::cat(&each.collect::<Result<Vec<_>>>()?, 1);
     }
     let sinks = sinks.map(|s| s.to_vec1::<f32>()).transpose()?;

@@ -117,8 +117,10 @@ impl LayerCache {
             }
         }
         self.place.work(Part::Kv, || {
-            let all =
-                [Tensor::zeros(self.shape, self.dtype, device)?, Tensor::zeros(self.shape, self.dtype, device)?];
+            let all = [
+                Tensor::zeros(self.shape, self.dtype, device)?,
+                Tensor::zeros(self.shape, self.dtype, device)?,
+            ];
             let mut beginning = self.beginning.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(Beginning { kept, layer, positions }) = beginning.as_ref() {
                 let Some((keys, values)) = kept.layers.get(*layer).and_then(OnceLock::get) else {

@@ -140,7 +140,8 @@ impl Network {
         }
         let norm = loader.next(UnitKind::FinalNorm, |weights| Norm::rms(weights, "weight", decoder.eps))?;
         let head = loader.next(UnitKind::Head, |weights| weights.linear_named("weight", "bias"))?;
-        let vision = [&vision_embeddings.place].into_iter().chain(vision_blocks.iter().map(|block| &block.place));
+        let vision =
+            [&vision_embeddings.place].into_iter().chain(vision_blocks.iter().map(|block| &block.place));
         let vision = segments(vision.chain([&projector.place]));
         let all = [&embedding.place].into_iter().chain(layers.iter().map(|layer| &layer.place));
         let route = Route { vision, decoder: segments(all.chain([&norm.place, &head.place])) };
@@ -150,6 +151,20 @@ impl Network {
     /// The way that tiles and rows take over the places.
     pub fn route(&self) -> &Route {
         &self.route
+    }
+
+    /// Where image features lie.
+    pub fn projector_place(&self) -> &Place {
+        &self.projector.place
+    }
+
+    /// Bytes that keys and values of one position take in all layers.
+    pub fn cache_bytes_per_position(&self) -> u64 {
+        let decoder = &self.config.decoder;
+        let of_layer = |layer: &Placed<DecoderLayer>| {
+            2 * decoder.kv_heads * decoder.head_dim * layer.unit.dtype().size_in_bytes()
+        };
+        self.layers.iter().map(|layer| of_layer(layer) as u64).sum()
     }
 
     /// The model's configuration.
@@ -221,21 +236,23 @@ impl Network {
     /// As [`Network::check_prompt`], or no memory.
     pub fn embed(&self, ids: &[u32], image_token: u32, features: Option<&Tensor>) -> Result<Tensor> {
         let features = match features {
-            Some(features) => vec![features.reshape(((), self.config.decoder.hidden))?],
+            Some(features) => {
+                vec![(features.reshape(((), self.config.decoder.hidden))?, self.projector.place.clone())]
+            }
             None => Vec::new(),
         };
-        self.check_prompt(ids, image_token, features.iter().map(|f| f.dims()[0]).sum())?;
+        self.check_prompt(ids, image_token, features.iter().map(|(rows, _)| rows.dims()[0]).sum())?;
         let parts = self.embed_rows(ids, image_token, &features)?;
         Ok(self.embedding.place.work(Part::Activation, || Tensor::cat(&parts, 0)?.unsqueeze(0))?)
     }
 
     /// Embeddings of some tokens in parts `[n, hidden]`, on the embedding's place. Where there are `pictures`
-    /// (`[n, hidden]`, from the projector's place), their rows stand for the image tokens, in order.
+    /// (`[n, hidden]`, and where they lie), their rows stand for the image tokens, in order.
     pub(super) fn embed_rows(
         &self,
         ids: &[u32],
         image_token: u32,
-        pictures: &[Tensor],
+        pictures: &[(Tensor, Place)],
     ) -> candle_core::Result<Vec<Tensor>> {
         let place = &self.embedding.place;
         if pictures.is_empty() {
@@ -243,7 +260,7 @@ impl Network {
         }
         let (mut parts, mut pictures) = (Vec::new(), pictures.iter());
         // What is left of the present picture's rows.
-        let mut present: Option<Tensor> = None;
+        let mut present: Option<(Tensor, Place)> = None;
         for run in ids.chunk_by(|a, b| (*a == image_token) == (*b == image_token)) {
             if run[0] != image_token {
                 parts.push(place.work(Part::Activation, || self.embed_text(run))?);
@@ -251,15 +268,15 @@ impl Network {
             }
             let mut wanted = run.len();
             while wanted > 0 {
-                let rows = match present.take().or_else(|| pictures.next().cloned()) {
+                let (rows, lies) = match present.take().or_else(|| pictures.next().cloned()) {
                     Some(rows) => rows,
                     None => candle_core::bail!("the images give too few rows"),
                 };
                 let (here, count) = (rows.dim(0)?, wanted.min(rows.dim(0)?));
                 if count < here {
-                    present = Some(rows.narrow(0, count, here - count)?);
+                    present = Some((rows.narrow(0, count, here - count)?, lies.clone()));
                 }
-                parts.push(place.receive(&rows.narrow(0, 0, count)?, Some(&self.projector.place))?);
+                parts.push(place.receive(&rows.narrow(0, 0, count)?, Some(&lies))?);
                 wanted -= count;
             }
         }

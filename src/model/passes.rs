@@ -143,8 +143,8 @@ pub struct Span {
     pub length: usize,
     /// The rows' tokens; empty where they are embedded already.
     pub ids: Vec<u32>,
-    /// Features (`[n, hidden]`, on the projector's place) of the image tokens among them, in order.
-    pub pictures: Vec<Tensor>,
+    /// Features (`[n, hidden]`) of the image tokens among them, in order, and where they lie.
+    pub pictures: Vec<(Tensor, Place)>,
     /// For which rows logits are wanted.
     pub wanted: Wanted,
     /// Where the beginning of the prompt is kept for others, once this span has been through a layer.
@@ -220,8 +220,8 @@ impl RowPass {
     }
 
     /// What it is made of.
-    pub fn into_spans(self) -> Vec<Span> {
-        self.spans
+    pub fn spans(&self) -> &[Span] {
+        &self.spans
     }
 
     /// Logits of the wanted rows, in order, once it is done.
@@ -323,11 +323,8 @@ impl RowPass {
     }
 
     fn rows<'a>(&'a self, layer: usize, rotary: &'a Rotary) -> Rows<'a> {
-        let span = |span: &'a Span| LayerSpan {
-            cache: &span.layers[layer],
-            first: span.first,
-            count: span.count,
-        };
+        let span =
+            |span: &'a Span| LayerSpan { cache: &span.layers[layer], first: span.first, count: span.count };
         Rows { kernel: self.kernel, rotary, spans: self.spans.iter().map(span).collect() }
     }
 

@@ -136,8 +136,13 @@ impl VisionBlock {
         let (tiles, positions, channels) = x.dims3()?;
         let [q, k, v] = match &self.projections {
             Projections::Fused(qkv) => {
-                let qkv =
-                    qkv.forward(x, Kernel::Many)?.reshape(&[tiles, positions, 3, self.heads, channels / self.heads])?;
+                let qkv = qkv.forward(x, Kernel::Many)?.reshape(&[
+                    tiles,
+                    positions,
+                    3,
+                    self.heads,
+                    channels / self.heads,
+                ])?;
                 [0, 1, 2].map(|i| qkv.narrow(2, i, 1).and_then(|part| part.squeeze(2)))
             }
             Projections::Apart(parts) => {

@@ -8,7 +8,7 @@ use super::plan::{CheckpointFacts, PlanArgs, Sources, catalogue_or_config, run_w
 use super::{print_line, say};
 use crate::checkpoint::Checkpoint;
 use crate::cli::{Ending, Outcome};
-use crate::dataset::{Stated, Style};
+use crate::dataset::Stated;
 use crate::devices::{Driver, find, host};
 use crate::engine::Language;
 use crate::engine::costs::Pricing;
@@ -94,7 +94,7 @@ fn costs(dataset: &str, facts: &CheckpointFacts, args: &PlanArgs) -> Result<Vec<
     let side = shape.vision.as_ref().map_or(448, |(vision, _)| vision.image_size) as u32;
     let pricing = Pricing {
         dataset: &dataset,
-        style: Style::default(),
+        style: args.prompt_style,
         system: None,
         max_tiles: args.max_tiles,
         tiling: &|max_tiles| Tiling { side, min_tiles: 1, max_tiles, thumbnail: true },

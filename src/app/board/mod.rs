@@ -13,7 +13,7 @@ pub struct Board {}
 
 impl Board {
     /// Takes what jobs have brought, and plans anew where the workspace has changed.
-    pub fn receive(&mut self, _workspace: &Workspace, _wake: &Wake) {}
+    pub fn receive(&mut self, _workspace: &Workspace, _wake: &Wake, _wishes: &mut Wishes) {}
 
     /// Draws the screen.
     pub fn ui(&mut self, _ui: &mut egui::Ui, _workspace: &Workspace, _wishes: &mut Wishes) {}

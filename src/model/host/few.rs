@@ -292,18 +292,34 @@ mod tests {
         let rows = weights.len() / cols;
         let mut y = vec![0f32; rows * count];
         // SAFETY: `y` has an element for every row and vector.
-        unsafe { rows_times(weights, cols, &arrange::<W>(x, cols), count, Target { to: y.as_mut_ptr(), stride: rows }) };
+        unsafe {
+            rows_times(
+                weights,
+                cols,
+                &arrange::<W>(x, cols),
+                count,
+                Target { to: y.as_mut_ptr(), stride: rows },
+            )
+        };
         y
     }
 
-    fn check<W: Weight>(weights: &[W], cols: usize, x: &[f32], count: usize) -> std::result::Result<(), TestCaseError> {
+    fn check<W: Weight>(
+        weights: &[W],
+        cols: usize,
+        x: &[f32],
+        count: usize,
+    ) -> std::result::Result<(), TestCaseError> {
         let rows = weights.len() / cols;
         let together = times(weights, cols, x, count);
         for (v, x) in x.chunks_exact(cols).enumerate() {
             // One vector alone gives the very same bits, and so does any part of the rows.
             prop_assert_eq!(&times(weights, cols, x, 1)[..], &together[v * rows..(v + 1) * rows]);
             let from = rows / 2;
-            prop_assert_eq!(&times(&weights[from * cols..], cols, x, 1)[..], &together[v * rows + from..(v + 1) * rows]);
+            prop_assert_eq!(
+                &times(&weights[from * cols..], cols, x, 1)[..],
+                &together[v * rows + from..(v + 1) * rows]
+            );
             for (row, w) in weights.chunks_exact(cols).enumerate() {
                 let exact: f64 = w.iter().zip(x).map(|(w, x)| f64::from(w.wide()) * f64::from(*x)).sum();
                 prop_assert!((f64::from(together[v * rows + row]) - exact).abs() < 1e-4);

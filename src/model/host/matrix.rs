@@ -246,7 +246,8 @@ impl Matrix {
         };
         assert!(x.len() >= count * cols && y.len() >= count * rows && lines.len() >= columns * depth);
         assert!(x_from + depth <= cols && y_from + columns <= rows && count > 0);
-        let threads = if count * columns * depth < PARALLEL_FROM * 8 { 1 } else { rayon::current_num_threads() };
+        let threads =
+            if count * columns * depth < PARALLEL_FROM * 8 { 1 } else { rayon::current_num_threads() };
         let parallelism =
             if threads > 1 { gemm::Parallelism::Rayon(threads) } else { gemm::Parallelism::None };
         // SAFETY: the slices hold all elements that these sizes and strides reach, as asserted above.
