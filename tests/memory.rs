@@ -13,7 +13,7 @@ use shardscope::demo;
 use shardscope::evaluation::placing::{Placing, Wanted};
 use shardscope::model::{Loading, Network, Placement, WeightType};
 use shardscope::plan::device_map::DeviceMap;
-use shardscope::plan::{Assumptions, Calibration, QuestionCost, Sourced};
+use shardscope::plan::{Assumptions, Calibration, Engine, QuestionCost, Sourced};
 
 /// One question, put to the network as the engine does.
 #[derive(Debug, Clone, Copy)]
@@ -95,7 +95,12 @@ fn forecast_and_peak(
     for place in placement.places() {
         place.meter().unwrap().reset_peak();
     }
-    drop(answer(&network, ask));
+    // As many threads as the engine gives each place.
+    let Engine::Cpu { threads, .. } = placing.forecasting.case.assumptions.engine.value else {
+        unreachable!()
+    };
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads as usize).build().unwrap();
+    pool.install(|| drop(answer(&network, ask)));
     let forecast =
         placing.forecasting.bytes(ask.tiles as u64, ask.prompt(checkpoint) as u64, ask.new_tokens as u64);
     let peak = |place: &shardscope::model::Place| {

@@ -16,8 +16,8 @@ use crate::plan::checks::{self, Severity};
 use crate::plan::device_map::DeviceMap;
 use crate::plan::spec::DeviceSpec;
 use crate::plan::{
-    Assumptions, Calibration, Case, DeviceKind, Dtype, Layout, Model, ModelShape, Plan, QuestionCost, Source,
-    Sourced, Workload, planner,
+    Assumptions, Calibration, Case, DeviceKind, Dtype, Engine, Layout, Model, ModelShape, Plan, QuestionCost,
+    Source, Sourced, Workload, planner,
 };
 use crate::session::manifest::{DeviceRecord, LayoutRecord};
 use crate::{Problem, Result};
@@ -86,6 +86,7 @@ impl Placing {
         if case.workload.questions.len() > 1 || plan.devices.len() > 1 {
             notes.extend(what_may_not_fit(&case, &plan));
         }
+        let case = with_threads_of_a_place(case, &plan);
         let places = places(&case, &plan)?;
         let of = units.iter().map(|unit| unit.name.clone()).zip(plan.assignment.iter().copied()).collect();
         let placement = Placement::new(places, of)?;
@@ -189,6 +190,14 @@ fn case(
         case.host_memory = total;
     }
     Ok(case)
+}
+
+/// The same case where the CPU's threads are shared out among the devices of a plan, as the engine does.
+fn with_threads_of_a_place(case: Case, plan: &Plan) -> Case {
+    let Engine::Cpu { threads, depth } = case.assumptions.engine.value else { return case };
+    let used = (0..plan.devices.len()).filter(|device| plan.assignment.contains(device)).count() as u64;
+    let assumptions = case.assumptions.clone().on_the_cpu(threads / used.max(1), depth);
+    case.with_assumptions(assumptions)
 }
 
 /// The plan of a layout by name or file, and what it is called.

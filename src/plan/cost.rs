@@ -103,8 +103,8 @@ impl CostTable {
             calibration: calibration.clone(),
             cpu: match assumptions.engine.value {
                 Engine::Gpu => None,
-                Engine::Cpu { threads } => {
-                    Some(CpuRun::new(&model.shape, threads, model.dtype == Dtype::F32))
+                Engine::Cpu { threads, depth } => {
+                    Some(CpuRun::new(&model.shape, (threads, depth), model.dtype == Dtype::F32))
                 }
             },
         };

@@ -40,11 +40,6 @@ pub const SMALLER: Shape = Shape {
 };
 
 impl Shape {
-    /// Image tokens of a tile.
-    pub fn tokens_per_tile(&self) -> usize {
-        (self.image / 28).pow(2)
-    }
-
     fn config(&self, dtype: Dtype) -> Value {
         let dtype = if dtype == Dtype::F32 { "float32" } else { "bfloat16" };
         json!({
