@@ -192,19 +192,40 @@ impl CostTable {
         self.calibration.apply(Component::Kv, all.saturating_add(recent).saturating_mul(self.in_flight))
     }
 
+    /// Bytes of keys and values of a holding for one question, whatever else is in flight.
+    pub fn kv_of_one(&self, holding: &Holding, prompt: u64, answer: u64) -> u64 {
+        self.kv_bytes(holding, prompt, answer) / self.in_flight
+    }
+
+    /// Bytes of image features that stay on a device while a question is answered, where that is known to be so.
+    pub fn features_kept(&self, holding: &Holding, tiles: u64) -> u64 {
+        let projects = |(index, class): (usize, &Class)| {
+            class.work == Work::Projector && holding.classes >> index & 1 == 1
+        };
+        let here = self.classes.iter().enumerate().any(projects);
+        self.cpu.as_ref().filter(|_| here).map_or(0, |run| run.features(tiles))
+    }
+
     /// Temporary memory of every class at a question.
     pub fn at(&self, tiles: u64, prompt: u64) -> Activations {
+        self.at_part((tiles, tiles), (prompt, prompt))
+    }
+
+    /// The same where only so many of its tiles have still to be seen, and so many of its tokens to be read.
+    pub fn at_part(&self, (tiles, unseen): (u64, u64), (prompt, unread): (u64, u64)) -> Activations {
         let mut bytes = [0; CLASS_LIMIT];
         for (class, slot) in self.classes.iter().zip(&mut bytes) {
             let counted = match &self.cpu {
                 None => self.transient_bytes(&class.transient, tiles, prompt),
+                Some(_) if class.work.is_before_reading() && unseen == 0 => 0,
                 Some(run) => {
-                    let (tiles, rows) = (tiles.min(self.tile_batch), prompt.min(self.chunk));
+                    let (tiles, rows) = (unseen.min(self.tile_batch), unread.min(self.chunk));
                     run.bytes(class.work, Batch { tiles, rows, keys: prompt })
                 }
             };
             *slot = self.calibration.apply(class.component, counted);
         }
+        let tiles = unseen;
         let features = self.cpu.as_ref().map_or([0; 2], |run| {
             let last = match tiles % self.tile_batch {
                 0 => self.tile_batch.min(tiles),
