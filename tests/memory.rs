@@ -4,16 +4,21 @@ mod made;
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 use made::{SMALLER, Shape};
 use safetensors::tensor::Dtype;
 use shardscope::checkpoint::{Checkpoint, Folder};
 use shardscope::demo;
+use shardscope::engine::{Event, Order, Run, RunSettings};
 use shardscope::evaluation::placing::{Placing, Wanted};
+use shardscope::evaluation::{Choices, Evaluation, Questions};
 use shardscope::model::{Loading, Network, Placement, WeightType};
 use shardscope::plan::device_map::DeviceMap;
 use shardscope::plan::{Assumptions, Calibration, Engine, QuestionCost, Sourced};
+use shardscope::scoring::Verdict;
+use shardscope::session::{Answer, Record};
 
 /// One question, put to the network as the engine does.
 #[derive(Debug, Clone, Copy)]
@@ -232,4 +237,154 @@ fn weights_and_cache_are_measured_to_the_tensor() {
     for place in placement.places() {
         assert!(place.meter().unwrap().live() < 4096, "{}", place.name());
     }
+}
+
+/// Every so many questions of the built-in pair, on simulated devices.
+fn order(session: &Path, devices: &str, every: usize, batch: usize) -> Order {
+    let dataset = demo::dataset().unwrap();
+    let outlines = dataset.outlines().unwrap();
+    let ids = (0..dataset.len()).step_by(every).map(|row| outlines[row].index.clone()).collect();
+    let choices = Choices {
+        questions: Questions { ids, ..Questions::default() },
+        settings: RunSettings { max_new_tokens: 24, ..RunSettings::default() },
+        devices: devices.into(),
+        batch,
+        ..Choices::default()
+    };
+    let checkpoint = Arc::new(demo::checkpoint().unwrap());
+    let evaluation = Evaluation::prepare(checkpoint, dataset.clone(), choices, &mut |_| true).unwrap();
+    evaluation.begin(session, false).unwrap().0
+}
+
+/// The answers of a run, by index; it must be complete.
+fn answers(order: Order) -> HashMap<String, Answer> {
+    let run = Run::start(order).unwrap();
+    let (mut answers, mut complete) = (HashMap::new(), false);
+    for event in &run.events {
+        match event {
+            Event::Answered { answer, .. } => {
+                assert!(answers.insert(answer.index.clone(), *answer).is_none());
+            }
+            Event::Finished { complete: all } => complete = all,
+            Event::Failed(problem) => panic!("{problem}"),
+            _ => {}
+        }
+    }
+    run.join();
+    assert!(complete);
+    answers
+}
+
+fn assert_same(answer: &Answer, expected: &Answer, what: &str) {
+    assert_eq!(answer.error, None, "{what}, question {}", answer.index);
+    assert_eq!(answer.output_ids, expected.output_ids, "{what}, question {}", answer.index);
+    assert_eq!(answer.verdict, expected.verdict, "{what}, question {}", answer.index);
+}
+
+#[test]
+fn every_answer_says_what_was_held_and_what_was_forecast() {
+    let dir = tempfile::tempdir().unwrap();
+    for (devices, names) in [("cpu", 1), ("sim:1x64MiB", 1), ("sim:3x64MiB", 3)] {
+        let session = dir.path().join(devices.replace(':', "-"));
+        for answer in answers(order(&session, devices, 40, 1)).values() {
+            assert_eq!((answer.peak_bytes.len(), answer.forecast_bytes.len()), (names, names), "{devices}");
+            let both = |(name, peak): (&String, &u64)| (name.clone(), answer.forecast_bytes[name], *peak);
+            let found: Vec<_> = answer.peak_bytes.iter().map(both).collect();
+            assert_close(&format!("{devices}, question {}", answer.index), &found);
+        }
+        let samples = Record::open(&session).unwrap().memory().unwrap();
+        assert!(!samples.is_empty());
+        for sample in samples {
+            assert_eq!(sample.parts.values().sum::<u64>(), sample.used);
+            assert!(sample.parts["weights"] > 0);
+        }
+    }
+}
+
+#[test]
+fn an_allocation_that_fails_changes_no_answer() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut session = 0;
+    let mut next = || {
+        session += 1;
+        dir.path().join(session.to_string())
+    };
+    for (devices, batch) in [("sim:1x64MiB", 1), ("sim:3x64MiB", 1), ("sim:2x64MiB", 4)] {
+        let plain = order(&next(), devices, 80, batch);
+        let placement = plain.replicas[0].clone();
+        let count = || -> Vec<u64> {
+            placement.places().iter().map(|place| place.meter().unwrap().allocations()).collect()
+        };
+        let expected = answers(plain);
+        assert!(expected.values().all(|answer| answer.verdict == Verdict::Right || answer.error.is_none()));
+        let all = count();
+        // What loading alone takes.
+        let unused = order(&next(), devices, 80, batch);
+        drop(load(&unused.checkpoint, &unused.replicas[0]));
+        let of_load = |place: usize| unused.replicas[0].places()[place].meter().unwrap().allocations();
+        for place in 0..all.len() {
+            let (first, last) = (of_load(place), all[place]);
+            for sample in 0..14u64 {
+                let number = first + (last - first) * sample / 14 + sample % 3;
+                let path = next();
+                let order = order(&path, devices, 80, batch);
+                order.replicas[0].places()[place].meter().unwrap().fail(number..number + 1);
+                let found = answers(order);
+                assert_eq!(found.len(), expected.len());
+                for (index, answer) in &found {
+                    assert_same(answer, &expected[index], &format!("{devices} {place} {number}"));
+                }
+            }
+            // From some allocation on there is no memory at all.
+            let number = first + (last - first) / 2;
+            let path = next();
+            let order = order(&path, devices, 80, batch);
+            order.replicas[0].places()[place].meter().unwrap().fail(number..u64::MAX);
+            let found = answers(order);
+            assert_eq!(found.len(), expected.len());
+            for (index, answer) in &found {
+                if answer.verdict == Verdict::OutOfMemory {
+                    assert!(answer.error.as_ref().unwrap().contains("out of memory on sim:"));
+                } else {
+                    assert_same(answer, &expected[index], &format!("{devices} {place} {number}.."));
+                }
+            }
+            assert!(found.values().any(|answer| answer.verdict == Verdict::OutOfMemory));
+            let events = Record::open(&path).unwrap().events().unwrap();
+            let steps = events.iter().filter(|event| event.kind == "out_of_memory").count();
+            assert!(steps >= 5, "every step of the ladder is told: {events:?}");
+        }
+    }
+}
+
+#[test]
+fn capacity_decides_how_much_goes_at_once_and_what_cannot_be_answered() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut session = 0;
+    let mut run = |capacity: u64| {
+        session += 1;
+        answers(order(&dir.path().join(session.to_string()), &format!("sim:1x{capacity}"), 100, 2))
+    };
+    let expected = run(1 << 30);
+    let peak = expected.values().map(|answer| answer.peak_bytes["sim:0"]).max().unwrap();
+    let weights = demo::checkpoint().unwrap().bytes();
+    let mut lost = usize::MAX;
+    for step in 0..=6 {
+        let capacity = weights + weights / 20 + (peak - weights) * step / 6;
+        let found = run(capacity);
+        let out = found.values().filter(|answer| answer.verdict == Verdict::OutOfMemory).count();
+        println!("{capacity} of {peak}: {out} of {} out of memory", found.len());
+        for (index, answer) in &found {
+            if answer.verdict != Verdict::OutOfMemory {
+                assert_same(answer, &expected[index], &format!("capacity {capacity}"));
+                assert!(answer.peak_bytes["sim:0"] <= capacity);
+            }
+        }
+        assert!(out <= lost, "more memory never loses an answer");
+        lost = out;
+        if step == 0 {
+            assert_eq!(out, found.len(), "weights alone answer nothing");
+        }
+    }
+    assert_eq!(lost, 0);
 }
