@@ -20,6 +20,7 @@ pub mod offscreen;
 mod overlay;
 pub mod parts;
 pub mod present;
+pub mod render;
 pub mod results;
 pub mod run;
 pub mod sessions;
