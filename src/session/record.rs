@@ -13,8 +13,10 @@ use serde::de::DeserializeOwned;
 
 use super::folder::{ANSWERS, EVENTS, MEMORY, parse};
 use super::journal::{Answer, Event, Finish, MemorySample, text_or_number};
+use super::judgements::{by_question, decide, judgements};
 use super::lines::{open_file, scan};
 use super::manifest::Manifest;
+use crate::scoring::judge::JudgeRecord;
 use crate::scoring::{Accuracy, Rule, Verdict};
 use crate::{Problem, Result};
 
@@ -33,6 +35,10 @@ pub struct Record {
     problems: Vec<Problem>,
     damaged: usize,
     judge: Option<Arc<Judge>>,
+    /// What judges said after the run, by question.
+    judgements: Arc<HashMap<String, JudgeRecord>>,
+    /// The rule behind which their replies count, where they do.
+    counted: Option<Rule>,
 }
 
 /// Reads an answer under another rule than the recorded one.
@@ -83,6 +89,8 @@ impl Record {
             problems: Vec::new(),
             damaged: 0,
             judge: None,
+            judgements: Arc::new(by_question(judgements(dir)?)),
+            counted: None,
         };
         let path = dir.join(ANSWERS);
         if path.exists() {
@@ -150,6 +158,15 @@ impl Record {
         self.read_under(&rule.name(), move |answer| {
             answer.judge_under(&rule, &dataset);
         })
+    }
+
+    /// [`Record::under`] a rule, with what judges replied counted where it cannot read an answer. Nothing is asked.
+    ///
+    /// # Errors
+    /// An answer cannot be read.
+    pub fn judged_under(mut self, rule: Rule) -> Result<Self> {
+        self.counted = Some(rule);
+        self.under(rule)
     }
 
     fn add(&mut self, number: usize, outline: Outline) {
@@ -303,7 +320,14 @@ impl Record {
     fn reader(&self) -> Result<Reader> {
         let path = self.dir.join(ANSWERS);
         let file = open_file(&path).map_err(|error| Problem::io("read", &path, &error))?;
-        Ok(Reader { file, path, line: Vec::new(), judge: self.judge.clone() })
+        Ok(Reader {
+            file,
+            path,
+            line: Vec::new(),
+            judge: self.judge.clone(),
+            judgements: Arc::clone(&self.judgements),
+            counted: self.counted.map(|rule| (rule, self.manifest.dataset.name.clone())),
+        })
     }
 }
 
@@ -320,6 +344,8 @@ struct Reader {
     path: PathBuf,
     line: Vec<u8>,
     judge: Option<Arc<Judge>>,
+    judgements: Arc<HashMap<String, JudgeRecord>>,
+    counted: Option<(Rule, String)>,
 }
 
 impl Reader {
@@ -334,8 +360,20 @@ impl Reader {
             Problem::new(format!("the answer to question {} cannot be read: {why}", outline.index))
                 .in_file(&self.path)
         })?;
+        // What a judge replied holds under any rule; it is shown where the rule cannot read the answer. A reply of later
+        // counts before a failure in the run.
+        let own = answer.judge.clone();
+        let replied = own.clone().filter(|record| record.reply.is_some());
+        let recorded = replied.or_else(|| self.judgements.get(&answer.index).cloned()).or(own);
         if let Some(judge) = &self.judge {
             judge(&mut answer);
+        }
+        let undecided = answer.judge.as_ref().is_none_or(|record| record.reply.is_none());
+        if undecided && answer.verdict == Verdict::Unparsed {
+            answer.judge = recorded;
+            if let Some((rule, dataset)) = &self.counted {
+                decide(&mut answer, rule, dataset);
+            }
         }
         Ok(answer)
     }

@@ -65,9 +65,7 @@ pub fn run(args: &EvalArgs) -> Outcome {
     for problem in dataset.problems().into_iter().chain(dataset.check_published(&mut |_| true)?) {
         say(format!("note: {problem}"));
     }
-    if args.batch > 1 {
-        say("note: this version asks one question at a time, whatever --batch says");
-    }
+    evaluation.notes().iter().for_each(|problem| say(format!("note: {problem}")));
     let folder = match &args.session {
         Some(folder) => folder.clone(),
         None => default_folder(&checkpoint.name(), dataset.name(), &jiff::Zoned::now()),
@@ -104,6 +102,15 @@ pub fn run(args: &EvalArgs) -> Outcome {
     }
     if args.judge.judge.is_some() {
         judged.say();
+    }
+    let failed = report.overall.failed + report.overall.out_of_memory;
+    if complete && failed > 0 && failed == report.overall.total + report.overall.unscored {
+        let what = format!("not one of {failed} questions could be answered");
+        return Err(Failure::Broken(
+            Problem::new(what)
+                .in_file(&folder)
+                .fix("mend what is said above about each of them, and begin a new session"),
+        ));
     }
     if complete {
         say(format!("done in {}; the answers are in {}", duration(seconds), folder.display()));
@@ -179,7 +186,7 @@ fn follow(
             Event::Asking { tiles, prompt_tokens, .. } if tiles > 4 => {
                 progress.now(format!("{tiles} tiles, {prompt_tokens} tokens"));
             }
-            Event::Asking { .. } | Event::Text { .. } | Event::Paused | Event::Resumed => {}
+            Event::Asking { .. } | Event::Skipped { .. } | Event::Text { .. } | Event::Paused | Event::Resumed => {}
             Event::Answered { answer, remaining, tokens_per_second, .. } => {
                 done += 1;
                 summary::count(report, &answer);

@@ -2,7 +2,7 @@
 
 use crate::engine::RunSettings;
 use crate::evaluation::Choices;
-use crate::plan::assumptions::{Assumptions, AttentionKind, Dtype, Logits, Source, Sourced};
+use crate::plan::assumptions::{Assumptions, AttentionKind, Dtype, Engine, Logits, Source, Sourced};
 
 /// Tiles or tokens at once that stand for all of them.
 pub const ALL_AT_ONCE: usize = u32::MAX as usize;
@@ -16,8 +16,8 @@ pub struct Elsewhere {
     pub logits: Option<Logits>,
     /// Driver overhead of a GPU in bytes.
     pub overhead: Option<u64>,
-    /// Whether simulated devices stand for cards of that nominal size.
-    pub nominal_cards: Option<bool>,
+    /// Whose temporary memory is counted.
+    pub engine: Option<Engine>,
 }
 
 /// A change of one assumption; `None` goes back to the default.
@@ -41,6 +41,8 @@ pub enum Assume {
     Logits(Option<Logits>),
     /// Driver overhead of a GPU.
     Overhead(Option<u64>),
+    /// Whose temporary memory is counted.
+    Engine(Option<Engine>),
     /// Everything as it is by default.
     Defaults,
 }
@@ -60,6 +62,7 @@ impl Assume {
             Self::Attention(attention) => elsewhere.attention = attention,
             Self::Logits(logits) => elsewhere.logits = logits,
             Self::Overhead(bytes) => elsewhere.overhead = bytes,
+            Self::Engine(engine) => elsewhere.engine = engine,
             Self::Defaults => {
                 choices.dtype = "auto".into();
                 choices.batch = 1;
@@ -82,8 +85,15 @@ fn at_once(count: usize) -> Option<u64> {
     (count < ALL_AT_ONCE).then_some(count as u64)
 }
 
-/// What a plan takes for granted under these choices; `stored` is the checkpoint's own number format.
-pub fn assumptions(choices: &Choices, elsewhere: &Elsewhere, stored: Dtype) -> Assumptions {
+/// How this engine computes on the CPU.
+pub fn on_the_cpu(choices: &Choices) -> Engine {
+    let threads = choices.threads.unwrap_or_else(rayon::current_num_threads).max(1);
+    Engine::Cpu { threads: threads as u64 }
+}
+
+/// What a plan takes for granted under these choices; `stored` is the checkpoint's own number format. Temporary memory
+/// is counted as on a GPU, unless everything lies on the CPU or the person says otherwise.
+pub fn assumptions(choices: &Choices, elsewhere: &Elsewhere, stored: Dtype, is_on_cpu: bool) -> Assumptions {
     let usual = RunSettings::default();
     let settings = &choices.settings;
     let given = Assumptions::default();
@@ -99,8 +109,13 @@ pub fn assumptions(choices: &Choices, elsewhere: &Elsewhere, stored: Dtype) -> A
         attention: elsewhere.attention.map_or(given.attention, Sourced::chosen),
         logits: elsewhere.logits.map_or(given.logits, Sourced::chosen),
         overhead: elsewhere.overhead.map_or(given.overhead, |bytes| Sourced::chosen(Some(bytes))),
-        nominal_cards: elsewhere.nominal_cards.map_or(given.nominal_cards, Sourced::chosen),
+        nominal_cards: given.nominal_cards,
         duplicate_tied_head: given.duplicate_tied_head,
+        engine: match elsewhere.engine {
+            Some(engine) => Sourced::chosen(engine),
+            None if is_on_cpu => Sourced::default(on_the_cpu(choices)),
+            None => given.engine,
+        },
     }
 }
 
@@ -139,7 +154,7 @@ mod tests {
     #[test]
     fn choices_become_assumptions_and_back() {
         let (mut choices, mut elsewhere) = (Choices::default(), Elsewhere::default());
-        let before = assumptions(&choices, &elsewhere, Dtype::Bf16);
+        let before = assumptions(&choices, &elsewhere, Dtype::Bf16, false);
         assert_eq!(before.dtype, Sourced { value: Dtype::Bf16, source: Source::Checkpoint });
         assert_eq!(before.tile_batch, Sourced::default(Some(RunSettings::default().micro_batch as u64)));
         for change in [
@@ -150,18 +165,18 @@ mod tests {
         ] {
             change.apply(&mut choices, &mut elsewhere);
         }
-        let after = assumptions(&choices, &elsewhere, Dtype::Bf16);
+        let after = assumptions(&choices, &elsewhere, Dtype::Bf16, false);
         assert_eq!(after.dtype, Sourced::chosen(Dtype::F16));
         assert_eq!((after.in_flight.value, after.tile_batch), (4, Sourced::chosen(None)));
         assert_eq!(after.logits, Sourced::chosen(Logits::All));
         Assume::Defaults.apply(&mut choices, &mut elsewhere);
-        assert_eq!(assumptions(&choices, &elsewhere, Dtype::Bf16), before);
+        assert_eq!(assumptions(&choices, &elsewhere, Dtype::Bf16, false), before);
     }
 
     #[test]
     fn a_fix_brings_only_what_it_chose() {
         let (mut choices, mut elsewhere) = (Choices::default(), Elsewhere::default());
-        let mut fix = assumptions(&choices, &elsewhere, Dtype::Bf16).as_released();
+        let mut fix = assumptions(&choices, &elsewhere, Dtype::Bf16, false).as_released();
         fix.tile_batch = Sourced::chosen(Some(2));
         adopt(&fix, &mut choices, &mut elsewhere);
         assert_eq!(choices.settings.micro_batch, 2);

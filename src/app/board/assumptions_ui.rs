@@ -2,14 +2,14 @@
 
 use egui::{ComboBox, DragValue, Grid, RichText, Ui};
 
-use super::assumed::{ALL_AT_ONCE, Assume, Elsewhere};
+use super::assumed::{self, ALL_AT_ONCE, Assume, Elsewhere};
 use super::desk::Desk;
 use super::toolbar::name;
 use super::{Wish, ask, paint};
 use crate::app::language::tr;
 use crate::app::theme::Tokens;
 use crate::app::{Wishes, Workspace};
-use crate::plan::assumptions::{AttentionKind, Dtype, Logits, Source};
+use crate::plan::assumptions::{AttentionKind, Dtype, Engine, Logits, Source};
 use crate::plan::bytes::{GIB, human};
 use crate::plan::{device::CUDA_OVERHEAD, forecast};
 
@@ -101,6 +101,17 @@ pub fn ui(ui: &mut Ui, desk: &Desk, workspace: &Workspace, elsewhere: &Elsewhere
                 for logits in [Logits::Last, Logits::All] {
                     if ui.selectable_label(now == logits, text(logits)).clicked() {
                         say(Assume::Logits(Some(logits)));
+                    }
+                }
+            });
+        });
+        row(ui, tr("Temporary memory"), tr("A simulated device stands for a GPU; a run on it computes on this CPU"), taken.engine.source, |ui| {
+            let now = taken.engine.value;
+            let text = |engine| if engine == Engine::Gpu { tr("as on a GPU") } else { tr("as on this CPU") };
+            ComboBox::from_id_salt("engine").selected_text(text(now)).width(104.0).show_ui(ui, |ui| {
+                for engine in [Engine::Gpu, assumed::on_the_cpu(&workspace.choices)] {
+                    if ui.selectable_label(now == engine, text(engine)).clicked() {
+                        say(Assume::Engine(Some(engine)));
                     }
                 }
             });

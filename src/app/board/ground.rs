@@ -10,8 +10,11 @@ use crate::dataset::{Dataset, Style};
 use crate::devices::{Driver, find, host};
 use crate::engine::Language;
 use crate::engine::costs::Pricing;
+use crate::engine::model::weight_type;
 use crate::evaluation::{Choices, Questions};
+use crate::model::weights;
 use crate::picture::tiles::Tiling;
+use crate::plan::assumptions::Engine;
 use crate::plan::checks;
 use crate::plan::device::Links;
 use crate::plan::device_map::DeviceMap;
@@ -159,8 +162,8 @@ impl Start {
 pub struct Ground {
     /// The model.
     pub shape: Arc<ModelShape>,
-    /// Bytes of each unit in its files, where there are files.
-    pub unit_bytes: Option<Arc<BTreeMap<String, u64>>>,
+    /// What its files say, where there are files.
+    pub files: Option<Arc<Files>>,
     /// The devices.
     pub found: Arc<Found>,
     /// The questions; without them one picture at its most tiles is assumed.
@@ -205,7 +208,12 @@ impl Ground {
             _ => one_picture(&self.shape, self.max_tiles),
         };
         let shape = ModelShape::clone(&self.shape);
-        let model = Model::new(shape, self.assumptions.dtype.value, self.unit_bytes.as_deref());
+        let in_files = self.files.as_ref().map(|files| &files.units);
+        let mut model = Model::new(shape, self.assumptions.dtype.value, in_files);
+        if matches!(self.assumptions.engine.value, Engine::Cpu { .. }) {
+            let held = self.files.as_ref().map_or(&[][..], |files| &files.held);
+            model = model.held_on_the_cpu(held);
+        }
         let mut case = Case::new(model, self.found.devices.clone(), self.assumptions.clone(), workload);
         case.links = self.found.links.clone();
         if let Some(bytes) = self.found.host_memory {
@@ -245,8 +253,24 @@ fn one_picture(shape: &ModelShape, max_tiles: Option<u32>) -> Workload {
     Workload::assumed(tiles, tiles.saturating_mul(shape.tokens_per_tile).saturating_add(200))
 }
 
-/// Bytes of each unit in a checkpoint's files.
-pub fn unit_bytes(subject: &Subject) -> Option<Arc<BTreeMap<String, u64>>> {
-    let checkpoint = subject.checkpoint.as_ref()?;
-    Some(Arc::new(checkpoint.units.iter().map(|unit| (unit.name.clone(), unit.bytes())).collect()))
+/// What the files of a checkpoint say about its units.
+#[derive(Debug)]
+pub struct Files {
+    /// Bytes of each unit in the files.
+    pub units: BTreeMap<String, u64>,
+    /// Bytes that each unit takes once this engine holds it on the CPU, in their order.
+    pub held: Vec<u64>,
+}
+
+impl Files {
+    /// Reads them from the headers, where the checkpoint is here; `dtype` is the number format that is asked for.
+    pub fn of(subject: &Subject, dtype: &str) -> Option<Self> {
+        let checkpoint = subject.checkpoint.as_ref()?;
+        let units = checkpoint.units.iter().map(|unit| (unit.name.clone(), unit.bytes())).collect();
+        let held = weight_type(dtype).map_or_else(
+            |_| Vec::new(),
+            |held| checkpoint.units.iter().map(|unit| weights::held_bytes(unit, held)).collect(),
+        );
+        Some(Self { units, held })
+    }
 }

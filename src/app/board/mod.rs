@@ -27,10 +27,12 @@ pub mod view;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use egui::{Align, Frame, Key, KeyboardShortcut, Layout as Lines, Margin, Modifiers, RichText, ScrollArea, Ui};
+use egui::{Frame, Key, KeyboardShortcut, Margin, Modifiers, RichText, ScrollArea, Ui};
 
 use super::job::{Job, Loadable, Wake};
 use super::language::{fill, tr};
+use super::parts::Icon;
+use super::parts::empty::empty;
 use super::parts::problem::problem as problem_ui;
 use super::theme::Tokens;
 use super::workspace::Subject;
@@ -39,13 +41,13 @@ use crate::plan::checks::{self, Finding};
 use crate::plan::device_map::{DeviceMap, Resolved};
 use crate::plan::edits::Draft;
 use crate::plan::needs::{self, Needs};
-use crate::plan::{Case, Layout, Plan, planner};
+use crate::plan::{Assumptions, Case, DeviceKind, Layout, ModelShape, Plan, planner};
 use crate::{Problem, Result};
 
 use alternatives::Alternative;
 use assumed::{Assume, Elsewhere};
 use desk::{Desk, Habits, Pull};
-use ground::{Asked, Found, Ground, Laid, Priced, Start};
+use ground::{Asked, Files, Found, Ground, Laid, Priced, Start};
 use view::{Tab, View};
 
 /// What a person asks for on this screen.
@@ -80,7 +82,7 @@ pub enum Wish {
     /// Change an assumption.
     Assume(Assume),
     /// Take a fix's assumptions.
-    AdoptAssumptions(Box<crate::plan::Assumptions>),
+    AdoptAssumptions(Box<Assumptions>),
     /// Read a map that was pasted.
     ReadMap(String),
     /// Write a text to a file.
@@ -123,7 +125,7 @@ pub struct Board {
     priced: Loadable<Arc<Priced>>,
     laid_for: Option<(Ground, Start)>,
     laying: Loadable<Laid>,
-    unit_bytes: UnitBytes,
+    read: Option<Read>,
     planning: Option<Job<(u64, Draft)>>,
     fixing: Option<(u64, Job<(u64, Vec<Finding>)>)>,
     compared_for: Option<Arc<Case>>,
@@ -133,10 +135,16 @@ pub struct Board {
     read_map: Loadable<ReadMap>,
     writing: Loadable<PathBuf>,
     refused: Option<Problem>,
-    notice: Option<String>,
+    /// Words for a moment that no frame has told yet.
+    sayings: Vec<String>,
 }
 
-type UnitBytes = Option<(Arc<crate::plan::ModelShape>, Option<Arc<std::collections::BTreeMap<String, u64>>>)>;
+/// What was read of a checkpoint's files.
+struct Read {
+    shape: Arc<ModelShape>,
+    dtype: String,
+    files: Option<Arc<Files>>,
+}
 
 /// Text fields that are being written in.
 #[derive(Default)]
@@ -172,7 +180,8 @@ impl Board {
     }
 
     /// Takes what jobs have brought, and plans anew where the workspace has changed.
-    pub fn receive(&mut self, workspace: &Workspace, wake: &Wake) {
+    pub fn receive(&mut self, workspace: &Workspace, wake: &Wake, wishes: &mut Wishes) {
+        wishes.extend(self.sayings.drain(..).map(super::Wish::Say));
         self.follow(workspace);
         self.found.poll();
         self.priced.poll();
@@ -182,7 +191,7 @@ impl Board {
         if self.writing.poll()
             && let Loadable::Ready(path) = &self.writing
         {
-            self.notice = Some(fill("Written to {}", &[&path.display()]));
+            wishes.push(super::Wish::Say(fill("Written to {}", &[&path.display()])));
         }
         self.look_for_devices(wake);
         let Some(subject) = workspace.subject.ready() else { return };
@@ -236,22 +245,25 @@ impl Board {
 
     fn lay(&mut self, subject: &Subject, workspace: &Workspace, wake: &Wake) {
         let Some(found) = self.found.ready() else { return };
-        let known = self.unit_bytes.as_ref().filter(|(shape, _)| Arc::ptr_eq(shape, &subject.shape));
-        let unit_bytes = match known {
-            Some((_, bytes)) => bytes.clone(),
+        let dtype = &workspace.choices.dtype;
+        let is_known = |read: &&Read| Arc::ptr_eq(&read.shape, &subject.shape) && read.dtype == *dtype;
+        let files = match self.read.as_ref().filter(is_known) {
+            Some(read) => read.files.clone(),
             None => {
-                let bytes = ground::unit_bytes(subject);
-                self.unit_bytes = Some((Arc::clone(&subject.shape), bytes.clone()));
-                bytes
+                let files = Files::of(subject, dtype).map(Arc::new);
+                let shape = Arc::clone(&subject.shape);
+                self.read = Some(Read { shape, dtype: dtype.clone(), files: files.clone() });
+                files
             }
         };
+        let is_on_cpu = found.devices.iter().all(|device| device.kind == DeviceKind::Cpu);
         let stored = subject.shape.stored;
         let ground = Ground {
             shape: Arc::clone(&subject.shape),
-            unit_bytes,
+            files,
             found: Arc::clone(found),
             priced: self.priced.ready().cloned(),
-            assumptions: assumed::assumptions(&workspace.choices, &self.elsewhere, stored),
+            assumptions: assumed::assumptions(&workspace.choices, &self.elsewhere, stored, is_on_cpu),
             max_tiles: workspace.choices.settings.max_tiles,
         };
         let start = self.start.clone().unwrap_or(Start::Layout(Layout::Auto));
@@ -361,7 +373,7 @@ impl Board {
         });
         let strip = Frame::new().fill(tokens.canvas).inner_margin(Margin { left: 14, right: 14, top: 10, bottom: 0 });
         egui::Panel::top("board summary").frame(strip).show_separator_line(false).show(ui, |ui| {
-            toolbar::summary_ui(ui, desk, &self.priced, self.notice.as_deref(), wishes);
+            toolbar::summary_ui(ui, desk, &self.priced, wishes);
             let problems = [self.refused.as_ref(), refusal(&self.found), refusal(&self.priced), refusal(&self.writing)];
             for problem in problems.into_iter().flatten() {
                 problem_ui(ui, problem);
@@ -405,33 +417,29 @@ impl Board {
 
     /// What stands here while there is no plan: why, and what to do.
     fn waiting_ui(&self, ui: &mut Ui, workspace: &Workspace, wishes: &mut Wishes) {
-        let tokens = Tokens::of(ui);
         let refused = [refusal(&workspace.subject), refusal(&self.found), self.refused.as_ref()];
         if let Some(problem) = refused.into_iter().flatten().next() {
             Frame::new().inner_margin(Margin::same(20)).show(ui, |ui| problem_ui(ui, problem));
             return;
         }
-        ui.with_layout(Lines::top_down(Align::Center), |ui| {
-            ui.add_space(ui.available_height() * 0.36);
-            match &workspace.subject {
-                super::job::Loadable::Empty => {
-                    ui.label(RichText::new(tr("No model is chosen yet")).heading().color(tokens.strong));
-                    ui.label(RichText::new(tr("Choose a checkpoint, or a model of the catalogue: planning needs no weights.")).color(tokens.subdued));
-                    ui.add_space(8.0);
+        match &workspace.subject {
+            Loadable::Empty => empty(
+                ui,
+                Icon::Layout,
+                tr("No model is chosen yet"),
+                tr("Choose a checkpoint, or a model of the catalogue: planning needs no weights."),
+                |ui| {
                     if ui.button(tr("Go to Setup")).clicked() {
                         wishes.push(super::Wish::Go(super::Screen::Setup));
                     }
-                }
-                _ => {
-                    ui.label(RichText::new(tr("Making a plan…")).heading().color(tokens.subdued));
-                }
-            }
-        });
+                },
+            ),
+            _ => empty(ui, Icon::Layout, tr("Making a plan…"), "", |_| {}),
+        }
     }
 
     /// Carries out a wish.
     pub fn apply(&mut self, wish: Wish, workspace: &mut Workspace, wake: &Wake) {
-        self.notice = None;
         match wish {
             Wish::Devices(spec) => {
                 self.spec.clone_from(&spec);
@@ -552,7 +560,7 @@ impl Board {
         workspace.choices.devices.clone_from(&self.spec);
         workspace.version += 1;
         self.followed = Some((workspace.choices.devices.clone(), workspace.choices.layout.clone()));
-        self.notice = Some(tr("The next run uses this layout").into());
+        self.sayings.push(tr("The next run uses this layout").into());
     }
 }
 

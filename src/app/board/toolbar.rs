@@ -11,7 +11,8 @@ use super::{Priced, Wish, ask};
 use crate::app::Wishes;
 use crate::app::job::Loadable;
 use crate::app::language::{fill, tr};
-use crate::app::theme::Tokens;
+use crate::app::parts::button::choice;
+use crate::app::theme::{Tokens, semibold};
 use crate::plan::bytes::human;
 use crate::plan::{Forecast, Layout};
 use std::sync::Arc;
@@ -61,9 +62,9 @@ pub fn ui(
         shown_ui(ui, view);
         ui.with_layout(Lines::right_to_left(Align::Center), |ui| {
             let tokens = Tokens::of(ui);
-            let use_it = egui::Button::new(RichText::new(tr("Use for the run")).color(tokens.on_accent)).fill(tokens.accent);
+            let use_it = RichText::new(tr("Use for the run")).family(semibold()).color(tokens.on_accent);
             let said = tr("The next run loads the model this way, on these devices");
-            if ui.add(use_it).on_hover_text(said).clicked() {
+            if ui.add(egui::Button::new(use_it).fill(tokens.accent)).on_hover_text(said).clicked() {
                 ask(wishes, Wish::Use);
             }
             ui.toggle_value(&mut view.is_side_open, tr("Details"));
@@ -179,7 +180,6 @@ pub fn summary_ui(
     ui: &mut Ui,
     desk: &Desk,
     priced: &Loadable<Arc<Priced>>,
-    notice: Option<&str>,
     wishes: &mut Wishes,
 ) {
     let tokens = Tokens::of(ui);
@@ -212,9 +212,6 @@ pub fn summary_ui(
         if draft.plan.exact {
             let best = ui.label(RichText::new(tr("no contiguous plan does better")).color(tokens.subdued));
             best.on_hover_text(tr("Every cut into contiguous stages and every order of devices was considered"));
-        }
-        if let Some(notice) = notice {
-            ui.label(RichText::new(notice).color(tokens.good));
         }
         ui.with_layout(Lines::right_to_left(Align::Center), |ui| habits_ui(ui, desk, wishes));
     });
@@ -252,16 +249,13 @@ fn questions(desk: &Desk, forecast: &Forecast, priced: &Loadable<Arc<Priced>>) -
 
 /// Whose way of running the plan is judged by.
 fn habits_ui(ui: &mut Ui, desk: &Desk, wishes: &mut Wishes) {
-    let choices = [
-        (Habits::Released, tr("PyTorch"), tr("As the PyTorch code of the releases runs it: all tiles at once, logits of every position, a CUDA context on every card")),
-        (Habits::Own, tr("Shardscope"), tr("As Shardscope runs it: tiles in batches, logits of the last position alone")),
-    ];
-    for (habits, text, meaning) in choices {
-        let button = egui::Button::selectable(desk.habits() == habits, RichText::new(text).size(12.5));
-        if ui.add(button).on_hover_text(meaning).clicked() {
-            ask(wishes, Wish::JudgeBy(habits));
-        }
+    let mut habits = desk.habits();
+    let choices = [(Habits::Released, tr("PyTorch")), (Habits::Own, tr("Shardscope"))];
+    let shown = ui.scope(|ui| choice(ui, &mut habits, &choices));
+    let meaning = tr("PyTorch as released: all tiles at once, logits of every position, a CUDA context on every card. Shardscope: tiles in batches, logits of the last position alone.");
+    shown.response.on_hover_text(meaning);
+    if shown.inner {
+        ask(wishes, Wish::JudgeBy(habits));
     }
     ui.label(RichText::new(tr("judged as run by")).color(Tokens::of(ui).subdued));
 }
-

@@ -21,7 +21,7 @@ impl Results {
     pub fn compare(&mut self, _one: PathBuf, _other: PathBuf, _wake: &Wake) {}
 
     /// Takes what jobs have brought.
-    pub fn receive(&mut self, _wake: &Wake) {}
+    pub fn receive(&mut self, _wake: &Wake, _wishes: &mut Wishes) {}
 
     /// Draws the screen.
     pub fn ui(&mut self, _ui: &mut egui::Ui, _wishes: &mut Wishes) {}
