@@ -18,7 +18,7 @@ pub use questions::Questions;
 use crate::checkpoint::{Checkpoint, Folder, Identity, Layout};
 use crate::dataset::{Dataset, Stated};
 use crate::engine::costs::Pricing;
-use crate::engine::{Language, Order, RunSettings, model};
+use crate::engine::{Language, Order, RunSettings, Schedule, model};
 use crate::model::WeightType;
 use crate::plan::{Assumptions, Calibration, Sourced};
 use crate::scoring::Rule;
@@ -146,7 +146,8 @@ impl Evaluation {
             checkpoint: self.checkpoint,
             language: self.language,
             weight_type: self.weight_type,
-            placement: self.placing.placement(),
+            replicas: vec![self.placing.placement()],
+            schedule: Schedule { batch: self.choices.batch, admission: Box::new(|_, _| true) },
             forecasting: Some(self.placing.forecasting),
             dataset: self.dataset,
             rows,

@@ -164,6 +164,7 @@ impl Live {
                 self.remaining = remaining.map(|seconds| (seconds, Instant::now()));
                 self.tokens_per_second = tokens_per_second.or(self.tokens_per_second);
             }
+            Event::Skipped { row } => self.flights.retain(|flight| flight.row != row),
             Event::Note(problem) => {
                 if !self.notes.contains(&problem) && self.notes.len() < NOTES_KEPT {
                     self.notes.push(problem);

@@ -46,7 +46,7 @@ pub struct Sources {
 impl Sources {
     /// Of the devices of an order.
     pub fn of(order: &Order) -> Self {
-        let places = order.placement.places().iter();
+        let places = order.replicas.iter().flat_map(|replica| replica.places());
         let meters = places.filter_map(|place| place.meter()).cloned().collect();
         let devices = order.session.manifest().devices.iter();
         let gpus = devices.filter_map(|device| Some((device.name.clone(), device.uuid.clone()?))).collect();
