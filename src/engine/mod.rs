@@ -9,6 +9,7 @@ pub mod generation;
 pub mod memory;
 pub mod model;
 pub mod pace;
+pub mod served;
 pub mod worker;
 
 pub use asking::{Asked, RunSettings};

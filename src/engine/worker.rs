@@ -13,6 +13,7 @@ use super::costs::Pricing;
 use super::memory::{self, Forecasting};
 use super::model::{Language, Model, tiling};
 use super::pace::{Pace, Survey};
+use super::served::Traffic;
 use crate::checkpoint::Checkpoint;
 use crate::dataset::{Dataset, prompt};
 use crate::model::{Placement, WeightType};
@@ -101,6 +102,8 @@ pub enum Event {
         /// Tokens generated a second so far.
         tokens_per_second: Option<f64>,
     },
+    /// How a run at a server stands; only a served model says it.
+    Traffic(Box<Traffic>),
     /// Something to know that does not end the run.
     Note(Problem),
     /// The worker waits.
@@ -152,6 +155,11 @@ impl Run {
         Ok(Self { commands, events, thread: Some(thread) })
     }
 
+    /// A run whose worker was started elsewhere.
+    pub(super) fn of(commands: Sender<Command>, events: Receiver<Event>, thread: JoinHandle<()>) -> Self {
+        Self { commands, events, thread: Some(thread) }
+    }
+
     /// Waits until the worker has ended.
     pub fn join(mut self) {
         if let Some(thread) = self.thread.take() {
@@ -161,7 +169,8 @@ impl Run {
     }
 }
 
-fn panicked(panic: &(dyn std::any::Any + Send)) -> Problem {
+/// What is said of an error of the program's own.
+pub(super) fn panicked(panic: &(dyn std::any::Any + Send)) -> Problem {
     let said = panic
         .downcast_ref::<&str>()
         .map(|s| (*s).to_owned())
