@@ -14,7 +14,9 @@ use shardscope::demo;
 use shardscope::engine::{Event, Order, Run, RunSettings};
 use shardscope::evaluation::placing::{Placing, Wanted};
 use shardscope::evaluation::{Choices, Evaluation, Questions};
-use shardscope::model::{Loading, Network, Placement, WeightType};
+use shardscope::model::{
+    Cache, Loading, Network, Place, Placement, RowPass, Span, Wanted as Logits, WeightType,
+};
 use shardscope::plan::device_map::DeviceMap;
 use shardscope::plan::{Assumptions, Calibration, Engine, QuestionCost, Sourced};
 use shardscope::scoring::Verdict;
@@ -65,24 +67,49 @@ fn load(checkpoint: &Checkpoint, placement: &Placement) -> Network {
     Network::load(checkpoint, &mut loading).unwrap()
 }
 
-/// Answers with whatever token; gives what is still held at the end.
-fn answer(network: &Network, ask: Ask) -> (Option<Tensor>, shardscope::model::Cache) {
+/// Answers with whatever token, as the engine does; gives what is still held at the end.
+fn answer(network: &Network, ask: Ask) -> (Vec<(Tensor, Place)>, Cache) {
     let config = network.config();
     let side = config.vision.image_side;
     let image = (config.decoder.vocab - 1) as u32;
-    let features = (ask.tiles > 0).then(|| {
-        let pixels =
-            Tensor::zeros((ask.tiles, 3, side, side), candle_core::DType::F32, &Device::Cpu).unwrap();
-        network.image_features(&pixels, ask.micro_batch).unwrap()
-    });
-    let mut ids: Vec<u32> = (0..ask.text as u32).map(|i| i % (image - 1)).collect();
-    ids.extend(std::iter::repeat_n(image, ask.tiles * config.tokens_per_tile()));
-    let embedded = network.embed(&ids, image, features.as_ref()).unwrap();
+    let tokens = config.tokens_per_tile();
+    let features: Vec<_> = (ask.tiles > 0)
+        .then(|| {
+            let shape = (ask.tiles, 3, side, side);
+            let pixels = Tensor::zeros(shape, candle_core::DType::F32, &Device::Cpu).unwrap();
+            let features = network.image_features(&pixels, ask.micro_batch).unwrap();
+            (features.flatten(0, 1).unwrap(), network.projector_place().clone())
+        })
+        .into_iter()
+        .collect();
+    let mut ids = vec![image; ask.tiles * tokens];
+    ids.extend((0..ask.text as u32).map(|i| i % (image - 1)));
     let mut cache = network.cache(ids.len() + ask.new_tokens);
-    network.prefill(&embedded, &mut cache, ask.chunk).unwrap();
-    drop(embedded);
+    let mut run = |mut pass: RowPass| {
+        while !pass.is_done(network) {
+            assert!(pass.advance(network, &mut || true).unwrap());
+        }
+    };
+    for first in (0..ids.len()).step_by(ask.chunk) {
+        let rows = first..ids.len().min(first + ask.chunk);
+        let seen = rows.start.min(ask.tiles * tokens)..rows.end.min(ask.tiles * tokens);
+        let pictures = features.iter().filter(|_| !seen.is_empty());
+        let pictures =
+            pictures.map(|(all, place)| (all.narrow(0, seen.start, seen.len()).unwrap(), place.clone()));
+        let wanted = if rows.end == ids.len() { Logits::Last } else { Logits::Nothing };
+        let span = Span {
+            ids: ids[rows.clone()].to_vec(),
+            length: ids.len(),
+            pictures: pictures.collect(),
+            wanted,
+            ..Span::of(&cache, rows.len())
+        };
+        run(RowPass::prompts(vec![span], image));
+        cache.length = rows.end;
+    }
     for _ in 0..3.min(ask.new_tokens) {
-        network.step(1, &mut cache).unwrap();
+        run(RowPass::tokens(vec![Span { ids: vec![1], wanted: Logits::Last, ..Span::of(&cache, 1) }]));
+        cache.length += 1;
     }
     (features, cache)
 }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use crate::checkpoint::{Checkpoint, UnitKind};
 use crate::devices::{Driver, find, host};
 use crate::engine::Forecasting;
-use crate::model::host::product_depth;
+use crate::model::host::{Blocks, product_depth};
 use crate::model::{Place, Placement, WeightType, weights};
 use crate::plan::bytes::human;
 use crate::plan::checks::{self, Severity};
@@ -162,6 +162,8 @@ fn case(
     assumptions.dtype = match wanted.weight_type {
         WeightType::Stored => Sourced { value: shape.stored, source: Source::Checkpoint },
         WeightType::Cast(dtype) => Sourced::chosen(Dtype::parse(dtype.as_str())?),
+        WeightType::Blocks(Blocks::Q8_0) => Sourced::chosen(Dtype::Q8_0),
+        WeightType::Blocks(Blocks::Q4k) => Sourced::chosen(Dtype::Q4k),
     };
     let on_cpu = devices.iter().all(|device| matches!(device.kind, DeviceKind::Cpu | DeviceKind::Simulated));
     let mut model = Model::new(shape, assumptions.dtype.value, Some(&unit_bytes));
@@ -173,7 +175,7 @@ fn case(
             _ => weights::held_bytes(unit, wanted.weight_type),
         });
         model = model.held_on_the_cpu(&held.collect::<Vec<_>>());
-        assumptions = assumptions.on_the_cpu(rayon::current_num_threads() as u64, product_depth() as u64);
+        assumptions.engine = Sourced::default(on_the_cpu(rayon::current_num_threads()));
     }
     let workload = match spec {
         // One place holds everything whatever the questions are.
@@ -192,12 +194,17 @@ fn case(
     Ok(case)
 }
 
+/// How this engine computes on the CPU, and so on simulated devices, with so many threads.
+pub fn on_the_cpu(threads: usize) -> Engine {
+    Engine::Cpu { threads: threads.max(1) as u64, depth: product_depth() as u64 }
+}
+
 /// The same case where the CPU's threads are shared out among the devices of a plan, as the engine does.
 fn with_threads_of_a_place(case: Case, plan: &Plan) -> Case {
     let Engine::Cpu { threads, depth } = case.assumptions.engine.value else { return case };
     let used = (0..plan.devices.len()).filter(|device| plan.assignment.contains(device)).count() as u64;
-    let assumptions = case.assumptions.clone().on_the_cpu(threads / used.max(1), depth);
-    case.with_assumptions(assumptions)
+    let each = Engine::Cpu { threads: (threads / used.max(1)).max(1), depth };
+    case.with_assumptions(Assumptions { engine: Sourced::default(each), ..case.assumptions.clone() })
 }
 
 /// The plan of a layout by name or file, and what it is called.

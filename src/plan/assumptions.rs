@@ -201,12 +201,6 @@ impl Default for Assumptions {
 }
 
 impl Assumptions {
-    /// How this engine runs on the CPU, and on simulated devices, which are the CPU.
-    pub fn on_the_cpu(mut self, threads: u64, depth: u64) -> Self {
-        self.engine = Sourced::default(Engine::Cpu { threads: threads.max(1), depth });
-        self
-    }
-
     /// How the PyTorch code of the InternVL releases runs, given fused attention: all tiles of a question at once,
     /// logits of every position with their 32-bit copy (transformers up to 4.45, InternLM2 and Phi3 remote code to this
     /// day), and a CUDA context on every card; a simulated device stands for a real card. Choices of the user stay.

@@ -133,9 +133,15 @@ impl CpuRun {
                 alive.keep(rows);
             }
             (Work::Layer { experts }, _) => self.layer(&mut alive, experts, batch),
-            (Work::FinalNorm, _) => alive.keep(times(&[2, self.decoder.hidden])),
+            // The last row and what it becomes.
+            (Work::FinalNorm, _) => {
+                alive.keep(self.decoder.hidden);
+                alive.keep(self.decoder.hidden);
+            }
             (Work::Head, _) => {
-                alive.keep(times(&[2, self.decoder.hidden]));
+                alive.keep(self.decoder.hidden);
+                // Its numbers in the order of the weights.
+                alive.pass(self.decoder.hidden.saturating_add(self.decoder.vocab));
                 alive.keep(self.decoder.vocab);
             }
         }
