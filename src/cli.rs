@@ -139,6 +139,10 @@ pub struct EvalArgs {
     /// with a device_map.
     #[arg(long, value_name = "NAME|FILE", default_value = "auto")]
     pub layout: String,
+    /// File of what runs have learnt about memory here, by which forecasts are corrected, or none [default: one in the
+    /// platform's data folder].
+    #[arg(long, value_name = "FILE")]
+    pub calibration: Option<String>,
     /// Session folder [default: a new one under the sessions folder].
     #[arg(long, value_name = "DIR")]
     pub session: Option<PathBuf>,

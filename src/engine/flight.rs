@@ -67,6 +67,10 @@ pub struct Flight {
     fate: Fate,
     /// The most that each place has held since it entered.
     pub peaks: Peaks,
+    /// The most of temporary memory alone.
+    pub activation: Peaks,
+    /// Whether another question was in flight meanwhile.
+    pub had_company: bool,
     /// Its rung of the ladder.
     pub rung: usize,
     /// Whether it begins again as soon as none of its passes are on their way.
@@ -124,6 +128,8 @@ impl Flight {
             replica: need.replica,
             need,
             peaks: Peaks::new(),
+            activation: Peaks::new(),
+            had_company: false,
             rung: 0,
             again: false,
             before: Peaks::new(),

@@ -28,6 +28,7 @@ use super::worker::Event;
 use crate::devices::Part;
 use crate::model::{Place, RowPass, Span, TilePass, Wanted};
 use crate::plan::bytes::human;
+use crate::plan::calibration::Lesson;
 use crate::{Problem, Result};
 
 /// What a question in flight needs, as far as memory goes by it.
@@ -153,6 +154,11 @@ impl Scheduler {
         }
     }
 
+    /// What the run has measured, for forecasts to come.
+    pub fn lessons(&self) -> Vec<Lesson> {
+        self.books.lessons()
+    }
+
     /// Whether nothing is in flight.
     pub fn is_idle(&self) -> bool {
         self.flights.is_empty() && self.sent.is_empty()
@@ -211,6 +217,8 @@ impl Scheduler {
         let mut flight = Flight::new(line, asked, need, &self.model, network, &self.asking);
         flight.begins_beside(self.books.above_floor());
         flight.rung = self.books.starting_rung(need);
+        flight.had_company = !self.flights.is_empty();
+        self.flights.iter_mut().for_each(|flight| flight.had_company = true);
         if flight.rung > 0 {
             let how = self.ladder.rung(flight.rung).words();
             self.tell("small_steps", json!({ "index": flight.index(), "how": how }));
@@ -659,6 +667,9 @@ impl Scheduler {
             self.replicas[flight.replica].prompts.end(flight.row);
             let (place, row, kind) = (flight.place, flight.row, flight.kind);
             let (course, repetition) = (flight.course(), flight.repetition());
+            if !flight.had_company && flight.is_well() {
+                self.books.learn(&course, &flight.activation);
+            }
             match flight.settle(&self.model) {
                 Some(mut answer) => {
                     answer.forecast_bytes = self.books.forecast(&course);
@@ -680,8 +691,12 @@ impl Scheduler {
 
     /// Whatever was held since the last time was held while all these questions were in flight.
     fn take_peaks(&mut self) {
+        let activation = self.books.activation_peaks();
         let peaks = self.books.take_peaks();
-        self.flights.iter_mut().for_each(|flight| raise(&mut flight.peaks, &peaks));
+        for flight in &mut self.flights {
+            raise(&mut flight.peaks, &peaks);
+            raise(&mut flight.activation, &activation);
+        }
     }
 
     fn tell_repetition(&self, index: &str, tokens: usize, times: usize) {

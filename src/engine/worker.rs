@@ -24,6 +24,7 @@ use super::stages::{Done, Gate, Stages};
 use crate::checkpoint::{Checkpoint, Unit};
 use crate::dataset::{Dataset, prompt};
 use crate::model::{Loading, Network, Placement, WeightType};
+use crate::plan::calibration::Lesson;
 use crate::scoring::Rule;
 use crate::scoring::judge::{AnyJudge, JudgeStep};
 use crate::session::Session;
@@ -56,7 +57,12 @@ pub struct Order {
     pub judge: Option<JudgeStep<AnyJudge>>,
     /// Where answers are kept.
     pub session: Session,
+    /// Takes in what the run has measured about memory.
+    pub learn: Option<Learn>,
 }
+
+/// Takes in what a run has measured about memory.
+pub type Learn = Box<dyn FnOnce(&[Lesson]) -> Result<()> + Send>;
 
 /// What a running worker can be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -325,6 +331,10 @@ impl Worker {
         };
         flow.go(&inbox, &finished, &ready, &keeping.kept);
         let kept = flow.kept;
+        let lessons = flow.scheduler.lessons();
+        if let Some(Err(problem)) = order.learn.map(|learn| learn(&lessons)) {
+            flow.say(Event::Note(problem));
+        }
         drop((flow, ready, sampling));
         drop(preparing.join());
         let words = keeping.kept.clone();

@@ -1,6 +1,7 @@
 //! An evaluation as a person asks for it: from checkpoint, dataset and choices to a session and an order for the
 //! engine. The window and the terminal both begin their runs here.
 
+pub mod learnt;
 pub mod named;
 pub mod placing;
 mod questions;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+pub use learnt::Learnt;
 use placing::{Placing, Wanted};
 pub use questions::Questions;
 
@@ -21,7 +23,7 @@ use crate::dataset::{Dataset, Stated};
 use crate::engine::costs::Pricing;
 use crate::engine::{Admission, Language, Order, RunSettings, Schedule, model};
 use crate::model::WeightType;
-use crate::plan::{Assumptions, Calibration, Sourced};
+use crate::plan::{Assumptions, Sourced};
 use crate::scoring::Rule;
 use crate::scoring::judge::{AnyJudge, JudgeStep};
 use crate::session::manifest::{CheckpointRecord, DatasetRecord, Manifest, Selection, Settings};
@@ -49,6 +51,8 @@ pub struct Choices {
     pub batch: usize,
     /// Threads of the CPU; all where none is said.
     pub threads: Option<usize>,
+    /// Where corrections of memory forecasts come from and go to.
+    pub learnt: Learnt,
 }
 
 impl Default for Choices {
@@ -63,6 +67,7 @@ impl Default for Choices {
             layout: "auto".into(),
             batch: 1,
             threads: None,
+            learnt: Learnt::default(),
         }
     }
 }
@@ -143,6 +148,7 @@ impl Evaluation {
             false => (Session::create(folder, &self.manifest)?, Vec::new()),
         };
         let rows = remaining(&self.dataset, &self.rows, &done)?;
+        let learnt = self.choices.learnt.clone();
         let forecasting = self.placing.forecasting.clone();
         let admission: Admission = Box::new(move |others, need| forecasting.admits(others, need));
         let order = Order {
@@ -158,6 +164,7 @@ impl Evaluation {
             rule: self.rule,
             judge: self.judge,
             session,
+            learn: Some(Box::new(move |lessons| learnt.learn(lessons))),
         };
         Ok((order, done))
     }
@@ -195,7 +202,7 @@ fn place(
         devices: &choices.devices,
         layout: &choices.layout,
         assumptions,
-        calibration: &|_| Calibration::default(),
+        calibration: &|card| choices.learnt.of(card),
     };
     Placing::new(wanted, &mut || pricing.all(rows).0)
 }
