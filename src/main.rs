@@ -5,17 +5,12 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use shardscope::cli::{Cli, Command, Ending, EvalArgs, Failure};
-use shardscope::terminal;
+use shardscope::cli::{Cli, Command, Ending, EvalArgs, Failure, Outcome};
+use shardscope::{app, terminal};
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
-        None => {
-            terminal::say(
-                "No window in this build: running the built-in evaluation in the terminal (`shardscope --help` shows more).",
-            );
-            terminal::eval::run(&EvalArgs::built_in())
-        }
+        None => window(),
         Some(Command::Eval(args)) => terminal::eval::run(&args),
         Some(Command::Inspect(args)) => terminal::inspect::run(&args),
         Some(Command::Plan(args)) => terminal::plan_sources::run(&args),
@@ -24,6 +19,7 @@ fn main() -> ExitCode {
         Some(Command::ReadAnswers(args)) => terminal::scoring::read_answers(&args),
         Some(Command::Score(args)) => terminal::scoring::score(&args),
         Some(Command::Sessions(command)) => terminal::sessions::run(&command),
+        Some(Command::Render(args)) => app::render::run(&args).map(|()| Ending::Done).map_err(Failure::from),
         Some(Command::Datasets(args)) => terminal::datasets::run(&args),
     };
     match outcome {
@@ -38,4 +34,14 @@ fn main() -> ExitCode {
             ExitCode::from(1)
         }
     }
+}
+
+/// Opens the window; where that cannot be, says so and runs the built-in evaluation in the terminal.
+fn window() -> Outcome {
+    let Err(problem) = app::open() else { return Ok(Ending::Done) };
+    terminal::say(format!(
+        "No window can be opened here ({}): running the built-in evaluation in the terminal (`shardscope --help` shows more).",
+        problem.what
+    ));
+    terminal::eval::run(&EvalArgs::built_in())
 }

@@ -13,7 +13,7 @@ pub struct Ask {}
 
 impl Ask {
     /// Takes what the model has said.
-    pub fn receive(&mut self, _wake: &Wake) {}
+    pub fn receive(&mut self, _wake: &Wake, _wishes: &mut Wishes) {}
 
     /// Draws the screen.
     pub fn ui(&mut self, _ui: &mut egui::Ui, _workspace: &Workspace, _wishes: &mut Wishes) {}

@@ -10,22 +10,32 @@
 //! data), where things stand, and how they are drawn.
 
 pub mod ask;
+mod bar;
 pub mod board;
+pub mod dialog;
+pub mod habits;
 pub mod job;
 pub mod language;
 pub mod offscreen;
+mod overlay;
 pub mod parts;
+pub mod pictures;
 pub mod present;
+pub mod render;
 pub mod results;
 pub mod run;
 pub mod sessions;
 pub mod setup;
 pub mod shell;
+pub mod shortcut;
 pub mod text;
 pub mod theme;
+mod window;
 pub mod wish;
 pub mod workspace;
 
-pub use shell::{App, Screen, open};
+pub use habits::Habits;
+pub use shell::{App, Screen};
+pub use window::open;
 pub use wish::{Wish, Wishes};
 pub use workspace::Workspace;

@@ -1,18 +1,21 @@
 //! The window itself: navigation, the screens, what the engine and jobs bring, and what wishes change.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use egui::{Align, Layout, Margin, RichText, Sense};
 use serde::{Deserialize, Serialize};
 
-use super::job::Wake;
-use super::language::{self, Language, tr};
+use super::dialog::{self, Dialogs, SystemDialogs};
+pub use super::habits::{Habits, Theme};
+use super::job::{Job, Wake};
+use super::language::{self, tr};
+use super::parts::toast::Toasts;
 use super::theme::{self, Tokens};
-use super::{Wish, Wishes, Workspace, ask, board, present, results, run, sessions, setup};
-use crate::{Problem, Result};
-
-/// Name under which the platform keeps the window's state.
-const APP_ID: &str = "shardscope";
+use super::{
+    Wish, Wishes, Workspace, ask, bar, board, overlay, present, results, run, sessions, setup, shortcut,
+};
+use crate::Problem;
+use crate::evaluation::named::{self, Meant};
 
 /// A screen of the window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -53,35 +56,6 @@ impl Screen {
     }
 }
 
-/// What a person has made of the window; survives a restart.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Habits {
-    /// Language of menus and messages.
-    pub language: Language,
-    /// Dark, light, or as the system.
-    pub theme: Theme,
-    /// Checkpoints opened, the latest first.
-    pub checkpoints: Vec<String>,
-    /// Datasets opened, the latest first.
-    pub datasets: Vec<String>,
-}
-
-/// The choice of a theme.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub enum Theme {
-    /// As the system.
-    #[default]
-    System,
-    /// Dark.
-    Dark,
-    /// Light.
-    Light,
-}
-
-/// How many recent files are kept.
-const RECENT: usize = 12;
-
 /// The window's state.
 pub struct App {
     /// The screen shown.
@@ -104,18 +78,44 @@ pub struct App {
     pub present: present::Presentation,
     /// Free questions.
     pub ask: ask::Ask,
+    /// How a person is asked for files.
+    pub dialogs: Arc<dyn Dialogs>,
+    /// Words for a moment.
+    pub toasts: Toasts,
+    dialog: Option<dialog::Open>,
+    dropped: Vec<Job<(PathBuf, Meant)>>,
+    shows_keys: bool,
+    /// Whether the last frame was dark.
+    is_dark: bool,
+    closing: Closing,
     wake: Wake,
+}
+
+/// Whether the window is about to close.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Closing {
+    /// No.
+    No,
+    /// The person is asked, for a run is in progress.
+    Asked,
+    /// Yes.
+    Yes,
 }
 
 impl App {
     /// The window at its first start: the built-in pair, ready to run.
     pub fn new(ctx: &egui::Context, habits: Habits) -> Self {
+        Self::in_folder(ctx, habits, crate::session::sessions_root())
+    }
+
+    /// The same with another folder of sessions.
+    pub fn in_folder(ctx: &egui::Context, habits: Habits, sessions: PathBuf) -> Self {
         theme::install(ctx);
         let waking = ctx.clone();
         let wake: Wake = Arc::new(move || waking.request_repaint());
         Self {
             screen: Screen::default(),
-            workspace: Workspace::built_in(&wake),
+            workspace: Workspace::built_in(sessions, &wake),
             habits,
             setup: setup::Setup::new(&wake),
             board: board::Board::default(),
@@ -124,81 +124,110 @@ impl App {
             sessions: sessions::Sessions::default(),
             present: present::Presentation::default(),
             ask: ask::Ask::default(),
+            dialogs: Arc::new(SystemDialogs),
+            toasts: Toasts::default(),
+            dialog: None,
+            dropped: Vec::new(),
+            shows_keys: false,
+            is_dark: true,
+            closing: Closing::No,
             wake,
         }
     }
 
-    /// Takes what jobs and the engine have brought. Called before each frame, and while the window is hidden.
-    pub fn receive(&mut self) {
-        self.workspace.poll();
-        self.setup.receive(&self.workspace, &self.wake);
-        self.board.receive(&self.workspace, &self.wake);
-        self.run.receive(&self.wake);
-        self.results.receive(&self.wake);
-        self.sessions.receive(&self.wake);
-        self.ask.receive(&self.wake);
+    /// Whether no job is at work: each of them holds the wake until it has told its result.
+    pub fn is_at_rest(&self) -> bool {
+        Arc::strong_count(&self.wake) == 1
     }
 
-    /// Draws one frame and carries out what it asked for.
-    pub fn frame(&mut self, ui: &mut egui::Ui) {
-        language::choose(self.habits.language);
-        ui.ctx().set_theme(match self.habits.theme {
-            Theme::System => egui::ThemePreference::System,
-            Theme::Dark => egui::ThemePreference::Dark,
-            Theme::Light => egui::ThemePreference::Light,
-        });
-        let mut wishes = Wishes::new();
-        if self.screen == Screen::Present {
-            self.present.ui(ui, &self.results, &mut wishes);
-        } else {
-            let tokens = Tokens::of(ui);
-            let bar = egui::Frame::new().fill(tokens.bar).inner_margin(Margin::symmetric(14, 6));
-            egui::Panel::top("bar").frame(bar).show(ui, |ui| self.bar_ui(ui, &mut wishes));
-            let canvas = egui::Frame::new().fill(tokens.canvas);
-            egui::CentralPanel::default().frame(canvas).show(ui, |ui| self.screen_ui(ui, &mut wishes));
+    /// Whether the window may close now; where a run is in progress, the person is asked first.
+    pub fn may_close(&mut self) -> bool {
+        if self.closing == Closing::Yes || !self.run.is_active() {
+            return true;
         }
+        self.closing = Closing::Asked;
+        false
+    }
+
+    /// Whether the person wants it closed though it was asked whether to stay.
+    pub fn is_to_close(&self) -> bool {
+        self.closing == Closing::Yes
+    }
+
+    /// Takes what jobs and the engine have brought. Called before each frame, and while the window is hidden.
+    pub fn receive(&mut self) {
+        let mut wishes = Wishes::new();
+        self.hear_dialogs(&mut wishes);
+        self.workspace.poll();
+        self.setup.receive(&self.workspace, &self.wake, &mut wishes);
+        self.board.receive(&self.workspace, &self.wake, &mut wishes);
+        self.run.receive(&self.wake, &mut wishes);
+        self.results.receive(&self.wake, &mut wishes);
+        self.sessions.receive(&self.wake, &mut wishes);
+        self.ask.receive(&self.wake, &mut wishes);
         for wish in wishes {
             self.apply(wish);
         }
     }
 
-    fn bar_ui(&mut self, ui: &mut egui::Ui, wishes: &mut Wishes) {
-        let tokens = Tokens::of(ui);
-        ui.horizontal(|ui| {
-            ui.label(RichText::new("Shardscope").family(egui::FontFamily::Name(theme::SEMIBOLD.into())));
-            ui.add_space(16.0);
-            for screen in Screen::NAVIGATION {
-                let here = self.screen == screen;
-                let color = if here { tokens.strong } else { tokens.subdued };
-                let text = RichText::new(screen.name()).color(color);
-                let tab = ui.add(egui::Button::selectable(here, text).sense(Sense::click()));
-                if tab.clicked() {
-                    wishes.push(Wish::Go(screen));
-                }
+    /// What dialogs and dropped files have come to.
+    fn hear_dialogs(&mut self, wishes: &mut Wishes) {
+        if let Some(closed) = self.dialog.as_ref().and_then(dialog::Open::poll) {
+            self.dialog = None;
+            match closed {
+                Ok(wish) => wishes.extend(wish),
+                Err(problem) => wishes.push(Wish::Warn(problem)),
             }
-            ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-                self.habits_ui(ui);
-                self.run.badge_ui(ui, wishes);
-            });
+        }
+        self.dropped.retain(|job| match job.poll() {
+            None => true,
+            Some(Err(problem)) => {
+                wishes.push(Wish::Warn(problem));
+                false
+            }
+            Some(Ok((path, meant))) => {
+                let named = path.display().to_string();
+                match meant {
+                    Meant::Checkpoint => {
+                        wishes.extend([Wish::OpenCheckpoint(named), Wish::Go(Screen::Setup)])
+                    }
+                    Meant::Dataset => wishes.extend([Wish::OpenDataset(named), Wish::Go(Screen::Setup)]),
+                    Meant::Session => wishes.push(Wish::ShowSession(path)),
+                }
+                false
+            }
         });
     }
 
-    fn habits_ui(&mut self, ui: &mut egui::Ui) {
-        ui.menu_button(self.habits.language.name(), |ui| {
-            for language in Language::ALL {
-                ui.radio_value(&mut self.habits.language, language, language.name());
-            }
-        });
-        ui.menu_button(tr("Theme"), |ui| {
-            let choices = [
-                (Theme::System, tr("As the system")),
-                (Theme::Dark, tr("Dark")),
-                (Theme::Light, tr("Light")),
-            ];
-            for (theme, name) in choices {
-                ui.radio_value(&mut self.habits.theme, theme, name);
-            }
-        });
+    /// Draws one frame and carries out what it asked for.
+    pub fn frame(&mut self, ui: &mut egui::Ui) {
+        language::choose(self.habits.language);
+        ui.ctx().set_theme(self.habits.theme.preference());
+        self.is_dark = ui.ctx().theme() == egui::Theme::Dark;
+        let mut wishes = Wishes::new();
+        shortcut::take(ui.ctx(), self.screen, &mut wishes);
+        if self.screen == Screen::Present {
+            self.present.ui(ui, &self.results, &mut wishes);
+        } else {
+            bar::bar_ui(self, ui, &mut wishes);
+            let canvas = egui::Frame::new().fill(Tokens::of(ui).canvas);
+            egui::CentralPanel::default().frame(canvas).show(ui, |ui| self.screen_ui(ui, &mut wishes));
+        }
+        overlay::drops(ui, &mut wishes);
+        if self.shows_keys {
+            overlay::keys_ui(ui, &mut wishes);
+        }
+        if self.closing == Closing::Asked {
+            overlay::ask_before_closing(ui, &mut wishes);
+        }
+        self.toasts.show(ui.ctx(), &mut wishes);
+        if !wishes.is_empty() {
+            // What they change is drawn at once.
+            ui.ctx().request_repaint();
+        }
+        for wish in wishes {
+            self.apply(wish);
+        }
     }
 
     fn screen_ui(&mut self, ui: &mut egui::Ui, wishes: &mut Wishes) {
@@ -218,16 +247,30 @@ impl App {
         match wish {
             Wish::Go(screen) => self.screen = screen,
             Wish::OpenCheckpoint(named) => {
-                remember(&mut self.habits.checkpoints, &named);
+                Habits::remember(&mut self.habits.checkpoints, &named);
                 self.workspace.open_checkpoint(named, &self.wake);
             }
             Wish::OpenDataset(named) => {
-                remember(&mut self.habits.datasets, &named);
+                Habits::remember(&mut self.habits.datasets, &named);
                 self.workspace.open_dataset(named, &self.wake);
             }
-            Wish::Start => {
-                self.run.start(&self.workspace, &self.wake);
-                self.screen = Screen::Run;
+            Wish::OpenDropped(path) => {
+                let work = move |_: &_| named::meant(&path).map(|meant| (path, meant));
+                self.dropped.push(Job::start("look at what was dropped", &self.wake, work));
+            }
+            Wish::Pick(what, then) => {
+                self.dialog = Some(dialog::Open::new(&self.dialogs, what, then, &self.wake));
+            }
+            Wish::Start => match self.obstacle() {
+                Some(problem) => self.toasts.warn(&problem),
+                None => {
+                    self.run.start(&self.workspace, &self.wake);
+                    self.screen = Screen::Run;
+                }
+            },
+            Wish::Resume(folder) if self.run.is_active() => {
+                let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                self.toasts.warn(&busy().at(name));
             }
             Wish::Resume(folder) => {
                 self.run.resume(folder, &self.wake);
@@ -245,7 +288,16 @@ impl App {
                 self.present.begin(place);
                 self.screen = Screen::Present;
             }
-            Wish::Say(_text) => {}
+            Wish::Say(text) => self.toasts.say(text),
+            Wish::Warn(problem) => self.toasts.warn(&problem),
+            Wish::Offer(text, name, wish) => self.toasts.offer(text, name, *wish),
+            Wish::TurnTheme => self.turn_theme(),
+            Wish::ShowKeys => self.shows_keys = !self.shows_keys,
+            Wish::Stay => self.closing = Closing::No,
+            Wish::CloseAnyway => {
+                self.closing = Closing::Yes;
+                (self.wake)();
+            }
             Wish::Setup(wish) => self.setup.apply(wish, &mut self.workspace, &self.wake),
             Wish::Board(wish) => self.board.apply(wish, &mut self.workspace, &self.wake),
             Wish::Run(wish) => self.run.apply(wish, &self.wake),
@@ -259,46 +311,25 @@ impl App {
             Wish::Ask(wish) => self.ask.apply(wish, &self.workspace, &self.wake),
         }
     }
-}
-
-/// Puts a name first in a list of recent ones.
-fn remember(recent: &mut Vec<String>, named: &str) {
-    recent.retain(|it| it != named);
-    recent.insert(0, named.to_owned());
-    recent.truncate(RECENT);
-}
-
-impl eframe::App for App {
-    fn logic(&mut self, _ctx: &egui::Context, _frame: &mut eframe::Frame) {
-        self.receive();
+    /// What keeps a run from beginning.
+    fn obstacle(&self) -> Option<Problem> {
+        if self.run.is_active() {
+            return Some(busy());
+        }
+        self.workspace.obstacle()
     }
 
-    fn ui(&mut self, ui: &mut egui::Ui, _frame: &mut eframe::Frame) {
-        self.frame(ui);
-    }
-
-    fn save(&mut self, storage: &mut dyn eframe::Storage) {
-        eframe::set_value(storage, "habits", &self.habits);
+    fn turn_theme(&mut self) {
+        let is_dark = match self.habits.theme {
+            Theme::System => self.is_dark,
+            theme => theme == Theme::Dark,
+        };
+        self.habits.theme = if is_dark { Theme::Light } else { Theme::Dark };
     }
 }
 
-/// Opens the window and stays until it is closed.
-///
-/// # Errors
-/// No display can be opened.
-pub fn open() -> Result<()> {
-    let options = eframe::NativeOptions {
-        viewport: egui::ViewportBuilder::default()
-            .with_title("Shardscope")
-            .with_app_id(APP_ID)
-            .with_inner_size([1360.0, 860.0])
-            .with_min_inner_size([880.0, 560.0]),
-        ..Default::default()
-    };
-    let create: eframe::AppCreator<'_> = Box::new(|cc| {
-        let habits = cc.storage.and_then(|storage| eframe::get_value(storage, "habits")).unwrap_or_default();
-        Ok(Box::new(App::new(&cc.egui_ctx, habits)))
-    });
-    eframe::run_native(APP_ID, options, create)
-        .map_err(|error| Problem::new(format!("no window can be opened: {error}")))
+/// That one run is enough.
+fn busy() -> Problem {
+    Problem::new(tr("a run is in progress already"))
+        .fix(tr("wait until it is over, or stop it on the run screen"))
 }

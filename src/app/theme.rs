@@ -1,5 +1,8 @@
 //! Colours, sizes and fonts. Drawing code asks [`Tokens::of`]; nothing else in the window names a colour.
 
+// This is where colours are named.
+#![allow(clippy::disallowed_methods)]
+
 use std::sync::Arc;
 
 use egui::epaint::text::{FallbackRequest, FontInsert, FontPriority, InsertFontFamily};
@@ -38,6 +41,8 @@ pub struct Tokens {
     pub warning: Color32,
     /// Wrong, does not fit.
     pub bad: Color32,
+    /// Under menus and windows.
+    pub shadow: Color32,
     /// One a device, in order.
     pub devices: [Color32; 8],
     /// Parts of a device's memory: weights, keys and values, activations, overhead, other processes, reserve.
@@ -77,6 +82,7 @@ const DARK: Tokens = Tokens {
     good: hex(0x3F_C3_8A),
     warning: hex(0xF5_B3_3D),
     bad: hex(0xF2_6D_5F),
+    shadow: Color32::from_black_alpha(120),
     devices: DEVICES,
     memory: [
         hex(0x3E_7F_C8),
@@ -104,6 +110,7 @@ const LIGHT: Tokens = Tokens {
     good: hex(0x0E_7A_4F),
     warning: hex(0xA8_5A_00),
     bad: hex(0xC0_2A_1D),
+    shadow: Color32::from_black_alpha(40),
     devices: DEVICES,
     memory: [
         hex(0x4C_8F_DB),
@@ -149,6 +156,26 @@ impl Tokens {
 /// Headings stand in a heavier cut.
 pub const SEMIBOLD: &str = "semibold";
 
+/// The family of headings.
+pub fn semibold() -> FontFamily {
+    FontFamily::Name(SEMIBOLD.into())
+}
+
+/// The style of a screen's heading.
+pub fn title() -> TextStyle {
+    TextStyle::Name("title".into())
+}
+
+/// The style of a heading within a card.
+pub fn section() -> TextStyle {
+    TextStyle::Name("section".into())
+}
+
+/// The style of the one figure that a card is about.
+pub fn figure() -> TextStyle {
+    TextStyle::Name("figure".into())
+}
+
 /// Puts fonts and both themes into a context.
 pub fn install(ctx: &egui::Context) {
     let font = |name: &str, bytes: &'static [u8], family: FontFamily| FontInsert {
@@ -183,7 +210,10 @@ fn apply(style: &mut egui::Style, tokens: &Tokens) {
         sized(TextStyle::Small, 11.5),
         sized(TextStyle::Body, 13.5),
         sized(TextStyle::Button, 13.5),
-        (TextStyle::Heading, FontId::new(18.0, FontFamily::Name(SEMIBOLD.into()))),
+        (TextStyle::Heading, FontId::new(15.5, semibold())),
+        (title(), FontId::new(20.0, semibold())),
+        (section(), FontId::new(12.0, semibold())),
+        (figure(), FontId::new(30.0, semibold())),
         (TextStyle::Monospace, FontId::new(12.5, FontFamily::Monospace)),
     ]
     .into_iter()
@@ -193,6 +223,10 @@ fn apply(style: &mut egui::Style, tokens: &Tokens) {
     style.spacing.button_padding = egui::vec2(12.0, 5.0);
     style.spacing.interact_size.y = 28.0;
     style.spacing.scroll.bar_width = 6.0;
+    style.spacing.menu_margin = egui::Margin::same(8);
+    style.spacing.window_margin = egui::Margin::same(18);
+    style.spacing.icon_width = 16.0;
+    style.spacing.icon_width_inner = 8.0;
 
     let visuals = &mut style.visuals;
     visuals.panel_fill = tokens.panel;
@@ -200,6 +234,9 @@ fn apply(style: &mut egui::Style, tokens: &Tokens) {
     visuals.window_stroke = Stroke::new(1.0, tokens.line);
     visuals.window_corner_radius = CornerRadius::same(8);
     visuals.menu_corner_radius = CornerRadius::same(6);
+    let shadow = egui::Shadow { offset: [0, 8], blur: 28, spread: 0, color: tokens.shadow };
+    visuals.window_shadow = shadow;
+    visuals.popup_shadow = shadow;
     visuals.extreme_bg_color = tokens.canvas;
     visuals.faint_bg_color = tokens.raised;
     visuals.code_bg_color = tokens.raised;
@@ -227,6 +264,6 @@ fn apply(style: &mut egui::Style, tokens: &Tokens) {
     widgets.active.weak_bg_fill = tokens.accent.gamma_multiply(0.6);
     widgets.active.bg_fill = tokens.accent.gamma_multiply(0.6);
     widgets.open.weak_bg_fill = tokens.line;
-    // A focus ring that can be seen.
-    widgets.hovered.bg_stroke = Stroke::new(1.0, tokens.line);
+    // The focus can be seen.
+    widgets.active.bg_stroke = Stroke::new(1.5, tokens.accent);
 }

@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+use crate::Problem;
+
+use super::dialog::{Then, What};
 use super::{Screen, ask, board, present, results, run, sessions, setup};
 
 /// A wish, by the screen that carries it out.
@@ -13,6 +16,10 @@ pub enum Wish {
     OpenCheckpoint(String),
     /// Open a dataset: a path or a name.
     OpenDataset(String),
+    /// Open what was dropped onto the window, whatever it is.
+    OpenDropped(PathBuf),
+    /// Ask for a file or a folder; what is chosen becomes a wish.
+    Pick(What, Then),
     /// Begin a run of what is chosen; on the run screen from then on.
     Start,
     /// Go on with a session on disk.
@@ -25,6 +32,18 @@ pub enum Wish {
     Present(usize),
     /// Something to tell for a moment.
     Say(String),
+    /// A problem that belongs to no card on the screen, told for a moment.
+    Warn(Problem),
+    /// Something that was done, told for a moment with the name of a wish beside it: the way back.
+    Offer(String, String, Box<Wish>),
+    /// From light to dark and back.
+    TurnTheme,
+    /// Show the keys, or hide them.
+    ShowKeys,
+    /// Close the window, though a run is in progress.
+    CloseAnyway,
+    /// Stay: the window is not closed.
+    Stay,
     /// For the setup screen.
     Setup(setup::Wish),
     /// For the board.

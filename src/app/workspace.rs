@@ -1,15 +1,17 @@
 //! What is chosen for the next run: checkpoint, dataset, settings, layout. Screens read it; wishes change it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::Result;
 use crate::checkpoint::Checkpoint;
 use crate::dataset::Dataset;
 use crate::engine::Language;
 use crate::evaluation::{Choices, named};
 use crate::plan::ModelShape;
+use crate::{Problem, Result};
 
 use super::job::{Job, Loadable, Wake};
+use super::language::tr;
 
 /// A model that can be planned, and run where its weights are here.
 #[derive(Clone)]
@@ -26,6 +28,21 @@ pub struct Subject {
     pub language: Option<Result<Language>>,
 }
 
+impl Subject {
+    /// Why it cannot answer questions, where it cannot.
+    pub fn obstacle(&self) -> Option<Problem> {
+        match (&self.checkpoint, &self.language) {
+            (None, _) => Some(
+                Problem::new(tr("this model is known by its numbers alone: it can be planned, not run"))
+                    .at(&self.name)
+                    .fix(tr("download its weights, and choose their folder")),
+            ),
+            (_, Some(Err(problem))) => Some(problem.clone()),
+            (Some(_), _) => None,
+        }
+    }
+}
+
 /// What is chosen.
 pub struct Workspace {
     /// The model.
@@ -34,17 +51,20 @@ pub struct Workspace {
     pub dataset: Loadable<Arc<Dataset>>,
     /// Everything else.
     pub choices: Choices,
+    /// The folder in which new sessions are begun, and listed.
+    pub sessions: PathBuf,
     /// Counts how often model, dataset or choices have changed, so that what depends on them knows when to be made anew.
     pub version: u64,
 }
 
 impl Workspace {
-    /// The built-in pair, being opened.
-    pub fn built_in(wake: &Wake) -> Self {
+    /// The built-in pair, being opened; sessions are kept in this folder.
+    pub fn built_in(sessions: PathBuf, wake: &Wake) -> Self {
         let mut workspace = Self {
             subject: Loadable::Empty,
             dataset: Loadable::Empty,
             choices: Choices::default(),
+            sessions,
             version: 0,
         };
         workspace.open_checkpoint(crate::demo::BUILT_IN.to_owned(), wake);
@@ -67,6 +87,42 @@ impl Workspace {
             let mut watch = |_: &std::path::Path, bytes| handle.at(bytes, total);
             named::open_dataset(Some(&named), stated, &mut watch)
         }));
+    }
+
+    /// Takes other choices; a dataset of which other things are said is opened anew.
+    pub fn choose(&mut self, choices: Choices, wake: &Wake) {
+        let states_anew = choices.stated != self.choices.stated;
+        self.choices = choices;
+        self.version += 1;
+        if let (true, Some(dataset)) = (states_anew, self.dataset.ready()) {
+            let named = dataset.path().map(|path| path.display().to_string());
+            self.open_dataset(named.unwrap_or_else(|| crate::demo::BUILT_IN.to_owned()), wake);
+        }
+    }
+
+    /// What keeps a run of what is chosen from beginning.
+    pub fn obstacle(&self) -> Option<Problem> {
+        let missing = |what: &str, fix: &str| Some(Problem::new(what).fix(fix));
+        match &self.subject {
+            Loadable::Empty => {
+                return missing(tr("no checkpoint is chosen"), tr("choose one on the setup screen"));
+            }
+            Loadable::Loading(_) => {
+                return missing(tr("the checkpoint is still being read"), tr("wait a moment"));
+            }
+            Loadable::Refused(problem) => return Some(problem.clone()),
+            Loadable::Ready(subject) => {
+                if let Some(problem) = subject.obstacle() {
+                    return Some(problem);
+                }
+            }
+        }
+        match &self.dataset {
+            Loadable::Empty => missing(tr("no dataset is chosen"), tr("choose one on the setup screen")),
+            Loadable::Loading(_) => missing(tr("the dataset is still being read"), tr("wait a moment")),
+            Loadable::Refused(problem) => Some(problem.clone()),
+            Loadable::Ready(_) => None,
+        }
     }
 
     /// Takes what jobs have brought; whether something came.

@@ -13,6 +13,55 @@ const TOLD: usize = 40;
 /// Hears, while a file is gone through, which one and how many of its bytes so far; `false` stops.
 pub type Watch<'a> = &'a mut dyn FnMut(&Path, u64) -> bool;
 
+/// What a path turns out to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Meant {
+    /// A checkpoint's folder, or a file in it.
+    Checkpoint,
+    /// A file or a folder of questions.
+    Dataset,
+    /// A session's folder.
+    Session,
+}
+
+/// Tells by its content what a path is.
+///
+/// # Errors
+/// It is none of what can be opened.
+pub fn meant(path: &Path) -> Result<Meant> {
+    let has = |name: &str| path.join(name).is_file();
+    let ending =
+        path.extension().map(|ending| ending.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
+    let found = match path.is_dir() {
+        true if has("manifest.json") => Some(Meant::Session),
+        true if has("config.json") || (path.join("snapshots").is_dir() && is_cached_model(path)) => {
+            Some(Meant::Checkpoint)
+        }
+        true if Dataset::open(path).is_ok() => Some(Meant::Dataset),
+        true => None,
+        false => match ending.as_str() {
+            "safetensors" => Some(Meant::Checkpoint),
+            "json" if path.file_name().is_some_and(|name| name == "config.json") => Some(Meant::Checkpoint),
+            "tsv" | "csv" | "parquet" | "jsonl" | "ndjson" => Some(Meant::Dataset),
+            _ => None,
+        },
+    };
+    found.ok_or_else(|| {
+        let what = match path.exists() {
+            true => "is neither a checkpoint, nor a dataset, nor a session",
+            false => "does not exist",
+        };
+        Problem::new(what).in_file(path).fix(
+            "choose a folder with config.json and safetensors, a TSV, parquet or JSON lines file, or a session's folder",
+        )
+    })
+}
+
+/// Whether a folder of Hugging Face's cache holds a model.
+fn is_cached_model(folder: &Path) -> bool {
+    folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with("models--"))
+}
+
 /// Opens a checkpoint by what a person named; the built-in one by default.
 ///
 /// # Errors
@@ -84,4 +133,31 @@ fn by_name<'a>(named: &str, found: &'a [Found]) -> Result<&'a Found> {
         };
         Problem::new("there is neither such a file or folder nor a dataset of this name").at(named).fix(fix)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_path_is_shows_in_its_content() {
+        let root = tempfile::tempdir().unwrap();
+        let make = |path: &str, text: &str| {
+            let path = root.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        make("model/config.json", "{}");
+        make("questions/all.tsv", "index\tquestion\tanswer\n1\twhat?\tthis\n");
+        make("run/manifest.json", "{}");
+        make("photos/readme.txt", "nothing");
+        let meant = |path: &str| meant(&root.path().join(path));
+        assert_eq!(meant("model"), Ok(Meant::Checkpoint));
+        assert_eq!(meant("model/config.json"), Ok(Meant::Checkpoint));
+        assert_eq!(meant("questions"), Ok(Meant::Dataset));
+        assert_eq!(meant("questions/all.tsv"), Ok(Meant::Dataset));
+        assert_eq!(meant("run"), Ok(Meant::Session));
+        assert!(meant("photos").unwrap_err().what.starts_with("is neither"));
+        assert!(meant("nowhere").unwrap_err().what.contains("not exist"));
+    }
 }

@@ -103,7 +103,7 @@ pub fn default_folder(checkpoint: &str, dataset: &str, now: &jiff::Zoned) -> Pat
 }
 
 /// The same under a given root.
-fn unused_folder(root: &Path, checkpoint: &str, dataset: &str, now: &jiff::Zoned) -> PathBuf {
+pub fn unused_folder(root: &Path, checkpoint: &str, dataset: &str, now: &jiff::Zoned) -> PathBuf {
     let time = now.strftime("%Y-%m-%d-%H%M%S");
     let name = format!("{time}-{}-{}", plain(checkpoint, "checkpoint"), plain(dataset, "dataset"));
     let mut folder = root.join(&name);

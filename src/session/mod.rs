@@ -15,6 +15,7 @@ pub mod judgements;
 mod lines;
 pub mod list;
 pub mod manifest;
+pub mod overrides;
 pub mod record;
 pub mod report;
 
@@ -25,9 +26,10 @@ pub use folder::Session;
 pub use journal::{Alternative, Answer, Event, Finish, ImageRecord, MemorySample, Seconds, TokenLogprob};
 pub use judgements::{JUDGEMENTS, Judgement, Judgements, judgements};
 pub use lines::LONGEST_LINE;
-pub use list::{State, Summary, default_folder, list, sessions_root};
+pub use list::{State, Summary, default_folder, list, sessions_root, unused_folder};
 pub use manifest::{
     CheckpointRecord, DatasetRecord, DeviceRecord, Difference, LayoutRecord, Manifest, SCHEMA, Sampling,
     Selection, Settings,
 };
+pub use overrides::{Override, overrides};
 pub use record::{Outline, Record};

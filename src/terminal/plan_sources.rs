@@ -14,7 +14,7 @@ use crate::engine::Language;
 use crate::engine::costs::Pricing;
 use crate::picture::tiles::Tiling;
 use crate::plan::device::Links;
-use crate::plan::{Device, ModelShape, QuestionCost};
+use crate::plan::{Device, QuestionCost};
 use crate::{Result, demo};
 
 /// Runs `shardscope plan` on what is on this machine.
@@ -80,10 +80,7 @@ fn has_weights(name: &str) -> bool {
 }
 
 fn of_checkpoint(checkpoint: &Checkpoint) -> Result<CheckpointFacts> {
-    let config = checkpoint.folder.json("config.json")?.unwrap_or_default();
-    let mut shape = ModelShape::from_config(&config)?;
-    shape.name = checkpoint.name();
-    let unit_bytes = checkpoint.units.iter().map(|unit| (unit.name.clone(), unit.bytes())).collect();
+    let (shape, unit_bytes) = crate::evaluation::placing::facts(checkpoint)?;
     Ok(CheckpointFacts { shape, unit_bytes: Some(unit_bytes) })
 }
 

@@ -1,8 +1,8 @@
 //! Cards on the canvas, their headings, and pairs of name and value.
 
-use egui::{CornerRadius, Frame, Margin, RichText, Stroke, Ui};
+use egui::{Color32, CornerRadius, Frame, Margin, Response, RichText, Sense, Stroke, TextStyle, Ui, Vec2};
 
-use crate::app::theme::Tokens;
+use crate::app::theme::{self, Tokens};
 
 /// Draws a card around its content, as wide as the room there is.
 pub fn card<R>(ui: &mut Ui, content: impl FnOnce(&mut Ui) -> R) -> R {
@@ -11,7 +11,7 @@ pub fn card<R>(ui: &mut Ui, content: impl FnOnce(&mut Ui) -> R) -> R {
         .fill(tokens.card)
         .stroke(Stroke::new(1.0, tokens.line))
         .corner_radius(CornerRadius::same(8))
-        .inner_margin(Margin::same(14))
+        .inner_margin(Margin::same(16))
         .show(ui, |ui| {
             ui.set_min_width(ui.available_width());
             content(ui)
@@ -19,10 +19,28 @@ pub fn card<R>(ui: &mut Ui, content: impl FnOnce(&mut Ui) -> R) -> R {
         .inner
 }
 
+/// The heading of a screen.
+pub fn title(ui: &mut Ui, text: &str) -> Response {
+    let tokens = Tokens::of(ui);
+    ui.label(RichText::new(text).text_style(theme::title()).color(tokens.strong))
+}
+
 /// The heading of a card.
 pub fn heading(ui: &mut Ui, text: &str) {
     let tokens = Tokens::of(ui);
     ui.label(RichText::new(text).heading().color(tokens.strong));
+}
+
+/// The heading of a part of a card: small and quiet.
+pub fn section(ui: &mut Ui, text: &str) {
+    let tokens = Tokens::of(ui);
+    ui.label(RichText::new(text).text_style(theme::section()).color(tokens.subdued));
+}
+
+/// Text of lesser weight.
+pub fn note(ui: &mut Ui, text: impl Into<String>) -> Response {
+    let tokens = Tokens::of(ui);
+    ui.label(RichText::new(text.into()).text_style(TextStyle::Small).color(tokens.subdued))
 }
 
 /// A name in subdued text and its value, on one line.
@@ -32,4 +50,41 @@ pub fn fact(ui: &mut Ui, name: &str, value: impl Into<String>) {
         ui.label(RichText::new(name).color(tokens.subdued));
         ui.label(RichText::new(value.into()).color(tokens.strong));
     });
+}
+
+/// Pairs of name and value in columns as wide as `least` or more: names above, small; a long value is cut and told whole
+/// under the pointer.
+pub fn facts(ui: &mut Ui, least: f32, pairs: &[(&str, String)]) {
+    let tokens = Tokens::of(ui);
+    let gap = ui.spacing().item_spacing.x;
+    let columns = (((ui.available_width() + gap) / (least + gap)) as usize).clamp(1, pairs.len().max(1));
+    let width = (ui.available_width() - gap * (columns - 1) as f32) / columns as f32;
+    for row in pairs.chunks(columns) {
+        ui.horizontal_top(|ui| {
+            for (name, value) in row {
+                ui.allocate_ui_with_layout(
+                    Vec2::new(width, 0.0),
+                    egui::Layout::top_down(egui::Align::Min),
+                    |ui| {
+                        ui.set_width(width);
+                        ui.spacing_mut().item_spacing.y = 1.0;
+                        ui.label(RichText::new(*name).small().color(tokens.subdued));
+                        ui.add(egui::Label::new(RichText::new(value).color(tokens.strong)).truncate());
+                    },
+                );
+            }
+        });
+    }
+}
+
+/// A word in a pill of its colour: a state, a kind.
+pub fn pill(ui: &mut Ui, text: &str, color: Color32) -> Response {
+    let font = TextStyle::Small.resolve(ui.style());
+    let galley = ui.painter().layout_no_wrap(text.to_owned(), font, color);
+    let (rect, response) = ui.allocate_exact_size(galley.size() + Vec2::new(12.0, 4.0), Sense::hover());
+    ui.painter().rect_filled(rect, CornerRadius::same(9), color.gamma_multiply(0.14));
+    let corner = rect.center() - galley.size() / 2.0;
+    ui.painter().galley(corner, galley, color);
+    response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Label, true, text));
+    response
 }

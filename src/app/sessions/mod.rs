@@ -13,7 +13,7 @@ pub struct Sessions {}
 
 impl Sessions {
     /// Takes what jobs have brought.
-    pub fn receive(&mut self, _wake: &Wake) {}
+    pub fn receive(&mut self, _wake: &Wake, _wishes: &mut Wishes) {}
 
     /// Draws the screen.
     pub fn ui(&mut self, _ui: &mut egui::Ui, _wishes: &mut Wishes) {}

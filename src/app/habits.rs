@@ -1,0 +1,99 @@
+//! What a person has made of the window; survives a restart.
+
+use serde::{Deserialize, Serialize};
+
+use super::language::Language;
+
+/// How many recent files are kept.
+const RECENT: usize = 12;
+
+/// Version of the habits that this program writes.
+const VERSION: u32 = 1;
+
+/// What a person has made of the window. What is missing or unknown is as at the first start.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Habits {
+    /// Version of this record.
+    pub version: u32,
+    /// Language of menus and messages.
+    pub language: Language,
+    /// Dark, light, or as the system.
+    pub theme: Theme,
+    /// Checkpoints opened, the latest first.
+    pub checkpoints: Vec<String>,
+    /// Datasets opened, the latest first.
+    pub datasets: Vec<String>,
+}
+
+impl Default for Habits {
+    fn default() -> Self {
+        Self {
+            version: VERSION,
+            language: Language::default(),
+            theme: Theme::default(),
+            checkpoints: Vec::new(),
+            datasets: Vec::new(),
+        }
+    }
+}
+
+impl Habits {
+    /// Puts a name first in a list of recent ones.
+    pub fn remember(recent: &mut Vec<String>, named: &str) {
+        if named == crate::demo::BUILT_IN {
+            return;
+        }
+        recent.retain(|it| it != named);
+        recent.insert(0, named.to_owned());
+        recent.truncate(RECENT);
+    }
+}
+
+/// The choice of a theme.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Theme {
+    /// As the system.
+    #[default]
+    System,
+    /// Dark.
+    Dark,
+    /// Light.
+    Light,
+}
+
+impl Theme {
+    /// As egui names it.
+    pub fn preference(self) -> egui::ThemePreference {
+        match self {
+            Self::System => egui::ThemePreference::System,
+            Self::Dark => egui::ThemePreference::Dark,
+            Self::Light => egui::ThemePreference::Light,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn recent_names_stand_once_the_latest_first() {
+        let mut recent = Vec::new();
+        for i in 0..20 {
+            Habits::remember(&mut recent, &format!("/models/{i}"));
+        }
+        Habits::remember(&mut recent, "/models/15");
+        Habits::remember(&mut recent, crate::demo::BUILT_IN);
+        assert_eq!(recent.len(), RECENT);
+        assert_eq!(recent[..2], ["/models/15", "/models/19"]);
+    }
+
+    #[test]
+    fn habits_of_other_versions_keep_what_is_known() {
+        let later: Habits =
+            serde_json::from_str(r#"{"version":9,"theme":"Dark","zoom":3,"datasets":["a"]}"#).unwrap();
+        assert_eq!((later.theme, later.language), (Theme::Dark, Language::English));
+        assert_eq!(later.datasets, ["a"]);
+    }
+}

@@ -1,0 +1,98 @@
+//! The keys that work wherever the focus is: one table for the keyboard, tooltips and the list of them.
+
+use egui::{Context, Key, KeyboardShortcut, Modifiers};
+
+use super::language::tr;
+use super::{Screen, Wish, Wishes, setup};
+
+/// A key and what it asks for.
+pub struct Shortcut {
+    /// The keys.
+    pub keys: KeyboardShortcut,
+    /// What it does, in English.
+    pub name: &'static str,
+    /// The screen on which it works; everywhere where none is said.
+    pub on: Option<Screen>,
+    /// Whether it works while a text is being edited.
+    pub while_typing: bool,
+    /// What it asks for.
+    pub wish: fn() -> Wish,
+}
+
+const fn command(key: Key) -> KeyboardShortcut {
+    KeyboardShortcut::new(Modifiers::COMMAND, key)
+}
+
+const fn command_shift(key: Key) -> KeyboardShortcut {
+    KeyboardShortcut::new(Modifiers::COMMAND.plus(Modifiers::SHIFT), key)
+}
+
+/// Begins a run.
+pub const START: KeyboardShortcut = command(Key::Enter);
+/// Opens a checkpoint.
+pub const OPEN_CHECKPOINT: KeyboardShortcut = command(Key::O);
+/// Opens a dataset.
+pub const OPEN_DATASET: KeyboardShortcut = command_shift(Key::O);
+/// Shows the keys.
+pub const SHOW_KEYS: KeyboardShortcut = KeyboardShortcut::new(Modifiers::NONE, Key::F1);
+/// Light or dark.
+pub const TURN_THEME: KeyboardShortcut = command_shift(Key::L);
+
+const fn go(key: Key, name: &'static str, wish: fn() -> Wish) -> Shortcut {
+    Shortcut { keys: command(key), name, on: None, while_typing: true, wish }
+}
+
+/// All of them; where two share a key, the one with more modifiers stands first.
+pub static TABLE: &[Shortcut] = &[
+    go(Key::Num1, "Setup", || Wish::Go(Screen::Setup)),
+    go(Key::Num2, "Layout", || Wish::Go(Screen::Board)),
+    go(Key::Num3, "Run", || Wish::Go(Screen::Run)),
+    go(Key::Num4, "Results", || Wish::Go(Screen::Results)),
+    go(Key::Num5, "Sessions", || Wish::Go(Screen::Sessions)),
+    go(Key::Num6, "Ask", || Wish::Go(Screen::Ask)),
+    Shortcut {
+        keys: OPEN_DATASET,
+        name: "Open a dataset",
+        on: None,
+        while_typing: true,
+        wish: || setup::pick_dataset(),
+    },
+    Shortcut {
+        keys: OPEN_CHECKPOINT,
+        name: "Open a checkpoint",
+        on: None,
+        while_typing: true,
+        wish: || setup::pick_checkpoint(),
+    },
+    Shortcut { keys: START, name: "Start the run", on: None, while_typing: true, wish: || Wish::Start },
+    Shortcut {
+        keys: TURN_THEME,
+        name: "Light or dark",
+        on: None,
+        while_typing: true,
+        wish: || Wish::TurnTheme,
+    },
+    Shortcut { keys: SHOW_KEYS, name: "Keys", on: None, while_typing: true, wish: || Wish::ShowKeys },
+];
+
+/// Takes the keys of this frame.
+pub fn take(ctx: &Context, screen: Screen, wishes: &mut Wishes) {
+    let is_typing = ctx.text_edit_focused();
+    for shortcut in TABLE {
+        let is_here = shortcut.on.is_none_or(|on| on == screen) && (shortcut.while_typing || !is_typing);
+        if is_here && ctx.input_mut(|input| input.consume_shortcut(&shortcut.keys)) {
+            wishes.push((shortcut.wish)());
+        }
+    }
+}
+
+/// The keys as the keyboard of this machine shows them, for a tooltip.
+pub fn keys(ctx: &Context, shortcut: &KeyboardShortcut) -> String {
+    ctx.format_shortcut(shortcut)
+}
+
+/// Adds what a control does and its keys as a tooltip.
+pub fn tip(response: egui::Response, text: &'static str, shortcut: &KeyboardShortcut) -> egui::Response {
+    let keys = keys(&response.ctx, shortcut);
+    response.on_hover_text(format!("{} ({keys})", tr(text)))
+}
