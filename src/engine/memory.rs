@@ -4,16 +4,52 @@ use std::collections::BTreeMap;
 
 use crate::model::Placement;
 use crate::plan::{Case, Forecaster, Plan, QuestionCost};
+use crate::session::journal::Answer;
 
-/// Lets the peaks of all metered places begin anew.
-pub fn reset_peaks(placement: &Placement) {
-    placement.places().iter().filter_map(|place| place.meter()).for_each(|meter| meter.reset_peak());
+/// The books of a run: what its places hold, and what was forecast.
+pub struct Books {
+    replicas: Vec<Placement>,
+    forecasting: Option<Forecasting>,
 }
 
-/// Bytes that each metered place has held at its peak since [`reset_peaks`]; places that hold nothing are left out.
-pub fn peaks(placement: &Placement) -> BTreeMap<String, u64> {
-    let meters = placement.places().iter().filter_map(|place| place.meter());
-    meters.map(|meter| (meter.name().to_owned(), meter.peak())).filter(|(_, peak)| *peak > 0).collect()
+/// The most that each metered place has held, by name.
+pub type Peaks = BTreeMap<String, u64>;
+
+impl Books {
+    /// Books of the places of these replicas.
+    pub fn new(replicas: Vec<Placement>, forecasting: Option<Forecasting>) -> Self {
+        Self { replicas, forecasting }
+    }
+
+    /// Bytes that each metered place has held at its peak since this was last asked; places that hold nothing are left
+    /// out.
+    pub fn take_peaks(&self) -> Peaks {
+        let places = self.replicas.iter().flat_map(Placement::places);
+        let meters = places.filter_map(|place| place.meter());
+        let peaks = meters.map(|meter| {
+            let peak = meter.peak();
+            meter.reset_peak();
+            (meter.name().to_owned(), peak)
+        });
+        peaks.filter(|(_, peak)| *peak > 0).collect()
+    }
+
+    /// What was forecast for a question that is answered.
+    pub fn forecast(&self, answer: &Answer) -> Peaks {
+        let Answer { tiles, prompt_tokens, output_tokens, .. } = *answer;
+        let forecasting = self.forecasting.as_ref();
+        forecasting
+            .map(|forecasting| forecasting.bytes(tiles, prompt_tokens, output_tokens))
+            .unwrap_or_default()
+    }
+}
+
+/// Raises peaks to others where these are higher.
+pub fn raise(peaks: &mut Peaks, others: &Peaks) {
+    for (name, peak) in others {
+        let known = peaks.entry(name.clone()).or_default();
+        *known = (*known).max(*peak);
+    }
 }
 
 /// What each device will hold at a question.

@@ -16,7 +16,7 @@ pub struct Model {
     /// The checkpoint it was loaded from.
     pub checkpoint: Arc<Checkpoint>,
     /// The network on its devices.
-    pub network: Network,
+    pub network: Arc<Network>,
     /// Text to tokens and back.
     pub tokenizer: Tokenizer,
     /// How a question becomes a prompt.
@@ -110,9 +110,14 @@ impl Model {
         place: &dyn Fn(&Unit) -> Place,
         progress: &mut dyn FnMut(u64) -> bool,
     ) -> Result<Self> {
-        let Language { tokenizer, template, stop } = language;
         let network = Network::load(&checkpoint, &mut Loading { place, weight_type, progress })?;
-        Ok(Self { checkpoint, network, tokenizer, template, stop })
+        Ok(Self::new(checkpoint, language, Arc::new(network)))
+    }
+
+    /// Puts a loaded network and its language together.
+    pub fn new(checkpoint: Arc<Checkpoint>, language: Language, network: Arc<Network>) -> Self {
+        let Language { tokenizer, template, stop } = language;
+        Self { checkpoint, network, tokenizer, template, stop }
     }
 
     /// How images are cut when a question allows `max_tiles` an image.

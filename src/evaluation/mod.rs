@@ -19,7 +19,7 @@ pub use questions::Questions;
 use crate::checkpoint::{Checkpoint, Folder, Identity, Layout};
 use crate::dataset::{Dataset, Stated};
 use crate::engine::costs::Pricing;
-use crate::engine::{Language, Order, RunSettings, model};
+use crate::engine::{Language, Order, RunSettings, Schedule, model};
 use crate::model::WeightType;
 use crate::plan::{Assumptions, Calibration, Sourced};
 use crate::scoring::Rule;
@@ -29,7 +29,7 @@ use crate::session::{Answer, Session};
 use crate::{Problem, Result, demo};
 
 /// Everything about a run that a person can choose, besides checkpoint and dataset.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Choices {
     /// Which questions are asked.
     pub questions: Questions,
@@ -147,7 +147,8 @@ impl Evaluation {
             checkpoint: self.checkpoint,
             language: self.language,
             weight_type: self.weight_type,
-            placement: self.placing.placement(),
+            replicas: vec![self.placing.placement()],
+            schedule: Schedule { batch: self.choices.batch, admission: Box::new(|_, _| true) },
             forecasting: Some(self.placing.forecasting),
             dataset: self.dataset,
             rows,

@@ -11,12 +11,14 @@ pub mod host;
 pub mod linear;
 pub mod network;
 pub mod norm;
+pub mod passes;
 pub mod place;
 pub mod rotary;
 pub mod vision;
 pub mod weights;
 
-pub use cache::Cache;
+pub use cache::{Cache, Kept};
 pub use network::{Loading, Network};
+pub use passes::{Route, RowPass, Segment, Span, TilePass, Wanted};
 pub use place::{Place, Placement};
 pub use weights::WeightType;

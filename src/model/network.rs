@@ -3,15 +3,15 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 
 use super::cache::{Cache, LayerCache};
 use super::decoder::DecoderLayer;
 use super::host::Matrix;
 use super::linear::Linear;
 use super::norm::Norm;
+use super::passes::{Route, RowPass, Span, TilePass, Wanted, segments};
 use super::place::Place;
-use super::rotary::Rotary;
 use super::vision::{Projector, VisionBlock, VisionEmbeddings};
 use super::weights::{UnitWeights, WeightType};
 use crate::checkpoint::{Checkpoint, Config, Unit, UnitKind};
@@ -20,16 +20,16 @@ use crate::{Problem, Result};
 
 /// Token embedding table: used in place on the CPU, a tensor elsewhere.
 #[derive(Debug, Clone)]
-enum Embedding {
+pub(super) enum Embedding {
     Host(Arc<Matrix>),
     Device(Tensor),
 }
 
 /// A unit where it lies.
 #[derive(Debug)]
-struct Placed<T> {
-    place: Place,
-    unit: T,
+pub(super) struct Placed<T> {
+    pub(super) place: Place,
+    pub(super) unit: T,
     /// What its place holds for it without a copy; read by nobody, given back with the unit.
     _charge: Option<Charge>,
 }
@@ -37,14 +37,15 @@ struct Placed<T> {
 /// A loaded model.
 #[derive(Debug)]
 pub struct Network {
-    config: Config,
-    vision_embeddings: Placed<VisionEmbeddings>,
-    vision_blocks: Vec<Placed<VisionBlock>>,
-    projector: Placed<Projector>,
-    embedding: Placed<Embedding>,
-    layers: Vec<Placed<DecoderLayer>>,
-    norm: Placed<Norm>,
-    head: Placed<Linear>,
+    pub(super) config: Config,
+    pub(super) vision_embeddings: Placed<VisionEmbeddings>,
+    pub(super) vision_blocks: Vec<Placed<VisionBlock>>,
+    pub(super) projector: Placed<Projector>,
+    pub(super) embedding: Placed<Embedding>,
+    pub(super) layers: Vec<Placed<DecoderLayer>>,
+    pub(super) norm: Placed<Norm>,
+    pub(super) head: Placed<Linear>,
+    route: Route,
 }
 
 /// What loading asks for and reports.
@@ -139,7 +140,31 @@ impl Network {
         }
         let norm = loader.next(UnitKind::FinalNorm, |weights| Norm::rms(weights, "weight", decoder.eps))?;
         let head = loader.next(UnitKind::Head, |weights| weights.linear_named("weight", "bias"))?;
-        Ok(Self { vision_embeddings, vision_blocks, projector, embedding, layers, norm, head, config })
+        let vision =
+            [&vision_embeddings.place].into_iter().chain(vision_blocks.iter().map(|block| &block.place));
+        let vision = segments(vision.chain([&projector.place]));
+        let all = [&embedding.place].into_iter().chain(layers.iter().map(|layer| &layer.place));
+        let route = Route { vision, decoder: segments(all.chain([&norm.place, &head.place])) };
+        Ok(Self { vision_embeddings, vision_blocks, projector, embedding, layers, norm, head, route, config })
+    }
+
+    /// The way that tiles and rows take over the places.
+    pub fn route(&self) -> &Route {
+        &self.route
+    }
+
+    /// Where image features lie.
+    pub fn projector_place(&self) -> &Place {
+        &self.projector.place
+    }
+
+    /// Bytes that keys and values of one position take in all layers.
+    pub fn cache_bytes_per_position(&self) -> u64 {
+        let decoder = &self.config.decoder;
+        let of_layer = |layer: &Placed<DecoderLayer>| {
+            2 * decoder.kv_heads * decoder.head_dim * layer.unit.dtype().size_in_bytes()
+        };
+        self.layers.iter().map(|layer| of_layer(layer) as u64).sum()
     }
 
     /// The model's configuration.
@@ -170,30 +195,23 @@ impl Network {
         let micro_batch = micro_batch.max(1);
         let mut features = Vec::with_capacity(tiles.div_ceil(micro_batch));
         for first in (0..tiles).step_by(micro_batch) {
-            let part = pixels.narrow(0, first, micro_batch.min(tiles - first))?;
-            let unit = &self.vision_embeddings;
-            let mut at = &unit.place;
-            let pixels = at.receive(&part, None)?;
-            let mut x = at.work(Part::Activation, || unit.unit.forward(&pixels))?;
-            drop(pixels);
-            for block in &self.vision_blocks {
-                if !go_on() {
+            let mut pass = TilePass::new(pixels.narrow(0, first, micro_batch.min(tiles - first))?);
+            while !pass.is_done(self) {
+                if !pass.advance(self, go_on)? {
                     return Ok(None);
                 }
-                (x, at) = block.apply(x, at, VisionBlock::forward)?;
             }
-            features.push(self.projector.apply(x, at, Projector::forward)?.0);
+            features.push(pass.features());
         }
         self.projector.place.work(Part::Activation, || Tensor::cat(&features, 0)).map(Some)
     }
 
-    /// Embeds a prompt: `[1, tokens, hidden]`. Every `image_token` is overwritten, in order, by a row of `features`
-    /// (`[tiles, tokens, hidden]`).
+    /// Refuses a prompt that the network cannot take: ids outside the vocabulary, or a count of image tokens that
+    /// differs from the rows of image features.
     ///
     /// # Errors
-    /// A count of image tokens that differs from the rows of `features`, ids outside the vocabulary, no memory.
-    pub fn embed(&self, ids: &[u32], image_token: u32, features: Option<&Tensor>) -> Result<Tensor> {
-        let hidden = self.config.decoder.hidden;
+    /// What does not fit.
+    pub fn check_prompt(&self, ids: &[u32], image_token: u32, feature_rows: usize) -> Result<()> {
         if let Some(id) = ids.iter().find(|id| **id as usize >= self.config.decoder.vocab) {
             return Err(Problem::new(format!(
                 "the prompt holds token {id}, but the embedding table has {} rows",
@@ -201,37 +219,68 @@ impl Network {
             ))
             .fix("the tokenizer belongs to another model: use the files that were published together"));
         }
-        let place = &self.embedding.place;
-        let features = match features {
-            Some(features) => {
-                let here = place.receive(features, Some(&self.projector.place))?;
-                Some(here.reshape(((), hidden))?)
-            }
-            None => None,
-        };
         let slots = ids.iter().filter(|id| **id == image_token).count();
-        let rows = features.as_ref().map_or(Ok(0), |f| f.dim(0))?;
-        if slots != rows {
+        if slots != feature_rows {
             return Err(Problem::new(format!(
-                "the prompt has room for {slots} image tokens, but the images give {rows}"
+                "the prompt has room for {slots} image tokens, but the images give {feature_rows}"
             ))
             .fix("the question's text holds image markers of its own; remove them from the dataset"));
         }
-        let embedded = place.work(Part::Activation, || {
-            let mut parts = Vec::new();
-            let mut used = 0;
-            for run in ids.chunk_by(|a, b| (*a == image_token) == (*b == image_token)) {
-                match &features {
-                    Some(features) if run[0] == image_token => {
-                        parts.push(features.narrow(0, used, run.len())?);
-                        used += run.len();
-                    }
-                    _ => parts.push(self.embed_text(run)?),
-                }
+        Ok(())
+    }
+
+    /// Embeds a prompt: `[1, tokens, hidden]`. Every `image_token` is overwritten, in order, by a row of `features`
+    /// (`[tiles, tokens, hidden]`).
+    ///
+    /// # Errors
+    /// As [`Network::check_prompt`], or no memory.
+    pub fn embed(&self, ids: &[u32], image_token: u32, features: Option<&Tensor>) -> Result<Tensor> {
+        let features = match features {
+            Some(features) => {
+                vec![(features.reshape(((), self.config.decoder.hidden))?, self.projector.place.clone())]
             }
-            Tensor::cat(&parts, 0)?.unsqueeze(0)
-        })?;
-        Ok(embedded)
+            None => Vec::new(),
+        };
+        self.check_prompt(ids, image_token, features.iter().map(|(rows, _)| rows.dims()[0]).sum())?;
+        let parts = self.embed_rows(ids, image_token, &features)?;
+        Ok(self.embedding.place.work(Part::Activation, || Tensor::cat(&parts, 0)?.unsqueeze(0))?)
+    }
+
+    /// Embeddings of some tokens in parts `[n, hidden]`, on the embedding's place. Where there are `pictures`
+    /// (`[n, hidden]`, and where they lie), their rows stand for the image tokens, in order.
+    pub(super) fn embed_rows(
+        &self,
+        ids: &[u32],
+        image_token: u32,
+        pictures: &[(Tensor, Place)],
+    ) -> candle_core::Result<Vec<Tensor>> {
+        let place = &self.embedding.place;
+        if pictures.is_empty() {
+            return Ok(vec![place.work(Part::Activation, || self.embed_text(ids))?]);
+        }
+        let (mut parts, mut pictures) = (Vec::new(), pictures.iter());
+        // What is left of the present picture's rows.
+        let mut present: Option<(Tensor, Place)> = None;
+        for run in ids.chunk_by(|a, b| (*a == image_token) == (*b == image_token)) {
+            if run[0] != image_token {
+                parts.push(place.work(Part::Activation, || self.embed_text(run))?);
+                continue;
+            }
+            let mut wanted = run.len();
+            while wanted > 0 {
+                let (rows, lies) = match present.take().or_else(|| pictures.next().cloned()) {
+                    Some(rows) => rows,
+                    None => candle_core::bail!("the images give too few rows"),
+                };
+                let (here, count) = (rows.dim(0)?, wanted.min(rows.dim(0)?));
+                if count < here {
+                    present = Some((rows.narrow(0, count, here - count)?, lies.clone()));
+                }
+                parts.push(place.receive(&rows.narrow(0, 0, count)?, Some(&lies))?);
+                wanted -= count;
+            }
+        }
+        Ok(parts)
     }
 
     fn embed_text(&self, ids: &[u32]) -> candle_core::Result<Tensor> {
@@ -247,15 +296,13 @@ impl Network {
         }
     }
 
-    /// Room for keys and values of one question, `capacity` positions in all, each layer's part on its device.
-    ///
-    /// # Errors
-    /// No memory on a device.
-    pub fn cache(&self, capacity: usize) -> candle_core::Result<Cache> {
+    /// Room for keys and values of one question, `capacity` positions in all, each layer's part on its place; memory is
+    /// taken when the first rows arrive there.
+    pub fn cache(&self, capacity: usize) -> Cache {
         let new = |layer: &Placed<DecoderLayer>| {
             LayerCache::new(&self.config.decoder, capacity, layer.unit.dtype(), &layer.place)
         };
-        Ok(Cache { layers: self.layers.iter().map(new).collect::<Result<_, _>>()?, length: 0, capacity })
+        Cache { layers: self.layers.iter().map(new).collect(), length: 0, capacity }
     }
 
     /// Takes in a whole prompt, `chunk` positions at a time, and gives the logits after its last position
@@ -288,12 +335,15 @@ impl Network {
         let mut last = None;
         for first in (0..positions).step_by(chunk) {
             let count = chunk.min(positions - first);
+            let wanted = if first + count == positions { Wanted::Last } else { Wanted::Nothing };
+            let span = Span { length, wanted, ..Span::of(cache, count) };
             let part = embeddings.narrow(1, first, count)?;
-            let Some(hidden) = self.hidden(&part, cache, length, go_on)? else { return Ok(None) };
-            last = Some(hidden.narrow(1, count - 1, 1)?);
+            let Some(logits) = self.run(RowPass::embedded(span, part), go_on)? else { return Ok(None) };
+            cache.length += count;
+            last = logits.into_iter().next();
         }
         match last {
-            Some(hidden) => self.logits(&hidden).map(Some),
+            Some(logits) => Ok(Some(logits)),
             None => candle_core::bail!("the prompt is empty"),
         }
     }
@@ -303,67 +353,10 @@ impl Network {
     /// # Errors
     /// A full cache, or no memory.
     pub fn step(&self, token: u32, cache: &mut Cache) -> candle_core::Result<Vec<f32>> {
-        let place = &self.embedding.place;
-        let embedded = place.work(Part::Activation, || self.embed_text(&[token])?.unsqueeze(0))?;
-        let length = cache.length + 1;
-        let hidden = self.hidden(&embedded, cache, length, &mut || true)?.ok_or_else(abandoned)?;
-        self.logits(&hidden)
-    }
-
-    /// Final hidden states `[1, positions, hidden]` before the last norm; `length` is that of the text that these
-    /// positions belong to, as far as it is known. `None` where `go_on`, asked before every layer, says no; the cache
-    /// is then of no further use.
-    fn hidden(
-        &self,
-        embeddings: &Tensor,
-        cache: &mut Cache,
-        length: usize,
-        go_on: &mut dyn FnMut() -> bool,
-    ) -> candle_core::Result<Option<Tensor>> {
-        let (first, count) = (cache.length, embeddings.dim(1)?);
-        if first + count > cache.capacity {
-            candle_core::bail!("the cache has room for {} positions, not {}", cache.capacity, first + count);
-        }
-        let mut rotary: Vec<(&Place, Rotary)> = Vec::new();
-        let (mut x, mut at) = (embeddings.clone(), &self.embedding.place);
-        for (layer, cache) in self.layers.iter().zip(&cache.layers) {
-            if !go_on() {
-                return Ok(None);
-            }
-            let known = rotary.iter().position(|(place, _)| place.is(&layer.place));
-            let known = match known {
-                Some(known) => known,
-                None => {
-                    let rope = &self.config.decoder.rope;
-                    let (dtype, device) = (layer.unit.dtype(), layer.place.device());
-                    let made = layer.place.work(Part::Activation, || {
-                        Rotary::new(rope, first..first + count, length, dtype, device)
-                    })?;
-                    rotary.push((&layer.place, made));
-                    rotary.len() - 1
-                }
-            };
-            let tables = &rotary[known].1;
-            (x, at) = layer.apply(x, at, |layer, x| layer.forward(x, tables, cache, first))?;
-        }
-        cache.length += count;
-        Ok(Some(x))
-    }
-
-    /// Where hidden states lie that have been through every layer.
-    fn last_place(&self) -> &Place {
-        self.layers.last().map_or(&self.embedding.place, |layer| &layer.place)
-    }
-
-    /// The last norm and the head over hidden states `[1, positions, hidden]`.
-    fn head(&self, hidden: &Tensor) -> candle_core::Result<Tensor> {
-        let (normed, at) = self.norm.apply(hidden.clone(), self.last_place(), Norm::forward)?;
-        Ok(self.head.apply(normed, at, Linear::forward)?.0)
-    }
-
-    /// Logits of one position `[1, 1, hidden]`.
-    fn logits(&self, hidden: &Tensor) -> candle_core::Result<Vec<f32>> {
-        self.head(hidden)?.flatten_all()?.to_dtype(DType::F32)?.to_vec1()
+        let span = Span { ids: vec![token], wanted: Wanted::Last, ..Span::of(cache, 1) };
+        let logits = self.run(RowPass::tokens(vec![span]), &mut || true)?.ok_or_else(abandoned)?;
+        cache.length += 1;
+        logits.into_iter().next().ok_or_else(abandoned)
     }
 
     /// Logits of every position (`[positions, vocabulary]`) without a cache of the caller's, for comparison with a
@@ -373,23 +366,25 @@ impl Network {
     /// No memory.
     pub fn all_logits(&self, embeddings: &Tensor) -> candle_core::Result<Tensor> {
         let positions = embeddings.dim(1)?;
-        let hidden = self.hidden(embeddings, &mut self.cache(positions)?, positions, &mut || true)?;
-        let hidden = hidden.ok_or_else(abandoned)?;
-        self.head(&hidden)?.squeeze(0)?.to_dtype(DType::F32)
+        let span = Span { wanted: Wanted::Every, ..Span::of(&self.cache(positions), positions) };
+        let pass = RowPass::embedded(span, embeddings.clone());
+        let rows = self.run(pass, &mut || true)?.ok_or_else(abandoned)?;
+        let width = rows.first().map_or(0, Vec::len);
+        Tensor::from_vec(rows.concat(), (positions, width), &Device::Cpu)
     }
-}
 
-impl<T> Placed<T> {
-    /// Brings `x` here from where it lies and applies the unit; the result, and where that lies.
-    fn apply(
+    /// Takes rows through the whole decoder on this thread.
+    fn run(
         &self,
-        x: Tensor,
-        from: &Place,
-        forward: impl FnOnce(&T, &Tensor) -> candle_core::Result<Tensor>,
-    ) -> candle_core::Result<(Tensor, &Place)> {
-        let here = self.place.receive(&x, Some(from))?;
-        drop(x);
-        Ok((self.place.work(Part::Activation, || forward(&self.unit, &here))?, &self.place))
+        mut pass: RowPass,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> candle_core::Result<Option<Vec<Vec<f32>>>> {
+        while !pass.is_done(self) {
+            if !pass.advance(self, go_on)? {
+                return Ok(None);
+            }
+        }
+        Ok(Some(pass.logits()))
     }
 }
 

@@ -71,9 +71,6 @@ pub fn run(args: &EvalArgs) -> Outcome {
         say(format!("note: {problem}"));
     }
     evaluation.notes().iter().for_each(|problem| say(format!("note: {problem}")));
-    if args.batch > 1 {
-        say("note: this version asks one question at a time, whatever --batch says");
-    }
     let folder = match &args.session {
         Some(folder) => folder.clone(),
         None => default_folder(&checkpoint.name(), dataset.name(), &jiff::Zoned::now()),
@@ -229,7 +226,7 @@ fn follow(
             Event::Asking { tiles, prompt_tokens, .. } if tiles > 4 => {
                 progress.now(format!("{tiles} tiles, {prompt_tokens} tokens"));
             }
-            Event::Asking { .. } | Event::Text { .. } | Event::Paused | Event::Resumed => {}
+            Event::Asking { .. } | Event::Skipped { .. } | Event::Text { .. } | Event::Paused | Event::Resumed => {}
             Event::Answered { answer, remaining, tokens_per_second, .. } => {
                 done += 1;
                 summary::count(report, &answer);
