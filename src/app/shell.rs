@@ -163,7 +163,7 @@ impl App {
         self.board.receive(&self.workspace, &self.wake, &mut wishes);
         self.run.receive(&self.wake, &mut wishes);
         self.results.receive(&self.wake, &mut wishes);
-        self.sessions.receive(&self.wake, &mut wishes);
+        self.sessions.receive(&self.workspace, self.run.is_active(), &self.wake, &mut wishes);
         self.ask.receive(&self.wake, &mut wishes);
         for wish in wishes {
             self.apply(wish);
@@ -245,7 +245,12 @@ impl App {
     /// Carries out a wish.
     pub fn apply(&mut self, wish: Wish) {
         match wish {
-            Wish::Go(screen) => self.screen = screen,
+            Wish::Go(screen) => {
+                if screen == Screen::Sessions {
+                    self.sessions.look(&self.wake);
+                }
+                self.screen = screen;
+            }
             Wish::OpenCheckpoint(named) => {
                 Habits::remember(&mut self.habits.checkpoints, &named);
                 self.workspace.open_checkpoint(named, &self.wake);

@@ -11,6 +11,7 @@ pub mod figures;
 pub mod folder;
 pub mod import;
 pub mod journal;
+pub mod keeping;
 mod lines;
 pub mod list;
 pub mod manifest;
