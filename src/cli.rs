@@ -12,6 +12,7 @@ use crate::scoring::AnswerType;
 use crate::session::export::Format;
 use crate::terminal::devices::DevicesArgs;
 use crate::terminal::plan::PlanArgs;
+use crate::terminal::served::ServedArgs;
 
 /// How a command ended; the exit codes are part of the contract with scripts.
 #[derive(Debug)]
@@ -130,10 +131,12 @@ pub struct EvalArgs {
     /// Number format of the weights: auto, f32, bf16, f16, q8_0, q4k. On the CPU sums are always in f32.
     #[arg(long, value_name = "T", default_value = "auto")]
     pub dtype: String,
-    /// Devices: auto, cpu, cuda:0.
+    /// Devices: auto, cpu, cuda:0,2, or simulated ones, which compute on the CPU within an enforced capacity:
+    /// sim:2x8GiB, sim:24GiB,80GiB.
     #[arg(long, value_name = "SPEC", default_value = "auto")]
     pub devices: String,
-    /// Layout: auto, single.
+    /// Layout: auto, internvl, accelerate, accelerate-sequential, accelerate-balanced-low-0, mistralrs, single, or a file
+    /// with a device_map.
     #[arg(long, value_name = "NAME|FILE", default_value = "auto")]
     pub layout: String,
     /// Session folder [default: a new one under the sessions folder].
@@ -163,6 +166,9 @@ pub struct EvalArgs {
     /// Threads of the CPU [default: all].
     #[arg(long, value_name = "N", value_parser = thread_count)]
     pub threads: Option<usize>,
+    /// A served model.
+    #[command(flatten)]
+    pub served: ServedArgs,
     /// The judge.
     #[command(flatten)]
     pub judge: JudgeArgs,
@@ -187,8 +193,8 @@ pub struct JudgeArgs {
     /// Longest time for one reply of the judge, in seconds [default: 60].
     #[arg(long, value_name = "S", requires = "judge", value_parser = seconds)]
     pub judge_timeout: Option<f64>,
-    /// Allow plain http to a judge that is neither on this machine nor at a private address.
-    #[arg(long, requires = "judge")]
+    /// Allow plain http to a server that is neither on this machine nor at a private address.
+    #[arg(long)]
     pub allow_http: bool,
 }
 
@@ -249,6 +255,13 @@ pub struct ScoreArgs {
     /// Rule by which answers are read [default: the session's own].
     #[arg(long, value_name = "R")]
     pub rule: Option<String>,
+    /// How answers are judged, whatever the session says: option, mmmu-open, yes-no, vqa-score, anls, relaxed-accuracy,
+    /// accuracy-max, accuracy-mean, ocrbench, exact.
+    #[arg(long, value_name = "TYPE", value_parser = answer_type)]
+    pub answer_type: Option<AnswerType>,
+    /// Count what a judge replied in earlier calls where the rule cannot read an answer; nothing is asked.
+    #[arg(long, conflicts_with_all = ["judge", "answer_type"])]
+    pub judged: bool,
     /// The judge.
     #[command(flatten)]
     pub judge: JudgeArgs,
@@ -272,6 +285,9 @@ pub enum SessionsCommand {
     Show {
         /// Session folder.
         session: PathBuf,
+        /// Count what a judge replied after the run (`score --judge`) where the rule cannot read an answer.
+        #[arg(long)]
+        judged: bool,
         /// Print one JSON object to standard output.
         #[arg(long)]
         json: bool,
@@ -313,6 +329,9 @@ pub enum SessionsCommand {
         /// Read the answers under this rule [default: as recorded].
         #[arg(long, value_name = "R")]
         rule: Option<String>,
+        /// Count what a judge replied after the run (`score --judge`) where the rule cannot read an answer.
+        #[arg(long)]
+        judged: bool,
         /// Replace a file that is there already.
         #[arg(long)]
         force: bool,
@@ -330,6 +349,9 @@ pub enum SessionsCommand {
         /// Read the answers under this rule [default: verdicts of the file where it has any, else shardscope].
         #[arg(long, value_name = "R")]
         rule: Option<String>,
+        /// How answers are judged, whatever file and dataset say, as for `eval`.
+        #[arg(long, value_name = "TYPE", value_parser = answer_type)]
+        answer_type: Option<AnswerType>,
         /// Name of the model [default: from the file's name].
         #[arg(long, value_name = "NAME")]
         model: Option<String>,
@@ -344,7 +366,8 @@ pub struct DatasetsArgs {
     pub json: bool,
 }
 
-fn prompt_style(text: &str) -> Result<Style, String> {
+/// The style that a name means.
+pub(crate) fn prompt_style(text: &str) -> Result<Style, String> {
     text.parse().map_err(|problem: Problem| problem.to_string())
 }
 
@@ -376,7 +399,8 @@ fn at_least_one(text: &str) -> Result<usize, String> {
     }
 }
 
-fn at_most(most: usize, text: &str) -> Result<usize, String> {
+/// A whole number from 1 to a most.
+pub(crate) fn at_most(most: usize, text: &str) -> Result<usize, String> {
     at_least_one(text).and_then(|n| if n > most { Err(format!("must be at most {most}")) } else { Ok(n) })
 }
 
@@ -398,7 +422,8 @@ fn price(text: &str) -> Result<Price, String> {
         })
 }
 
-fn seconds(text: &str) -> Result<f64, String> {
+/// Seconds, at most a day.
+pub(crate) fn seconds(text: &str) -> Result<f64, String> {
     positive(text).and_then(|n| if n > 86_400.0 { Err("must be at most a day".into()) } else { Ok(n) })
 }
 

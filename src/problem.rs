@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::Path;
 
+use crate::plan::bytes::human;
+
 /// Result of everything that can be refused or go wrong.
 pub type Result<T, E = Problem> = std::result::Result<T, E>;
 
@@ -15,12 +17,25 @@ pub struct Problem {
     pub place: Option<String>,
     /// What to do about it.
     pub fix: Option<String>,
+    /// The device that had no memory left, where that is what went wrong.
+    pub out_of_memory: Option<Box<OutOfMemory>>,
+}
+
+/// A device that had no memory left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutOfMemory {
+    /// Its name; empty where a driver said no without one.
+    pub device: String,
+    /// Bytes that would have been held on it; 0 where that is not known.
+    pub needed: u64,
+    /// Bytes that it can hold, where known.
+    pub capacity: Option<u64>,
 }
 
 impl Problem {
     /// A problem with nothing but its sentence.
     pub fn new(what: impl Into<String>) -> Self {
-        Self { what: what.into(), place: None, fix: None }
+        Self { what: what.into(), place: None, fix: None, out_of_memory: None }
     }
 
     /// Says where: a file, row, tensor or setting.
@@ -61,8 +76,62 @@ impl fmt::Display for Problem {
 
 impl std::error::Error for Problem {}
 
+impl fmt::Display for OutOfMemory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("out of memory")?;
+        if !self.device.is_empty() {
+            write!(f, " on {}", self.device)?;
+        }
+        match (self.needed, self.capacity) {
+            (0, _) => Ok(()),
+            (needed, Some(capacity)) if needed > capacity => {
+                write!(f, ": {} needed, {} there", human(needed), human(capacity))
+            }
+            (needed, _) => write!(f, ": {} could not be held", human(needed)),
+        }
+    }
+}
+
+impl std::error::Error for OutOfMemory {}
+
+impl From<OutOfMemory> for Problem {
+    fn from(short: OutOfMemory) -> Self {
+        Self { out_of_memory: Some(Box::new(short.clone())), ..Self::new(short.to_string()) }
+    }
+}
+
+impl From<OutOfMemory> for candle_core::Error {
+    /// Inside candle it travels as an input/output error of this kind, from which it can be had back whole.
+    fn from(short: OutOfMemory) -> Self {
+        Self::Io(std::io::Error::new(std::io::ErrorKind::OutOfMemory, short))
+    }
+}
+
 impl From<candle_core::Error> for Problem {
     fn from(error: candle_core::Error) -> Self {
-        Self::new(format!("tensor computation failed: {error}"))
+        match OutOfMemory::of(&error) {
+            Some(short) => short.into(),
+            None => Self::new(format!("tensor computation failed: {error}")),
+        }
+    }
+}
+
+impl OutOfMemory {
+    /// The lack of memory that an error of candle stands for: one of ours, or a driver's.
+    pub fn of(error: &candle_core::Error) -> Option<Self> {
+        use candle_core::Error::{Context, Cuda, Io, WithBacktrace, WithPath};
+        match error {
+            Io(io) => io.get_ref()?.downcast_ref::<Self>().cloned(),
+            Context { inner, .. } | WithBacktrace { inner, .. } | WithPath { inner, .. } => Self::of(inner),
+            Cuda(driver) => {
+                let said = driver.to_string().to_ascii_lowercase().replace('_', " ");
+                said.contains("out of memory").then(|| Self {
+                    device: String::new(),
+                    needed: 0,
+                    capacity: None,
+                })
+            }
+            _ => None,
+        }
     }
 }

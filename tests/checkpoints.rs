@@ -6,13 +6,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use candle_core::Device;
 use serde_json::Value;
 use shardscope::checkpoint::Checkpoint;
 use shardscope::dataset::Dataset;
 use shardscope::engine::asking::{ask, prepare};
 use shardscope::engine::{Language, Model, RunSettings};
-use shardscope::model::WeightType;
+use shardscope::model::{Place, WeightType};
 use shardscope::session::journal::Finish;
 
 fn fixtures() -> PathBuf {
@@ -22,7 +21,8 @@ fn fixtures() -> PathBuf {
 fn load(name: &str) -> Model {
     let checkpoint = Arc::new(Checkpoint::open(fixtures().join(name).to_str().unwrap()).unwrap());
     let language = Language::open(&checkpoint).unwrap();
-    Model::load(checkpoint, language, WeightType::Stored, &|_| Device::Cpu, &mut |_| true).unwrap()
+    let place = Place::cpu();
+    Model::load(checkpoint, language, WeightType::Stored, &|_| place.clone(), &mut |_| true).unwrap()
 }
 
 fn numbers(value: &Value) -> Vec<u32> {

@@ -402,6 +402,7 @@ fn every_family_has_its_sentence() {
             super_category: None,
             split: None,
             images: vec![],
+            other: vec![],
         };
         change(&mut question);
         prompt::build(&profile, &question, style, None).unwrap()
@@ -489,6 +490,13 @@ fn every_family_has_its_sentence() {
         prompt::departure(&shardscope::dataset::Profile::of("optics_dataset", &[]), Style::Mmmu),
         None
     );
+    let museum = plain("ChartMuseum_test");
+    assert!(museum.contains("\n\n    Question: What?\n\n") && museum.ends_with("    </answer>"), "{museum}");
+    assert_eq!(plain("MMAlignBench"), "What?");
+    for name in ["ChartMuseum_dev", "MMAlignBench"] {
+        let profile = shardscope::dataset::Profile::of(name, &[]);
+        assert_eq!(prompt::departure(&profile, Style::Vlmevalkit), None);
+    }
     assert_eq!(plain("ChartQAPro"), "What?\nAnswer the question using a single word or phrase.");
     let verse = ask("MathVerse_MINI", &[], Style::Vlmevalkit, &|question| {
         question.text = "According to the image, please directly answer the question and provide it.".into();
@@ -683,4 +691,30 @@ fn several_threads_read_one_parquet_file() {
             });
         }
     });
+}
+
+#[test]
+fn what_a_dataset_asks_beyond_pictures_and_texts_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let videos = write("MVBench.tsv", "index\tvideo\tquestion\n1\ta.mp4\tWhat?\n");
+    let problem = Dataset::open(&videos).unwrap_err();
+    assert!(problem.what.contains("videos") && problem.place.unwrap().contains("MVBench.tsv"));
+    let both = write("both.tsv", "index\tvideo\timage\tquestion\n1\ta.mp4\t\tWhat?\n");
+    assert!(Dataset::open(&both).unwrap().problems().is_empty());
+    let screens = write("ScreenSpot_Mobile.tsv", "index\timage\tquestion\n1\t\tWhere?\n");
+    assert!(Dataset::open(&screens).unwrap().problems()[0].what.contains("screens"));
+}
+
+#[test]
+fn columns_that_part_a_benchmark_stay_with_its_questions() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("HRBench4K.tsv");
+    std::fs::write(&path, "index\tquestion\tA\tB\tanswer\tcycle_category\n1\tWhat?\tx\ty\tA\t2\n").unwrap();
+    let question = Dataset::open(&path).unwrap().question(0).unwrap();
+    assert_eq!(question.other, [("cycle_category", "2".to_owned())]);
 }

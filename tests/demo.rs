@@ -8,7 +8,7 @@ use candle_core::{Device, Tensor};
 use serde_json::Value;
 use shardscope::demo;
 use shardscope::engine::{Language, Model};
-use shardscope::model::WeightType;
+use shardscope::model::{Place, WeightType};
 use shardscope::picture::decode;
 
 /// `reference.jsonl`: prompts, their tokens and the greedy answers of the PyTorch code that trained the model, in
@@ -17,8 +17,9 @@ use shardscope::picture::decode;
 fn the_network_answers_as_the_code_that_trained_it() {
     let checkpoint = Arc::new(demo::checkpoint().unwrap());
     let language = Language::open(&checkpoint).unwrap();
+    let place = Place::cpu();
     let model =
-        Model::load(checkpoint, language, WeightType::Stored, &|_| Device::Cpu, &mut |_| true).unwrap();
+        Model::load(checkpoint, language, WeightType::Stored, &|_| place.clone(), &mut |_| true).unwrap();
     let dataset = demo::dataset().unwrap();
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/demo/reference.jsonl");
     let rows: Vec<Value> = std::fs::read_to_string(file)
@@ -44,7 +45,7 @@ fn the_network_answers_as_the_code_that_trained_it() {
         let embedded =
             model.network.embed(&ids, model.tokenizer.image_context_id(), Some(&features)).unwrap();
         let expected = numbers("ids");
-        let mut cache = model.network.cache(ids.len() + expected.len()).unwrap();
+        let mut cache = model.network.cache(ids.len() + expected.len());
         let mut logits = model.network.prefill(&embedded, &mut cache, 1000).unwrap();
         for id in expected {
             let likeliest = (0..logits.len()).max_by(|a, b| logits[*a].total_cmp(&logits[*b])).unwrap();

@@ -126,6 +126,7 @@ fn limits() -> Limits {
     Limits {
         connect: Duration::from_secs(5),
         answer: Duration::from_secs(5),
+        first_token: None,
         bytes: 64 << 10,
         retries: 2,
         pause: Duration::from_millis(1),
@@ -302,7 +303,7 @@ fn a_judges_cost_is_reckoned_and_a_cut_reply_is_none() {
 fn unclear(index: usize) -> Answer {
     let row = json!({
         "index": index.to_string(), "type": "option", "question": "Which animal?",
-        "options": { "A": "cat", "B": "dog" }, "response": "The one that barks", "answer": "B",
+        "options": { "A": "cat", "B": "dog" }, "response": format!("The one that barks{}", "!".repeat(index)), "answer": "B",
         "verdict": "unparsed", "rule": Rule::Shardscope.name(),
     });
     serde_json::from_value(row).unwrap()
@@ -439,6 +440,52 @@ fn a_run_ends_well_without_its_judge_which_can_be_asked_later() {
     assert_eq!((result["judge"]["asked"].as_u64(), server.asked()), (Some(unclear as u64), unclear));
     assert_eq!(result["changed"], result["judge"]["read"]);
     assert_eq!(result["judge"]["records"].as_object().unwrap().len(), unclear);
+}
+
+#[test]
+fn what_a_judge_said_later_is_kept_and_not_asked_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let dead = Server::saying(http("401 Unauthorized", "", "{}"));
+    eval(dir.path(), &dead);
+    let path = |name: &str| dir.path().join("s").join(name);
+    let before = std::fs::read(path("answers.jsonl")).unwrap();
+
+    let server = Server::saying(completion("A"));
+    let judge = ["--judge", &server.address, "--judge-model", "judge-2", "--judge-price", "1,2", "--json"];
+    let result = |args: &[&str]| -> Value {
+        let output = run(dir.path(), args);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let score = ["score", "--session", "s"];
+    let first = result(&[&score[..], &judge].concat());
+    let asked = server.asked();
+    assert!(asked > 0 && first["judge"]["cost"].as_f64().unwrap() > 0.0);
+    let again = result(&[&score[..], &judge].concat());
+    assert_eq!(server.asked(), asked);
+    assert_eq!((&again["judge"]["asked"], &again["judge"]["reused"]), (&json!(0), &json!(asked)));
+    for of in [&first, &again] {
+        assert_eq!((&of["accuracy"], &of["changed"]), (&first["accuracy"], &first["judge"]["read"]));
+    }
+
+    // Beside the answers, never over them.
+    assert_eq!(std::fs::read(path("answers.jsonl")).unwrap(), before);
+    let lines = std::fs::read_to_string(path("judge.jsonl")).unwrap();
+    assert_eq!(lines.lines().count(), asked);
+    let shown = result(&["sessions", "show", "s", "--json"]);
+    assert_eq!(shown["judge"]["read"], first["judge"]["read"]);
+    assert_ne!(shown["unparsed"], first["unparsed"]);
+    let counted = result(&["sessions", "show", "s", "--judged", "--json"]);
+    assert_eq!((&counted["accuracy"], &counted["right"]), (&first["accuracy"], &first["right"]));
+    assert_eq!(result(&[&score[..], &["--judged", "--json"]].concat())["accuracy"], first["accuracy"]);
+
+    for (format, wanted) in [("csv", "\"judge_reply\""), ("jsonl", "judge-2"), ("html", "judge-2")] {
+        let out = format!("out.{format}");
+        let output = run(dir.path(), &["sessions", "export", "s", "--format", format, "--out", &out]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let text = std::fs::read_to_string(dir.path().join(out)).unwrap();
+        assert!(text.contains(wanted) && text.contains("judge-2"), "{format}");
+    }
 }
 
 #[test]

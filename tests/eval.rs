@@ -554,3 +554,40 @@ fn a_person_says_what_questions_ask_for_and_how_answers_are_judged() {
     assert!(text(&output.stderr).contains("kind"), "{}", text(&output.stderr));
     assert_eq!(asked(dir.path(), "own", tsv, "t", &["--kind", "essay"]).status.code(), Some(2));
 }
+
+#[test]
+fn a_run_that_answers_nothing_is_no_success() {
+    let folder = tempfile::tempdir().unwrap();
+    let tsv =
+        "index\timage\tquestion\tanswer\n1\tbm8gcGljdHVyZQ==\tWhat?\tx\n2\tbm8gcGljdHVyZQ==\tAnd here?\ty\n";
+    let output = asked(folder.path(), "broken", tsv, "s", &["--json"]);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    assert!(
+        text(&output.stderr).contains("not one of 2 questions could be answered"),
+        "{}",
+        text(&output.stderr)
+    );
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&result["failed"], &result["complete"]), (&2.into(), &true.into()));
+}
+
+#[test]
+fn a_changed_tokenizer_or_weight_refuses_a_resume() {
+    let dir = tempfile::tempdir().unwrap();
+    let (own, session) = (dir.path().join("checkpoint"), dir.path().join("session"));
+    copy(&checkpoint(), &own);
+    let limit = ["--limit", "1"];
+    assert!(eval(&own, "easyvqa_mcq.tsv", &session, &limit).output().unwrap().status.success());
+    let again = || eval(&own, "easyvqa_mcq.tsv", &session, &["--limit", "1", "--resume"]).output().unwrap();
+    assert!(again().status.success());
+    let settings = own.join("tokenizer_config.json");
+    let plain = std::fs::read_to_string(&settings).unwrap();
+    std::fs::write(&settings, plain.clone() + " ").unwrap();
+    assert_refused(&again(), "tokenizer and chat template");
+    std::fs::write(&settings, plain).unwrap();
+    let weights = own.join("model.safetensors");
+    let mut bytes = std::fs::read(&weights).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&weights, bytes).unwrap();
+    assert_refused(&again(), "weights (hash of samples)");
+}

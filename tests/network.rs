@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
 use shardscope::checkpoint::{Checkpoint, Folder};
-use shardscope::model::{Loading, Network, WeightType};
+use shardscope::model::{Loading, Network, Place, WeightType};
 
 const IMAGE_TOKEN: u32 = 301;
 
@@ -30,8 +30,9 @@ fn layouts(fixture: &Path) -> Vec<PathBuf> {
 
 fn load(folder: &Path) -> Network {
     let checkpoint = Checkpoint::from_folder(Folder::Disk(folder.to_owned())).unwrap();
+    let place = Place::cpu();
     let mut loading =
-        Loading { place: &|_| Device::Cpu, weight_type: WeightType::Stored, progress: &mut |_| true };
+        Loading { place: &|_| place.clone(), weight_type: WeightType::Stored, progress: &mut |_| true };
     Network::load(&checkpoint, &mut loading).unwrap()
 }
 
@@ -85,7 +86,7 @@ fn features_logits_and_greedy_ids_equal_the_reference() {
 
             // The reference's ids are the prompt's and what follows.
             let new = &reference.greedy[reference.ids.len()..];
-            let mut cache = network.cache(reference.greedy.len()).unwrap();
+            let mut cache = network.cache(reference.greedy.len());
             let mut logits = network.prefill(&embedded, &mut cache, 5).unwrap();
             for (i, expected) in new.iter().enumerate() {
                 assert_eq!(largest(&logits), *expected, "{name}: token {i}");
@@ -105,7 +106,7 @@ fn decoding_with_the_cache_equals_the_full_forward_pass() {
         let all = network.all_logits(&embedded).unwrap().to_vec2::<f32>().unwrap();
         let prompt = reference.ids.len();
         for chunk in [1, 3, 1000] {
-            let mut cache = network.cache(reference.greedy.len()).unwrap();
+            let mut cache = network.cache(reference.greedy.len());
             let start = embedded.narrow(1, 0, prompt).unwrap();
             let mut logits = network.prefill(&start, &mut cache, chunk).unwrap();
             for (position, expected) in all.iter().enumerate().skip(prompt - 1) {
@@ -164,7 +165,7 @@ fn an_answer_can_be_abandoned_between_any_two_layers() {
     let embedded = network.embed(&reference.ids, IMAGE_TOKEN, Some(&features)).unwrap();
     let chunk = reference.ids.len().div_ceil(2);
     for most in 0..=layers {
-        let mut cache = network.cache(reference.ids.len()).unwrap();
+        let mut cache = network.cache(reference.ids.len());
         let logits = network.prefill_while(&embedded, &mut cache, chunk, &mut until(most)).unwrap();
         assert_eq!(logits.is_some(), most == layers, "after {most} layers");
     }

@@ -344,6 +344,7 @@ impl Predicted {
             super_category: field("l2-category"),
             split: field("split"),
             image: field("image_path").unwrap_or_default(),
+            part: None,
             answer: field("answer").unwrap_or_default(),
             read: self.reading.read.as_str().unwrap_or_default(),
             score: self.reading.score,

@@ -19,6 +19,8 @@ fn manifest() -> Manifest {
         path: "/models/tiny".into(),
         config_hash: "c0".into(),
         index_hash: "1d".into(),
+        texts_hash: "e0".into(),
+        weights_hash: "f0".into(),
         template: "internvl2_5".into(),
         ..Default::default()
     };
@@ -209,6 +211,11 @@ fn settings_that_change_answers_refuse_a_resume() {
         ),
         (&|m| m.checkpoint.config_hash = "c1".into(), "checkpoint configuration (hash) is now c1 and was c0"),
         (&|m| m.checkpoint.index_hash = "2d".into(), "checkpoint weights"),
+        (
+            &|m| m.checkpoint.texts_hash = "e1".into(),
+            "tokenizer and chat template (hash) is now e1 and was e0",
+        ),
+        (&|m| m.checkpoint.weights_hash = "f1".into(), "weights (hash of samples) is now f1 and was f0"),
         (&|m| m.checkpoint.template = "phi3".into(), "template is now phi3 and was internvl2_5"),
         (&|m| m.dataset.hash = "db".into(), "dataset (hash) is now db and was da"),
         (&|m| m.dataset.selection = Selection::of(["0", "1"]), "selected questions is now 2 (hash"),
@@ -232,6 +239,9 @@ fn other_settings_do_not() {
     other.settings.batch = 8;
     other.settings.threads = Some(3);
     other.settings.top_logprobs = 5;
+    // A session of an earlier version does not know them.
+    other.checkpoint.texts_hash = String::new();
+    other.checkpoint.weights_hash = String::new();
     other.layout.name = "single".into();
     other.checkpoint.path = "/moved/tiny".into();
     other.dataset.path = "/moved/demo.tsv".into();

@@ -3,6 +3,7 @@
 pub mod config;
 pub mod fields;
 pub mod folder;
+pub mod identity;
 pub mod inventory;
 pub mod locate;
 pub mod names;
@@ -11,10 +12,9 @@ pub mod template;
 pub mod tokenizer;
 pub mod weights;
 
-use sha2::{Digest, Sha256};
-
 pub use config::{Backbone, Config, DecoderConfig, Layout, NormKind, PixelShuffle, VisionConfig};
 pub use folder::{Bytes, Folder};
+pub use identity::Identity;
 pub use inventory::Unit;
 pub use names::UnitKind;
 pub use weights::{StoredTensor, WeightFiles};
@@ -85,27 +85,4 @@ impl Checkpoint {
     pub fn parameters(&self) -> u64 {
         self.units.iter().map(Unit::parameters).sum()
     }
-
-    /// SHA-256 over `config.json`, and over the index, or the headers of the weight files.
-    ///
-    /// # Errors
-    /// `config.json` can no longer be read.
-    pub fn hashes(&self) -> Result<(String, String)> {
-        let config = self.folder.read("config.json")?.unwrap_or_default();
-        let mut index = Sha256::new();
-        match &self.weights.index {
-            Some(text) => index.update(text),
-            None => {
-                for (_, bytes) in &self.weights.files {
-                    let length = bytes.first_chunk::<8>().map_or(0, |n| u64::from_le_bytes(*n)) as usize;
-                    index.update(bytes.get(..length.saturating_add(8)).unwrap_or_default());
-                }
-            }
-        }
-        Ok((hex(&Sha256::digest(config)), hex(&index.finalize())))
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }

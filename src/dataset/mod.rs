@@ -139,6 +139,7 @@ impl Dataset {
         } else {
             open_file(&name, path, go_on)?
         };
+        refuse_videos(source.columns()).map_err(|problem| problem.in_file(path))?;
         Ok(Self::of(name, Some(path.to_owned()), source))
     }
 
@@ -183,9 +184,10 @@ impl Dataset {
         self.source.columns()
     }
 
-    /// What was found wrong on opening, besides what refused it.
+    /// What was found wrong on opening, besides what refused it, and what it asks for that is not done here.
     pub fn problems(&self) -> Vec<Problem> {
-        self.source.problems().into_iter().map(|problem| placed(problem, &self.place())).collect()
+        let problems = self.source.problems().into_iter().chain(registry::beyond(&self.name));
+        problems.map(|problem| placed(problem, &self.place())).collect()
     }
 
     /// The question of a row, from 0.
@@ -316,6 +318,16 @@ impl AsRef<Profile> for Dataset {
     fn as_ref(&self) -> &Profile {
         self.profile()
     }
+}
+
+/// Refuses a table of questions about videos: without their frames, no answer would mean anything.
+fn refuse_videos(columns: &[String]) -> Result<()> {
+    let has = |names: &[&str]| columns.iter().any(|column| names.contains(&column.as_str()));
+    if has(&["video", "video_path"]) && !has(&["image", "image_path", "images"]) {
+        return Err(Problem::new("its questions are about videos, and only pictures are read")
+            .fix("choose a dataset of pictures, or put frames as pictures into JSON lines"));
+    }
+    Ok(())
 }
 
 /// Opens one file by its ending, or by its first bytes where the ending says nothing.

@@ -87,4 +87,6 @@ pub struct Question {
     pub split: Option<String>,
     /// Images in prompt order.
     pub images: Vec<ImageRef>,
+    /// What some benchmark's figures need besides, by column: CV-Bench's `source`, HRBench's `cycle_category`.
+    pub other: Vec<(&'static str, String)>,
 }

@@ -74,9 +74,14 @@ pub(crate) fn is_outline_column(name: &str) -> bool {
         || ["index", "category", "split", "question_type"].contains(&name)
 }
 
+/// Columns by which the figures of some benchmark are parted.
+const OTHER: [&str; 2] = ["source", "cycle_category"];
+
 /// Columns that make a question, images besides; others are not read.
 pub(crate) fn is_question_column(name: &str) -> bool {
-    is_outline_column(name) || ["id", "question", "hint", "answer", "image_path"].contains(&name)
+    is_outline_column(name)
+        || OTHER.contains(&name)
+        || ["id", "question", "hint", "answer", "image_path"].contains(&name)
 }
 
 /// What a column `question_type` says, in the words of the datasets in use.
@@ -156,6 +161,7 @@ pub(crate) fn question(
         super_category,
         split,
         images,
+        other: OTHER.iter().filter_map(|&name| Some((name, record.get(name)?.trim().to_owned()))).collect(),
     })
 }
 

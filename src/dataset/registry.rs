@@ -1,5 +1,6 @@
 //! Known datasets of VLMEvalKit by name, and what any dataset is from its name and columns.
 
+use crate::Problem;
 use crate::dataset::question::QuestionKind;
 use crate::scoring::AnswerType;
 
@@ -193,6 +194,19 @@ pub fn find(name: &str) -> Option<&'static Entry> {
     DATASETS.iter().find(|entry| entry.name == name)
 }
 
+/// What a dataset of this name asks for that is not done here, so that its answers mean little.
+pub fn beyond(name: &str) -> Option<Problem> {
+    let named = |parts: &[&str]| parts.iter().any(|part| name.contains(part));
+    let what = if named(GUI) {
+        "it asks for places on pictures of screens, whose prompts and scores are not known here"
+    } else if named(&["MMDU"]) {
+        "its questions are conversations of several turns, of which only one is asked"
+    } else {
+        return None;
+    };
+    Some(Problem::new(what).fix("do not compare the score with published ones"))
+}
+
 impl Profile {
     /// What a dataset of this name with these columns is. Columns `A` and `B` make an unknown one a choice of
     /// letters, as VLMEvalKit's custom datasets.
@@ -280,8 +294,11 @@ const TILES: &[(u32, &[&str])] = &[
     ),
     (18, &["DocVQA_VAL", "DocVQA_TEST", "DUDE", "MMLongBench_DOC", "SLIDEVQA"]),
     (24, &["InfoVQA_VAL", "InfoVQA_TEST", "OCRBench", "HRBench4K", "HRBench8K"]),
-    (12, &["ScreenSpot", "OSWorld-G", "VenusBench"]),
+    (12, GUI),
 ];
+
+/// Parts of names of datasets about screens.
+const GUI: &[&str] = &["ScreenSpot", "OSWorld-G", "VenusBench"];
 
 /// Whether a name is that of MMMU-Pro.
 fn is_pro(name: &str) -> bool {

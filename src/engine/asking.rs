@@ -1,5 +1,6 @@
 //! One question from the dataset to the model and back: prompt, tiles, features, tokens, text.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use candle_core::{Device, Tensor};
@@ -7,13 +8,16 @@ use serde_json::{Map, Value};
 
 use super::generation::{Chooser, Sampling, log_probabilities};
 use super::model::Model;
+use super::reuse::{Picture, PictureKey, Pictures};
 use crate::checkpoint::template::expand_images;
+use crate::checkpoint::tokenizer::TextStream;
 use crate::dataset::{Dataset, ImageRef, Question, Style, prompt};
 use crate::picture;
+use crate::picture::tiles::Tiling;
 use crate::session::journal::{Alternative, Answer, Finish, ImageRecord, Seconds, TokenLogprob};
 use crate::{Problem, Result};
 
-/// How questions are asked; everything here can change an answer, except the last two.
+/// How questions are asked; everything here can change an answer, except the last four.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunSettings {
     /// Named way of building prompts.
@@ -32,6 +36,11 @@ pub struct RunSettings {
     pub micro_batch: usize,
     /// Prompt positions that go through the decoder at a time.
     pub prefill_chunk: usize,
+    /// Bytes of image features that are kept for questions to come, on the projector's device.
+    pub picture_cache: u64,
+    /// Bytes of keys and values of prompts' beginnings that are kept for questions to come, on the layers' devices
+    /// together.
+    pub prompt_cache: u64,
 }
 
 impl Default for RunSettings {
@@ -45,6 +54,8 @@ impl Default for RunSettings {
             top_logprobs: 0,
             micro_batch: 4,
             prefill_chunk: 1024,
+            picture_cache: 64 << 20,
+            prompt_cache: 64 << 20,
         }
     }
 }
@@ -55,8 +66,8 @@ pub struct Asked {
     pub prompt: String,
     /// Token ids, image tokens repeated.
     pub ids: Vec<u32>,
-    /// Tiles of all images `[tiles, 3, side, side]`; `None` without images.
-    pub pixels: Option<Tensor>,
+    /// Pictures in the order in which they stand in the prompt.
+    pub pictures: Vec<Arc<Picture>>,
     /// The images as they were cut.
     pub images: Vec<ImageRecord>,
     /// Tiles of all images.
@@ -94,35 +105,64 @@ pub fn prepare(
     question: &Question,
     settings: &RunSettings,
 ) -> Result<Asked> {
+    prepare_beside(model, dataset, question, settings, &Pictures::new(0))
+}
+
+/// [`prepare`], beside questions that may ask about the same pictures: what is known already is not cut again.
+///
+/// # Errors
+/// As [`prepare`].
+pub fn prepare_beside(
+    model: &Model,
+    dataset: &Dataset,
+    question: &Question,
+    settings: &RunSettings,
+    known: &Pictures,
+) -> Result<Asked> {
     let start = Instant::now();
     let built = prompt::build(dataset, question, settings.style, settings.max_tiles)?;
     let tiling = model.tiling(built.max_tiles);
-    let side = tiling.side as usize;
-    let (mut counts, mut images, mut pixels) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut pictures, mut images) = (Vec::new(), Vec::new());
     for used in &built.images {
         let image = question.images.get(used.index).ok_or_else(|| {
             Problem::new(format!("the prompt names image {}, which the question lacks", used.index + 1))
         })?;
-        let place = dataset.image_place(image);
-        let decoded = picture::decode(&dataset.image_bytes(image)?, &place)?;
-        let tiles = tiling.cut_enlarged(&decoded, used.scale);
+        let bytes = dataset.image_bytes(image)?;
+        let key = PictureKey::of(&bytes, tiling, used.scale);
+        let picture = match known.find(&key) {
+            Some(picture) => picture,
+            None => {
+                let picture = cut(key, &bytes, &dataset.image_place(image), tiling, used.scale)?;
+                known.add(&picture);
+                picture
+            }
+        };
         images.push(ImageRecord {
             name: image_name(image, used.index),
-            width: decoded.width(),
-            height: decoded.height(),
-            grid: [tiles.grid.cols, tiles.grid.rows],
+            width: picture.size.0,
+            height: picture.size.1,
+            grid: [picture.grid.cols, picture.grid.rows],
         });
-        counts.push(tiles.count);
-        pixels.push(Tensor::from_vec(tiles.pixels, (tiles.count, 3, side, side), &Device::Cpu)?);
+        pictures.push(picture);
     }
-    let pixels = if pixels.is_empty() { None } else { Some(Tensor::cat(&pixels, 0)?) };
     let seconds = start.elapsed().as_secs_f64();
 
     let rendered = model.template.render(settings.system.as_deref().or(built.system), &built.text)?;
+    let counts: Vec<usize> = pictures.iter().map(|picture| picture.tiles).collect();
     let tokens_per_tile = model.checkpoint.config.tokens_per_tile();
     let expanded = expand_images(&model.template, &rendered, &counts, tokens_per_tile)?;
     let ids = model.tokenizer.encode(&expanded)?;
-    Ok(Asked { prompt: rendered, ids, pixels, images, tiles: counts.iter().sum(), seconds })
+    let tiles: usize = counts.iter().sum();
+    model.network.check_prompt(&ids, model.tokenizer.image_context_id(), tiles * tokens_per_tile)?;
+    Ok(Asked { prompt: rendered, ids, pictures, images, tiles, seconds })
+}
+
+fn cut(key: PictureKey, bytes: &[u8], place: &str, tiling: Tiling, scale: u32) -> Result<Arc<Picture>> {
+    let decoded = picture::decode(bytes, place)?;
+    let tiles = tiling.cut_enlarged(&decoded, scale);
+    let side = tiles.side as usize;
+    let pixels = Tensor::from_vec(tiles.pixels, (tiles.count, 3, side, side), &Device::Cpu)?;
+    Ok(Picture::new(key, (decoded.width(), decoded.height()), tiles.grid, tiles.count, pixels))
 }
 
 /// What a session calls an image: its file's name, else its number in the question.
@@ -153,62 +193,33 @@ pub fn ask(
     }
     let prefill_start = Instant::now();
     let network = &model.network;
-    let features = match &asked.pixels {
-        Some(pixels) => {
-            let features =
-                network.image_features_while(pixels, settings.micro_batch, &mut || watch(Step::Working))?;
-            let Some(features) = features else { return Ok(None) };
-            Some(features)
+    let mut features = Vec::with_capacity(asked.pictures.len());
+    for pixels in asked.pictures.iter().filter_map(|picture| picture.pixels()) {
+        match network.image_features_while(&pixels, settings.micro_batch, &mut || watch(Step::Working))? {
+            Some(of_one) => features.push(of_one),
+            None => return Ok(None),
         }
-        None => None,
-    };
+    }
+    let features = if features.is_empty() { None } else { Some(Tensor::cat(&features, 0)?) };
     let embedded = network.embed(&asked.ids, model.tokenizer.image_context_id(), features.as_ref())?;
-    let mut cache = network.cache(asked.ids.len() + settings.max_new_tokens)?;
+    let mut cache = network.cache(asked.ids.len() + settings.max_new_tokens);
     let logits =
         network.prefill_while(&embedded, &mut cache, settings.prefill_chunk, &mut || watch(Step::Working))?;
     let Some(mut logits) = logits else { return Ok(None) };
     drop(embedded);
     let decode_start = Instant::now();
 
-    let mut chooser = Chooser::new(settings.sampling, question.row);
-    let mut stream = match model.template.keeps_special_tokens() {
-        true => model.tokenizer.stream_with_special(),
-        false => model.tokenizer.stream(),
-    };
-    let (mut ids, mut logprobs) = (Vec::new(), Vec::new());
-    let mut finish = Finish::Length;
-    while ids.len() < settings.max_new_tokens {
-        let token = chooser.choose(&logits)?;
-        ids.push(token);
-        if settings.top_logprobs > 0 {
-            logprobs.push(logprob(model, &logits, token, settings.top_logprobs)?);
-        }
-        if token == model.stop {
-            finish = Finish::Stop;
-            break;
-        }
-        if !watch(Step::Text(&stream.push(token).unwrap_or_default())) {
+    let mut draft = Draft::new(model, settings, question.row);
+    while !draft.is_done() {
+        let text = draft.take(model, &logits)?;
+        if !watch(Step::Text(&text)) {
             return Ok(None);
         }
-        if ids.len() < settings.max_new_tokens {
+        if let Some(token) = draft.next() {
             logits = network.step(token, &mut cache)?;
         }
     }
-    if let Some(rest) = stream.finish() {
-        watch(Step::Text(&rest));
-    }
-    let decoded = model.tokenizer.decode(&ids, !model.template.keeps_special_tokens())?;
-    let cleaned = model.template.clean(&decoded);
-    answer.prompt = asked.prompt;
-    answer.images = asked.images;
-    answer.tiles = asked.tiles as u64;
-    answer.prompt_tokens = asked.ids.len() as u64;
-    answer.output_tokens = ids.len() as u64;
-    answer.finish = finish;
-    answer.output_ids = ids;
-    answer.response = cleaned.text;
-    answer.thinking = cleaned.thinking;
-    answer.logprobs = (settings.top_logprobs > 0).then_some(logprobs);
+    draft.finish(model, &asked, &mut answer)?;
     answer.seconds = Seconds {
         images: asked.seconds,
         prefill: (decode_start - prefill_start).as_secs_f64(),
@@ -216,6 +227,101 @@ pub fn ask(
         total: start.elapsed().as_secs_f64(),
     };
     Ok(Some(answer))
+}
+
+/// An answer in the making: token after token.
+pub struct Draft {
+    chooser: Chooser,
+    stream: TextStream,
+    ids: Vec<u32>,
+    logprobs: Vec<TokenLogprob>,
+    top_logprobs: usize,
+    most: usize,
+    finish: Option<Finish>,
+}
+
+impl Draft {
+    /// Nothing yet of the answer to the question of a row.
+    pub fn new(model: &Model, settings: &RunSettings, row: usize) -> Self {
+        let stream = match model.template.keeps_special_tokens() {
+            true => model.tokenizer.stream_with_special(),
+            false => model.tokenizer.stream(),
+        };
+        Self {
+            chooser: Chooser::new(settings.sampling, row),
+            stream,
+            ids: Vec::new(),
+            logprobs: Vec::new(),
+            top_logprobs: settings.top_logprobs,
+            most: settings.max_new_tokens,
+            finish: (settings.max_new_tokens == 0).then_some(Finish::Length),
+        }
+    }
+
+    /// Chooses the next token; the text that it adds.
+    ///
+    /// # Errors
+    /// Logits that are no numbers.
+    pub fn take(&mut self, model: &Model, logits: &[f32]) -> Result<String> {
+        let token = self.chooser.choose(logits)?;
+        self.ids.push(token);
+        if self.top_logprobs > 0 {
+            self.logprobs.push(logprob(model, logits, token, self.top_logprobs)?);
+        }
+        let mut text = String::new();
+        if token == model.stop {
+            self.finish = Some(Finish::Stop);
+        } else {
+            text = self.stream.push(token).unwrap_or_default();
+            if self.ids.len() >= self.most {
+                self.finish = Some(Finish::Length);
+            }
+        }
+        if self.is_done() {
+            text.extend(self.stream.finish());
+        }
+        Ok(text)
+    }
+
+    /// Whether it is at its end.
+    pub fn is_done(&self) -> bool {
+        self.finish.is_some()
+    }
+
+    /// The token that the network takes in next, unless it is at its end.
+    pub fn next(&self) -> Option<u32> {
+        self.ids.last().copied().filter(|_| !self.is_done())
+    }
+
+    /// Tokens so far.
+    pub fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Whether there is no token yet.
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+
+    /// Writes it into the question's line.
+    ///
+    /// # Errors
+    /// Tokens that are no text.
+    pub fn finish(self, model: &Model, asked: &Asked, answer: &mut Answer) -> Result<()> {
+        let decoded = model.tokenizer.decode(&self.ids, !model.template.keeps_special_tokens())?;
+        let cleaned = model.template.clean(&decoded);
+        answer.prompt.clone_from(&asked.prompt);
+        answer.images.clone_from(&asked.images);
+        answer.tiles = asked.tiles as u64;
+        answer.prompt_tokens = asked.ids.len() as u64;
+        answer.output_tokens = self.ids.len() as u64;
+        answer.finish = self.finish.unwrap_or(Finish::Length);
+        answer.output_ids = self.ids;
+        answer.response = cleaned.text;
+        answer.thinking = cleaned.thinking;
+        answer.logprobs = (self.top_logprobs > 0).then_some(self.logprobs);
+        Ok(())
+    }
 }
 
 /// The line of a question that nothing has answered yet.
@@ -228,6 +334,8 @@ pub fn blank(question: &Question, dataset: &Dataset) -> Answer {
     answer.answer_type = dataset.profile().answer_type(question.kind, &question.gold);
     answer.question = question.text.clone();
     answer.options = options(question);
+    answer.other =
+        question.other.iter().map(|(name, text)| ((*name).to_owned(), text.clone().into())).collect();
     answer.answer = match question.gold.as_slice() {
         [] => Value::Null,
         [one] => Value::String(one.clone()),

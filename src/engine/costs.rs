@@ -73,13 +73,16 @@ impl Pricing<'_> {
     fn text_tokens(&self, built: &Prompt) -> Result<usize> {
         let Some(language) = self.language else {
             let wide = built.text.chars().filter(|c| !c.is_ascii()).count();
+            // A style's own system message takes the place of the template's.
+            let system = self.system.or(built.system).map_or(0, str::len).div_ceil(4);
             return Ok(TEMPLATE_TOKENS
+                + system
                 + wide
                 + (built.text.len() - wide).div_ceil(4)
                 + 2 * built.images.len());
         };
         // A special token is never joined with what stands beside it, so one a picture tells the count of any number.
-        let rendered = language.template.render(self.system, &built.text)?;
+        let rendered = language.template.render(self.system.or(built.system), &built.text)?;
         let one_each = vec![1; built.images.len()];
         let expanded =
             crate::checkpoint::template::expand_images(&language.template, &rendered, &one_each, 1)?;

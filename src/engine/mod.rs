@@ -1,16 +1,27 @@
 //! The worker that answers questions: load, prepare, generate; commands in, events out.
 //!
-//! One thread owns the model and the session. It asks the questions in order, judges every answer, and keeps it on
-//! disk before it says that it is done; whoever started it (terminal or window) only listens.
+//! One thread ([`worker`]) owns the run. Others make questions ready ahead of their turn ([`ahead`]), compute what lies on
+//! a place ([`stages`]), and judge and keep answers ([`keeping`]); what goes where next is the [`scheduler`]'s. An answer is
+//! on the disk before it is said to be done; whoever started the run (terminal or window) only listens.
 
+pub mod ahead;
 pub mod asking;
 pub mod costs;
+mod flight;
 pub mod generation;
+pub mod keeping;
+pub mod memory;
 pub mod model;
 pub mod pace;
+pub mod reuse;
+pub mod scheduler;
+pub mod served;
+pub mod stages;
 pub mod worker;
 
 pub use asking::{Asked, RunSettings};
 pub use generation::Sampling;
+pub use memory::Forecasting;
 pub use model::{Language, Model};
+pub use scheduler::{Admission, Need, Settings as Schedule};
 pub use worker::{Command, Event, Order, Run};

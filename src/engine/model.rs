@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use candle_core::{DType, Device};
+use candle_core::DType;
 
 use crate::checkpoint::template::Template;
 use crate::checkpoint::tokenizer::Tokenizer;
 use crate::checkpoint::{Checkpoint, Layout, Unit};
-use crate::model::{Loading, Network, WeightType};
+use crate::model::{Loading, Network, Place, WeightType};
 use crate::picture::tiles::Tiling;
 use crate::{Problem, Result};
 
@@ -16,7 +16,7 @@ pub struct Model {
     /// The checkpoint it was loaded from.
     pub checkpoint: Arc<Checkpoint>,
     /// The network on its devices.
-    pub network: Network,
+    pub network: Arc<Network>,
     /// Text to tokens and back.
     pub tokenizer: Tokenizer,
     /// How a question becomes a prompt.
@@ -107,12 +107,17 @@ impl Model {
         checkpoint: Arc<Checkpoint>,
         language: Language,
         weight_type: WeightType,
-        place: &dyn Fn(&Unit) -> Device,
+        place: &dyn Fn(&Unit) -> Place,
         progress: &mut dyn FnMut(u64) -> bool,
     ) -> Result<Self> {
-        let Language { tokenizer, template, stop } = language;
         let network = Network::load(&checkpoint, &mut Loading { place, weight_type, progress })?;
-        Ok(Self { checkpoint, network, tokenizer, template, stop })
+        Ok(Self::new(checkpoint, language, Arc::new(network)))
+    }
+
+    /// Puts a loaded network and its language together.
+    pub fn new(checkpoint: Arc<Checkpoint>, language: Language, network: Arc<Network>) -> Self {
+        let Language { tokenizer, template, stop } = language;
+        Self { checkpoint, network, tokenizer, template, stop }
     }
 
     /// How images are cut when a question allows `max_tiles` an image.

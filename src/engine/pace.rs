@@ -66,6 +66,8 @@ pub struct Pace {
     input_seconds: f64,
     decode_seconds: f64,
     other_seconds: f64,
+    /// Seconds of the clock, which are fewer than those of all answers where several are in flight.
+    elapsed: f64,
 }
 
 /// A tile goes through the vision tower before its tokens go through the decoder; measured on the 0.5B shape it
@@ -73,8 +75,9 @@ pub struct Pace {
 const TOKENS_OF_A_TILE: f64 = 768.0;
 
 impl Pace {
-    /// Takes in one answer.
-    pub fn add(&mut self, answer: &Answer) {
+    /// Takes in one answer, so many seconds after the first question was asked.
+    pub fn add(&mut self, answer: &Answer, elapsed: f64) {
+        self.elapsed = elapsed;
         let seconds = &answer.seconds;
         self.answers += 1.0;
         self.tiles += answer.tiles as f64;
@@ -85,9 +88,15 @@ impl Pace {
         self.other_seconds += (seconds.total - seconds.images - seconds.prefill - seconds.decode).max(0.0);
     }
 
-    /// Tokens generated a second, over all answers so far.
+    /// Seconds of the clock for a second of an answer: below 1 where several are in flight.
+    fn share(&self) -> f64 {
+        let all = self.input_seconds + self.decode_seconds + self.other_seconds;
+        if self.elapsed > 0.0 && all > self.elapsed { self.elapsed / all } else { 1.0 }
+    }
+
+    /// Tokens generated a second, over all answers so far; where several are in flight, all of theirs.
     pub fn tokens_per_second(&self) -> Option<f64> {
-        (self.decode_seconds > 0.0).then(|| self.output_tokens / self.decode_seconds)
+        (self.decode_seconds > 0.0).then(|| self.output_tokens / (self.decode_seconds * self.share()))
     }
 
     /// Seconds that questions with this work will take; `None` before the first answer. Input takes time by its
@@ -106,7 +115,7 @@ impl Pace {
         }
         let share = if done > 0.0 { left / done } else { questions / self.answers };
         let per_question = (self.decode_seconds + self.other_seconds) / self.answers;
-        Some(self.input_seconds * share + per_question * questions)
+        Some((self.input_seconds * share + per_question * questions) * self.share())
     }
 }
 
@@ -128,11 +137,14 @@ mod tests {
     fn heavy_questions_ahead_lengthen_the_estimate() {
         let mut pace = Pace::default();
         assert_eq!(pace.remaining(std::iter::empty()), None);
-        pace.add(&answer(1, 2.0));
-        pace.add(&answer(3, 6.0));
+        pace.add(&answer(1, 2.0), 3.0);
+        pace.add(&answer(3, 6.0), 10.0);
         let of = |tiles| Some(Work { tiles, tokens: tiles * 256.0 });
         // 2 s a tile and 1 s of decoding a question
         assert_eq!(pace.remaining([of(1.0), of(10.0)].into_iter()), Some(24.0));
         assert_eq!(pace.remaining([None, None].into_iter()), Some(10.0));
+        // Two in flight: the clock shows half.
+        pace.add(&answer(2, 4.0), 7.5);
+        assert_eq!(pace.remaining([None, None].into_iter()), Some(5.0));
     }
 }

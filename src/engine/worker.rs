@@ -1,25 +1,32 @@
 //! The worker thread of a run.
 
+use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use candle_core::Device;
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use crossbeam_channel::{Receiver, Sender, TryRecvError, never, select, unbounded};
 use serde_json::json;
 
-use super::asking::{RunSettings, Step, ask, blank};
+use super::ahead::{Ahead, Ready, Skipped};
+use super::asking::RunSettings;
 use super::costs::Pricing;
+use super::keeping::Keeper;
+use super::memory::{Books, Forecasting};
 use super::model::{Language, Model, tiling};
-use super::pace::{Pace, Survey};
-use crate::checkpoint::Checkpoint;
+use super::pace::Survey;
+use super::reuse::Pictures;
+use super::scheduler::{Scheduler, Settings};
+use super::served::Traffic;
+use super::stages::{Done, Gate, Stages};
+use crate::checkpoint::{Checkpoint, Unit};
 use crate::dataset::{Dataset, prompt};
-use crate::model::WeightType;
+use crate::model::{Loading, Network, Placement, WeightType};
+use crate::scoring::Rule;
 use crate::scoring::judge::{AnyJudge, JudgeStep};
-use crate::scoring::{Rule, Verdict};
 use crate::session::Session;
-use crate::session::journal::{Answer, Finish};
+use crate::session::journal::Answer;
 use crate::{Problem, Result};
 
 /// What a run is to do.
@@ -30,8 +37,12 @@ pub struct Order {
     pub language: Language,
     /// In which type its weights are held.
     pub weight_type: WeightType,
-    /// Where it runs.
-    pub device: Device,
+    /// Where the units of each copy of it lie; one copy or more, on places of their own.
+    pub replicas: Vec<Placement>,
+    /// How questions are scheduled.
+    pub schedule: Settings,
+    /// What each device will hold at a question, where that can be told.
+    pub forecasting: Option<Forecasting>,
     /// The questions.
     pub dataset: Arc<Dataset>,
     /// Rows of the dataset, in the order in which they are asked.
@@ -49,12 +60,14 @@ pub struct Order {
 /// What a running worker can be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Command {
-    /// Wait after the present token.
+    /// Wait where everything stands.
     Pause,
     /// Go on.
     Resume,
-    /// End now; the question at hand is asked again when the session is resumed.
+    /// End now; questions in flight are asked again when the session is resumed.
     Stop,
+    /// Leave the question of this row out for now; it stays unanswered until the session is resumed.
+    Skip(usize),
 }
 
 /// What a worker says.
@@ -99,6 +112,13 @@ pub enum Event {
         /// Tokens generated a second so far.
         tokens_per_second: Option<f64>,
     },
+    /// A question was left out, as asked for.
+    Skipped {
+        /// Its row in the dataset.
+        row: usize,
+    },
+    /// How a run at a server stands; only a served model says it.
+    Traffic(Box<Traffic>),
     /// Something to know that does not end the run.
     Note(Problem),
     /// The worker waits.
@@ -113,9 +133,6 @@ pub enum Event {
     /// The run could not go on.
     Failed(Problem),
 }
-
-/// An estimate goes over all questions that remain, so it is not made for every answer of a fast model.
-const ESTIMATE_EVERY: Duration = Duration::from_millis(500);
 
 /// A run in progress. Dropping it lets the worker end after the present token.
 pub struct Run {
@@ -135,7 +152,8 @@ impl Run {
         let (commands, inbox) = unbounded();
         let (outbox, events) = unbounded();
         let body = move || {
-            let worker = Worker { order, inbox, outbox: outbox.clone(), stopping: false };
+            let worker =
+                Worker { order, inbox, outbox: outbox.clone(), gate: Arc::default(), stopping: false };
             let ended = catch_unwind(AssertUnwindSafe(|| worker.run()));
             let last = match ended {
                 Ok(Ok(complete)) => Event::Finished { complete },
@@ -150,6 +168,11 @@ impl Run {
         Ok(Self { commands, events, thread: Some(thread) })
     }
 
+    /// A run whose worker was started elsewhere.
+    pub(super) fn of(commands: Sender<Command>, events: Receiver<Event>, thread: JoinHandle<()>) -> Self {
+        Self { commands, events, thread: Some(thread) }
+    }
+
     /// Waits until the worker has ended.
     pub fn join(mut self) {
         if let Some(thread) = self.thread.take() {
@@ -159,7 +182,8 @@ impl Run {
     }
 }
 
-fn panicked(panic: &(dyn std::any::Any + Send)) -> Problem {
+/// What is said of an error of the program's own.
+pub(super) fn panicked(panic: &(dyn std::any::Any + Send)) -> Problem {
     let said = panic
         .downcast_ref::<&str>()
         .map(|s| (*s).to_owned())
@@ -172,52 +196,65 @@ struct Worker {
     order: Order,
     inbox: Receiver<Command>,
     outbox: Sender<Event>,
+    gate: Arc<Gate>,
     stopping: bool,
 }
+
+/// Answers that wait to be kept before no more questions enter.
+const BACKLOG: usize = 64;
 
 impl Worker {
     /// Runs all questions; whether every one was asked.
     fn run(mut self) -> Result<bool> {
-        let rows = std::mem::take(&mut self.order.rows);
-        if rows.is_empty() {
+        if self.order.rows.is_empty() {
             return Ok(true);
         }
         if let Some(departure) = prompt::departure(self.order.dataset.profile(), self.order.settings.style) {
             self.say(Event::Note(departure));
         }
-        let Some(model) = self.load()? else { return Ok(false) };
-        let survey = Survey::new(rows.len());
-        let filling = self.start_survey(&survey, &rows);
-        let result = self.ask_all(&model, &rows, &survey);
+        let Some((model, networks)) = self.load()? else { return Ok(false) };
+        let survey = Survey::new(self.order.rows.len());
+        let filling = self.start_survey(&survey);
+        let result = self.ask_all(model, networks, &survey);
         survey.stop();
         drop(filling.map(JoinHandle::join));
-        let complete = result?;
-        let kind = if complete { "finished" } else { "stopped" };
-        self.order.session.event(kind, json!({}))?;
-        Ok(complete)
+        result
     }
 
-    fn load(&mut self) -> Result<Option<Model>> {
+    /// The model, and the network once for every replica.
+    fn load(&mut self) -> Result<Option<(Model, Vec<Arc<Network>>)>> {
         let start = Instant::now();
         let checkpoint = self.order.checkpoint.clone();
-        let (total, device) = (checkpoint.bytes(), self.order.device.clone());
         let (language, weight_type) = (self.order.language.clone(), self.order.weight_type);
-        let mut progress = |bytes| {
-            self.say(Event::Loading { bytes, total });
-            self.heed()
-        };
-        let model = match Model::load(checkpoint, language, weight_type, &|_| device.clone(), &mut progress) {
-            Err(_) if self.stopping => return Ok(None),
-            model => model?,
+        let replicas = self.order.replicas.clone();
+        let each = checkpoint.bytes();
+        let total = each * replicas.len() as u64;
+        let mut networks = Vec::with_capacity(replicas.len());
+        for placement in replicas {
+            let before = each * networks.len() as u64;
+            let mut progress = |bytes| {
+                self.say(Event::Loading { bytes: before + bytes, total });
+                self.heed();
+                !self.stopping
+            };
+            let place = |unit: &Unit| placement.of(unit);
+            let mut loading = Loading { place: &place, weight_type, progress: &mut progress };
+            match Network::load(&checkpoint, &mut loading) {
+                Err(_) if self.stopping => return Ok(None),
+                network => networks.push(Arc::new(network?)),
+            }
+        }
+        let Some(first) = networks.first().cloned() else {
+            return Err(Problem::new("the run has no device").fix("name one with --devices"));
         };
         let seconds = start.elapsed().as_secs_f64();
         self.order.session.event("load", json!({ "seconds": seconds, "bytes": total }))?;
         self.say(Event::Loaded { seconds });
-        Ok(Some(model))
+        Ok(Some((Model::new(checkpoint, language, first), networks)))
     }
 
-    fn start_survey(&self, survey: &Arc<Survey>, rows: &[usize]) -> Option<JoinHandle<()>> {
-        let (survey, dataset, rows) = (survey.clone(), self.order.dataset.clone(), rows.to_vec());
+    fn start_survey(&self, survey: &Arc<Survey>) -> Option<JoinHandle<()>> {
+        let (survey, dataset, rows) = (survey.clone(), self.order.dataset.clone(), self.order.rows.clone());
         let (checkpoint, language) = (self.order.checkpoint.clone(), self.order.language.clone());
         let settings = self.order.settings.clone();
         let body = move || {
@@ -237,101 +274,60 @@ impl Worker {
         std::thread::Builder::new().name("survey".into()).spawn(body).ok()
     }
 
-    fn ask_all(&mut self, model: &Model, rows: &[usize], survey: &Survey) -> Result<bool> {
-        let mut pace = Pace::default();
-        let (mut remaining, mut estimated) = (None, None::<Instant>);
-        for (place, row) in rows.iter().copied().enumerate() {
-            if !self.heed() {
-                return Ok(false);
-            }
-            let Some(mut answer) = self.ask_one(model, row) else { return Ok(false) };
-            self.consult(&mut answer)?;
-            self.order.session.append(&answer)?;
-            if answer.verdict == Verdict::Failed {
-                let what = answer.error.clone().unwrap_or_default();
-                self.order.session.event("error", json!({ "index": answer.index, "what": what }))?;
-            } else {
-                pace.add(&answer);
-            }
-            if estimated.is_none_or(|at| at.elapsed() > ESTIMATE_EVERY) {
-                remaining = pace.remaining((place + 1..rows.len()).map(|place| survey.work(place)));
-                estimated = Some(Instant::now());
-            }
-            let tokens_per_second = pace.tokens_per_second();
-            self.say(Event::Answered { row, answer: Box::new(answer), remaining, tokens_per_second });
-        }
-        Ok(true)
-    }
-
-    /// Asks and judges one question; `None` where the run was stopped meanwhile. What goes wrong with a question is
-    /// its answer's verdict and never ends the run.
-    fn ask_one(&mut self, model: &Model, row: usize) -> Option<Answer> {
-        let question = match self.order.dataset.question(row) {
-            Ok(question) => question,
-            Err(problem) => {
-                let outlines = self.order.dataset.outlines().unwrap_or_default();
-                let index = outlines.get(row).map_or_else(|| format!("row {row}"), |o| o.index.clone());
-                return Some(failed(Answer::new(index, String::new()), &problem));
-            }
+    fn ask_all(self, model: Model, networks: Vec<Arc<Network>>, survey: &Arc<Survey>) -> Result<bool> {
+        let Self { order, inbox, outbox, gate, .. } = self;
+        let (model, batch) = (Arc::new(model), order.schedule.batch.max(1));
+        let pictures = Arc::new(Pictures::new(order.settings.picture_cache));
+        let skipped = Arc::new(Skipped::default());
+        let (done, finished) = unbounded();
+        let threads = (rayon::current_num_threads() / networks.len().max(1)).max(1);
+        let stages = networks.into_iter().map(|network| Stages::start(network, threads, &gate, &done));
+        let stages = stages.collect::<Result<Vec<_>>>()?;
+        let questions = order.rows.len();
+        let rows = order.rows.iter().copied().collect();
+        let keeper = Keeper {
+            dataset: order.dataset.clone(),
+            style: order.settings.style,
+            rule: order.rule,
+            judge: order.judge,
+            session: order.session,
+            survey: survey.clone(),
+            questions,
+            events: outbox.clone(),
         };
-        let (dataset, settings) = (self.order.dataset.clone(), self.order.settings.clone());
-        let limit = model.checkpoint.config.decoder.max_positions;
-        let mut watch = |step: Step<'_>| {
-            match step {
-                Step::Prepared { tiles, prompt_tokens } => {
-                    if prompt_tokens > limit {
-                        self.say(Event::Note(
-                            Problem::new(format!(
-                                "the prompt has {prompt_tokens} tokens, but the model was made for {limit}; the answer may be poor"
-                            ))
-                            .at(format!("question {}", question.index))
-                            .fix("allow fewer tiles with --max-tiles"),
-                        ));
-                    }
-                    self.say(Event::Asking { row, tiles, prompt_tokens });
-                }
-                Step::Working | Step::Text("") => {}
-                Step::Text(text) => self.say(Event::Text { row, text: text.to_owned() }),
-            }
-            self.heed()
+        let keeping = keeper.start()?;
+        let ahead = Ahead {
+            model: model.clone(),
+            dataset: order.dataset,
+            settings: order.settings.clone(),
+            pictures: pictures.clone(),
+            skipped: skipped.clone(),
         };
-        let asked = catch_unwind(AssertUnwindSafe(|| ask(model, &dataset, &question, &settings, &mut watch)))
-            .unwrap_or_else(|panic| Err(panicked(&*panic)));
-        match asked {
-            Ok(None) => None,
-            Ok(Some(mut answer)) => {
-                let (style, profile) = (settings.style, dataset.profile());
-                let part = prompt::answered(style, profile, question.kind, &answer.response);
-                answer.judged = part.map(|part| [part.start, part.end]);
-                Some(self.judged(answer))
-            }
-            Err(problem) => Some(failed(blank(&question, &dataset), &problem)),
-        }
-    }
-
-    fn judged(&self, mut answer: Answer) -> Answer {
-        match answer.row(self.order.dataset.name()) {
-            Some(row) if !answer.answer.is_null() => {
-                let reading = self.order.rule.read(&row);
-                answer.judge(reading, &self.order.rule.name());
-            }
-            _ => answer.verdict = Verdict::Unscored,
-        }
-        answer
-    }
-
-    /// Asks the judge where the rule could not tell. A judge that dies ends nothing: the run goes on without it.
-    fn consult(&mut self, answer: &mut Answer) -> Result<()> {
-        let Some(step) = self.order.judge.as_mut().filter(|_| answer.verdict == Verdict::Unparsed) else {
-            return Ok(());
+        let (ready, preparing) = ahead.start(order.rows, batch.min(8))?;
+        let out = (outbox.clone(), keeping.lines.clone());
+        let books = Books::new(order.replicas, order.forecasting);
+        let scheduler = Scheduler::new(model, order.settings, order.schedule, (pictures, books), stages, out);
+        let mut flow = Flow {
+            scheduler,
+            backlog: if keeping.judges { 4 } else { BACKLOG },
+            rows,
+            kept: 0,
+            waiting: None,
+            skipped,
+            gate,
+            outbox,
+            paused: false,
+            stopping: false,
         };
-        let was_dead = step.stopped().is_some();
-        answer.consult(step, &self.order.rule, self.order.dataset.name());
-        if let Some(problem) = step.stopped().filter(|_| !was_dead).cloned() {
-            self.order.session.event("judge_stopped", json!({ "what": problem.what }))?;
-            self.say(Event::Note(problem));
-        }
-        Ok(())
+        flow.go(&inbox, &finished, &ready, &keeping.kept);
+        let kept = flow.kept;
+        drop((flow, ready));
+        drop(preparing.join());
+        let words = keeping.kept.clone();
+        let mut session = keeping.end()?;
+        let complete = kept + words.try_iter().count() == questions;
+        session.event(if complete { "finished" } else { "stopped" }, json!({}))?;
+        Ok(complete)
     }
 
     fn say(&self, event: Event) {
@@ -339,25 +335,24 @@ impl Worker {
         let _ = self.outbox.send(event);
     }
 
-    /// Follows the commands that have come in; `false` where the run is to end.
-    fn heed(&mut self) -> bool {
+    /// Follows the commands that have come in while the model is loaded.
+    fn heed(&mut self) {
         use crossbeam_channel::TryRecvError::{Disconnected, Empty};
         while !self.stopping {
             match self.inbox.try_recv() {
                 Ok(Command::Pause) => self.wait(),
-                Ok(Command::Resume) => {}
+                Ok(Command::Resume | Command::Skip(_)) => {}
                 Ok(Command::Stop) | Err(Disconnected) => self.stopping = true,
                 Err(Empty) => break,
             }
         }
-        !self.stopping
     }
 
     fn wait(&mut self) {
         self.say(Event::Paused);
         loop {
             match self.inbox.recv() {
-                Ok(Command::Pause) => {}
+                Ok(Command::Pause | Command::Skip(_)) => {}
                 Ok(Command::Resume) => break self.say(Event::Resumed),
                 Ok(Command::Stop) | Err(_) => break self.stopping = true,
             }
@@ -365,9 +360,123 @@ impl Worker {
     }
 }
 
-fn failed(mut answer: Answer, problem: &Problem) -> Answer {
-    answer.verdict = Verdict::Failed;
-    answer.finish = Finish::Error;
-    answer.error = Some(problem.to_string());
-    answer
+/// Questions, passes and commands as they come.
+struct Flow {
+    scheduler: Scheduler,
+    /// Answers that may wait to be kept.
+    backlog: usize,
+    /// Rows that have not entered yet.
+    rows: HashSet<usize>,
+    /// Lines that are on the disk.
+    kept: usize,
+    /// A question that has to wait for others to leave.
+    waiting: Option<Ready>,
+    skipped: Arc<Skipped>,
+    gate: Arc<Gate>,
+    outbox: Sender<Event>,
+    paused: bool,
+    stopping: bool,
+}
+
+impl Flow {
+    /// Goes on until every question has left, or the run is stopped.
+    fn go(
+        &mut self,
+        inbox: &Receiver<Command>,
+        finished: &Receiver<Done>,
+        ready: &Receiver<Ready>,
+        kept: &Receiver<()>,
+    ) {
+        let mut more = true;
+        loop {
+            while let Ok(done) = finished.try_recv() {
+                self.scheduler.receive(done);
+            }
+            if !self.paused && !self.stopping {
+                if let Some(waiting) = self.waiting.take() {
+                    self.enter(waiting);
+                }
+                while self.has_room() && more {
+                    match ready.try_recv() {
+                        Ok(ready) => self.enter(ready),
+                        Err(TryRecvError::Empty) => break,
+                        Err(TryRecvError::Disconnected) => more = false,
+                    }
+                }
+                self.scheduler.pump();
+            }
+            match self.stopping {
+                true if !self.scheduler.is_busy() => return,
+                false if self.scheduler.is_idle() && self.waiting.is_none() && !more => return,
+                _ => {}
+            }
+            let nothing = never();
+            let ready =
+                if more && self.has_room() && !self.paused && !self.stopping { ready } else { &nothing };
+            select! {
+                recv(inbox) -> command => self.heed(command.unwrap_or(Command::Stop)),
+                recv(finished) -> done => done.into_iter().for_each(|done| self.scheduler.receive(done)),
+                recv(ready) -> one => match one {
+                    Ok(one) => self.enter(one),
+                    Err(_) => more = false,
+                },
+                recv(kept) -> word => match word {
+                    Ok(()) => self.kept += 1,
+                    // The keeper has ended, which it says itself.
+                    Err(_) => self.stop(),
+                },
+            }
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.waiting.is_none()
+            && self.scheduler.has_room()
+            && self.scheduler.settled() < self.kept + self.backlog
+    }
+
+    fn enter(&mut self, ready: Ready) {
+        if self.skipped.has(ready.row) {
+            return;
+        }
+        let row = ready.row;
+        self.waiting = self.scheduler.admit(ready);
+        if self.waiting.is_none() {
+            self.rows.remove(&row);
+        }
+    }
+
+    fn heed(&mut self, command: Command) {
+        match command {
+            Command::Pause if !self.paused => {
+                self.gate.hold();
+                self.paused = true;
+                self.say(Event::Paused);
+            }
+            Command::Resume if self.paused => {
+                self.gate.open();
+                self.paused = false;
+                self.say(Event::Resumed);
+            }
+            Command::Pause | Command::Resume => {}
+            Command::Stop => self.stop(),
+            Command::Skip(row) => {
+                if !self.scheduler.skip(row) && self.rows.remove(&row) {
+                    self.skipped.add(row);
+                    self.waiting.take_if(|waiting| waiting.row == row);
+                    self.say(Event::Skipped { row });
+                }
+            }
+        }
+    }
+
+    fn stop(&mut self) {
+        self.gate.shut();
+        self.stopping = true;
+    }
+
+    fn say(&self, event: Event) {
+        // Nobody may be listening any more.
+        let _ = self.outbox.send(event);
+    }
 }

@@ -2,27 +2,29 @@
 //! engine. The window and the terminal both begin their runs here.
 
 pub mod named;
+pub mod placing;
 mod questions;
 mod resumption;
+pub mod served;
 
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use candle_core::Device;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
+use placing::{Placing, Wanted};
 pub use questions::Questions;
 
-use crate::checkpoint::{Checkpoint, Folder, Layout};
+use crate::checkpoint::{Checkpoint, Folder, Identity, Layout};
 use crate::dataset::{Dataset, Stated};
-use crate::engine::{Language, Order, RunSettings, model};
+use crate::engine::costs::Pricing;
+use crate::engine::{Language, Order, RunSettings, Schedule, model};
 use crate::model::WeightType;
+use crate::plan::{Assumptions, Calibration, Sourced};
 use crate::scoring::Rule;
 use crate::scoring::judge::{AnyJudge, JudgeStep};
-use crate::session::manifest::{
-    CheckpointRecord, DatasetRecord, DeviceRecord, LayoutRecord, Manifest, Selection, Settings,
-};
+use crate::session::manifest::{CheckpointRecord, DatasetRecord, Manifest, Selection, Settings};
 use crate::session::{Answer, Session};
 use crate::{Problem, Result, demo};
 
@@ -81,7 +83,7 @@ pub struct Evaluation {
     pub manifest: Manifest,
     choices: Choices,
     weight_type: WeightType,
-    device: Device,
+    placing: Placing,
     judge: Option<JudgeStep<AnyJudge>>,
 }
 
@@ -99,12 +101,11 @@ impl Evaluation {
     ) -> Result<Self> {
         let rule = Rule::by_name(&choices.rule)?;
         let weight_type = model::weight_type(&choices.dtype)?;
-        let (device, device_name) = device(&choices.devices)?;
-        refuse_layout(&choices.layout)?;
         let language = Language::open(&checkpoint)?;
         let rows = choices.questions.rows(&dataset)?;
-        let manifest =
-            manifest(&choices, &checkpoint, &language, &dataset, (&rows, &rule, &device_name), watch)?;
+        let placing = place(&choices, &checkpoint, &language, weight_type, (&dataset, &rows))?;
+        let mut manifest = manifest(&choices, &checkpoint, &language, &dataset, (&rows, &rule), watch)?;
+        (manifest.layout, manifest.devices) = placing.record(&checkpoint);
         Ok(Self {
             checkpoint,
             language,
@@ -114,7 +115,7 @@ impl Evaluation {
             manifest,
             choices,
             weight_type,
-            device,
+            placing,
             judge: None,
         })
     }
@@ -124,6 +125,11 @@ impl Evaluation {
         self.manifest.settings.other.insert("judge".into(), record);
         self.judge = Some(judge);
         self
+    }
+
+    /// What there is to know about the plan before the run.
+    pub fn notes(&self) -> &[Problem] {
+        &self.placing.notes
     }
 
     /// Begins a session in a folder, or goes on with the one that is there, and gives the engine's order and what is
@@ -141,7 +147,9 @@ impl Evaluation {
             checkpoint: self.checkpoint,
             language: self.language,
             weight_type: self.weight_type,
-            device: self.device,
+            replicas: vec![self.placing.placement()],
+            schedule: Schedule { batch: self.choices.batch, admission: Box::new(|_, _| true) },
+            forecasting: Some(self.placing.forecasting),
             dataset: self.dataset,
             rows,
             settings: self.choices.settings,
@@ -153,45 +161,41 @@ impl Evaluation {
     }
 }
 
-/// The device that a SPEC means, and its name.
-fn device(spec: &str) -> Result<(Device, String)> {
-    let refuse = |what: &str| Problem::new(what).at(format!("--devices {spec}"));
-    let cuda = |ordinal: usize| {
-        let device = Device::new_cuda_with_stream(ordinal).map_err(|e| {
-            refuse(&format!("this device cannot be used: {e}")).fix("choose another device, or --devices cpu")
-        })?;
-        Ok((device, format!("cuda:{ordinal}")))
+/// Plans where the units lie.
+fn place(
+    choices: &Choices,
+    checkpoint: &Checkpoint,
+    language: &Language,
+    weight_type: WeightType,
+    (dataset, rows): (&Dataset, &[usize]),
+) -> Result<Placing> {
+    let settings = &choices.settings;
+    let assumptions = Assumptions {
+        in_flight: Sourced::chosen(choices.batch as u64),
+        max_new_tokens: Sourced::chosen(settings.max_new_tokens as u64),
+        tile_batch: Sourced::default(Some(settings.micro_batch as u64)),
+        prefill_chunk: Sourced::default(Some(settings.prefill_chunk as u64)),
+        ..Assumptions::default()
     };
-    match spec {
-        "cpu" => Ok((Device::Cpu, "cpu".into())),
-        "auto" if cfg!(feature = "cuda") => cuda(0).or(Ok((Device::Cpu, "cpu".into()))),
-        "auto" => Ok((Device::Cpu, "cpu".into())),
-        _ => match (spec.strip_prefix("cuda:"), spec.strip_prefix("sim:")) {
-            (Some(_), _) if !cfg!(feature = "cuda") => {
-                Err(refuse("this build has no CUDA")
-                    .fix("build with `--features cuda`, or choose --devices cpu"))
-            }
-            (Some(ordinals), _) => match ordinals.parse() {
-                Ok(ordinal) => cuda(ordinal),
-                Err(_) => {
-                    Err(refuse("this version runs on one device").fix("name one device, such as cuda:0"))
-                }
-            },
-            (_, Some(_)) => {
-                Err(refuse("this version does not run on simulated devices yet").fix("choose --devices cpu"))
-            }
-            _ => Err(refuse("is no device").fix("choose auto, cpu or cuda:0")),
-        },
-    }
-}
-
-fn refuse_layout(layout: &str) -> Result<()> {
-    match layout {
-        "auto" | "single" => Ok(()),
-        _ => Err(Problem::new("this version runs on one device, so there is nothing to lay out")
-            .at(format!("--layout {layout}"))
-            .fix("leave --layout away")),
-    }
+    let config = &checkpoint.config;
+    let pricing = Pricing {
+        dataset,
+        style: settings.style,
+        system: settings.system.as_deref(),
+        max_tiles: settings.max_tiles,
+        tiling: &|max_tiles| model::tiling(config, max_tiles),
+        tokens_per_tile: config.tokens_per_tile(),
+        language: Some(language),
+    };
+    let wanted = Wanted {
+        checkpoint,
+        weight_type,
+        devices: &choices.devices,
+        layout: &choices.layout,
+        assumptions,
+        calibration: &|_| Calibration::default(),
+    };
+    Placing::new(wanted, &mut || pricing.all(rows).0)
 }
 
 /// The path that a manifest keeps: as the system resolves it, or that of the built-in pair.
@@ -207,10 +211,41 @@ fn manifest(
     checkpoint: &Checkpoint,
     language: &Language,
     dataset: &Dataset,
-    (rows, rule, device): (&[usize], &Rule, &str),
+    (rows, rule): (&[usize], &Rule),
     watch: &mut dyn FnMut(u64) -> bool,
 ) -> Result<Manifest> {
-    let (config_hash, index_hash) = checkpoint.hashes()?;
+    let identity = Identity::of(checkpoint)?;
+    let checkpoint_path = match &checkpoint.folder {
+        Folder::Disk(dir) => kept_path(Some(dir)),
+        Folder::Embedded(_) => kept_path(None),
+    };
+    Ok(Manifest::new(
+        CheckpointRecord {
+            path: checkpoint_path,
+            name: checkpoint.name(),
+            format: match checkpoint.config.layout {
+                Layout::Github => "internvl_chat".into(),
+                Layout::HuggingFace => "internvl".into(),
+            },
+            config_hash: identity.config,
+            index_hash: identity.index,
+            texts_hash: identity.texts,
+            weights_hash: identity.weights,
+            template: language.template.name().to_owned(),
+            ..CheckpointRecord::default()
+        },
+        dataset_record(choices, dataset, rows, watch)?,
+        settings_record(choices, rule),
+    ))
+}
+
+/// The dataset and the questions chosen, as a manifest keeps them.
+fn dataset_record(
+    choices: &Choices,
+    dataset: &Dataset,
+    rows: &[usize],
+    watch: &mut dyn FnMut(u64) -> bool,
+) -> Result<DatasetRecord> {
     let outlines = dataset.outlines()?;
     let indices = rows.iter().filter_map(|row| outlines.get(*row)).map(|o| o.index.as_str());
     let chosen = &choices.questions;
@@ -222,10 +257,21 @@ fn manifest(
         split: chosen.split.clone(),
         ..Selection::of(indices)
     };
-    let checkpoint_path = match &checkpoint.folder {
-        Folder::Disk(dir) => kept_path(Some(dir)),
-        Folder::Embedded(_) => kept_path(None),
+    let Some(hash) = dataset.fingerprint_watched(watch)? else {
+        return Err(Problem::new("reading the dataset was stopped").at(dataset.name()));
     };
+    Ok(DatasetRecord {
+        path: kept_path(dataset.path()),
+        name: dataset.name().to_owned(),
+        hash,
+        questions: dataset.len(),
+        selection: selection.by_ids(chosen.ids.iter().cloned()),
+        ..DatasetRecord::default()
+    })
+}
+
+/// The settings as a manifest keeps them.
+fn settings_record(choices: &Choices, rule: &Rule) -> Settings {
     let mut stated = Map::new();
     if let Some(kind) = choices.stated.kind {
         stated.insert("kind".into(), kind.name().into());
@@ -233,49 +279,20 @@ fn manifest(
     if let Some(answer_type) = choices.stated.answer_type {
         stated.insert("answer_type".into(), answer_type.name().into());
     }
-    let Some(hash) = dataset.fingerprint_watched(watch)? else {
-        return Err(Problem::new("reading the dataset was stopped").at(dataset.name()));
-    };
     let settings = &choices.settings;
-    let mut manifest = Manifest::new(
-        CheckpointRecord {
-            path: checkpoint_path,
-            name: checkpoint.name(),
-            format: match checkpoint.config.layout {
-                Layout::Github => "internvl_chat".into(),
-                Layout::HuggingFace => "internvl".into(),
-            },
-            config_hash,
-            index_hash,
-            template: language.template.name().to_owned(),
-            ..CheckpointRecord::default()
-        },
-        DatasetRecord {
-            path: kept_path(dataset.path()),
-            name: dataset.name().to_owned(),
-            hash,
-            questions: dataset.len(),
-            selection: selection.by_ids(chosen.ids.iter().cloned()),
-            ..DatasetRecord::default()
-        },
-        Settings {
-            prompt_style: settings.style.name().to_owned(),
-            system_prompt: settings.system.clone(),
-            rule: rule.name(),
-            max_new_tokens: settings.max_new_tokens,
-            max_tiles: settings.max_tiles,
-            dtype: choices.dtype.clone(),
-            sampling: settings.sampling,
-            top_logprobs: settings.top_logprobs,
-            batch: choices.batch,
-            threads: choices.threads,
-            other: stated,
-        },
-    );
-    let assignment = checkpoint.units.iter().map(|unit| (unit.name.clone(), json!(device))).collect();
-    manifest.layout = LayoutRecord { name: choices.layout.clone(), assignment };
-    manifest.devices = vec![DeviceRecord { name: device.to_owned(), ..DeviceRecord::default() }];
-    Ok(manifest)
+    Settings {
+        prompt_style: settings.style.name().to_owned(),
+        system_prompt: settings.system.clone(),
+        rule: rule.name(),
+        max_new_tokens: settings.max_new_tokens,
+        max_tiles: settings.max_tiles,
+        dtype: choices.dtype.clone(),
+        sampling: settings.sampling,
+        top_logprobs: settings.top_logprobs,
+        batch: choices.batch,
+        threads: choices.threads,
+        other: stated,
+    }
 }
 
 /// The rows that have no answer yet.

@@ -1,8 +1,8 @@
 //! Scaled dot-product attention on any device.
 
-use candle_core::{CpuStorage, CustomOp3, D, DType, Device, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp3, D, DType, Device, Layout, Result, Shape, Storage, Tensor};
 
-use super::host::attention::{Attention, Sizes, View};
+use super::host::attention::{Attention, Sizes, View, attend_each};
 
 pub use super::host::attention::Mask;
 
@@ -24,6 +24,59 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, mask: Mask, sinks: Option<&
         return q.apply_op3_no_bwd(k, v, &HostAttention { mask, scale: scale as f32, sinks });
     }
     in_chunks(q, k, v, mask, scale, sinks)
+}
+
+/// One query each of several questions: `q` is `[1, questions, heads, d]`, every question has keys and values
+/// `[1, kv_heads, keys, d]` of its own. Gives `[1, questions, heads * d]`.
+///
+/// # Errors
+/// As [`attention`].
+pub fn attention_of_each(
+    q: &Tensor,
+    sequences: &[(Tensor, Tensor)],
+    mask: Mask,
+    sinks: Option<&Tensor>,
+) -> Result<Tensor> {
+    let (_, count, heads, d) = q.dims4()?;
+    if sequences.len() != count {
+        candle_core::bail!("{count} queries for {} sequences", sequences.len());
+    }
+    let scale = 1.0 / (d as f64).sqrt();
+    if !matches!(q.device(), Device::Cpu) || q.dtype() != DType::F32 {
+        let each = sequences
+            .iter()
+            .enumerate()
+            .map(|(i, (k, v))| in_chunks(&q.narrow(1, i, 1)?.transpose(1, 2)?, k, v, mask, scale, sinks));
+        return Tensor::cat(&each.collect::<Result<Vec<_>>>()?, 1);
+    }
+    let sinks = sinks.map(|s| s.to_vec1::<f32>()).transpose()?;
+    let q = q.contiguous()?;
+    let (q, q_layout) = q.storage_and_layout();
+    let held: Vec<_> =
+        sequences.iter().map(|(k, v)| (k.storage_and_layout(), v.storage_and_layout())).collect();
+    let mut all = Vec::with_capacity(count);
+    for (i, ((k, k_layout), (v, v_layout))) in held.iter().enumerate() {
+        let (Storage::Cpu(q), Storage::Cpu(k), Storage::Cpu(v)) = (&*q, &**k, &**v) else {
+            candle_core::bail!("keys and values are not where the queries are");
+        };
+        let (_, kv_heads, keys, kv_dim) = k_layout.shape().dims4()?;
+        if kv_dim != d || k_layout.shape() != v_layout.shape() || heads % kv_heads.max(1) != 0 {
+            candle_core::bail!("attention over {:?} and {:?}", q_layout.shape(), k_layout.shape());
+        }
+        let data = &q.as_slice::<f32>()?[q_layout.start_offset() + i * heads * d..];
+        all.push(Attention {
+            q: View { data, strides: [0, d, 0] },
+            k: view(k, k_layout)?,
+            v: view(v, v_layout)?,
+            sizes: Sizes { batch: 1, heads, kv_heads, queries: 1, keys, head_dim: d },
+            mask,
+            scale: scale as f32,
+            sinks: sinks.as_deref(),
+        });
+    }
+    let mut out = vec![0f32; count * heads * d];
+    attend_each(&all, &mut out);
+    Tensor::from_vec(out, (1, count, heads * d), &Device::Cpu)
 }
 
 /// The same from tensor operations, a chunk of queries at a time.
@@ -173,6 +226,45 @@ mod tests {
             let expected = in_chunks(&q, &k, &v, mask, 1.0 / (d as f64).sqrt(), sinks.as_ref()).unwrap();
             let difference = (got - expected).unwrap().abs().unwrap().flatten_all().unwrap().max(0).unwrap();
             prop_assert!(difference.to_scalar::<f32>().unwrap() < 1e-5);
+        }
+
+        #[test]
+        fn a_query_is_answered_the_same_whatever_stands_beside_it(
+            queries in 2usize..1100, group in 1usize..3, d in prop::sample::select(vec![2usize, 8, 64]), window in prop::option::of(1usize..700),
+        ) {
+            let q = random((1, group, queries, d));
+            let (k, v) = (random((1, 1, queries, d)), random((1, 1, queries, d)));
+            let mask = Mask { causal: true, window };
+            let whole = attention(&q, &k, &v, mask, None).unwrap().to_vec3::<f32>().unwrap();
+            for (first, count) in [(0, 1), (queries - 1, 1), (queries / 2, queries - queries / 2), (queries / 3, 2.min(queries - queries / 3))] {
+                let end = first + count;
+                let part = |t: &Tensor| t.narrow(2, 0, end).unwrap();
+                let got = attention(&q.narrow(2, first, count).unwrap(), &part(&k), &part(&v), mask, None).unwrap();
+                prop_assert_eq!(&got.to_vec3::<f32>().unwrap()[0][..], &whole[0][first..end]);
+            }
+        }
+
+        #[test]
+        fn queries_of_several_questions_are_answered_as_alone(
+            lengths in prop::collection::vec(1usize..200, 1..6), kv_heads in 1usize..3, group in 1usize..4,
+            d in prop::sample::select(vec![2usize, 8, 12]), window in prop::option::of(1usize..30),
+        ) {
+            let heads = kv_heads * group;
+            let q = random((1, lengths.len(), heads, d));
+            let sequences: Vec<_> = lengths.iter()
+                .map(|keys| [0, 1].map(|_| random((1, kv_heads, keys + 2, d)).narrow(2, 0, *keys).unwrap()))
+                .map(|[k, v]| (k, v)).collect();
+            let mask = Mask { causal: true, window };
+            let together = attention_of_each(&q, &sequences, mask, None).unwrap();
+            for (i, (k, v)) in sequences.iter().enumerate() {
+                let one = q.narrow(1, i, 1).unwrap();
+                let alone = attention_of_each(&one, &sequences[i..=i], mask, None).unwrap();
+                let beside = together.narrow(1, i, 1).unwrap();
+                prop_assert_eq!(alone.to_vec3::<f32>().unwrap(), beside.to_vec3::<f32>().unwrap());
+                let plain = in_chunks(&one.transpose(1, 2).unwrap(), k, v, mask, 1.0 / (d as f64).sqrt(), None).unwrap();
+                let difference = (plain - alone).unwrap().abs().unwrap().flatten_all().unwrap().max(0).unwrap();
+                prop_assert!(difference.to_scalar::<f32>().unwrap() < 1e-5);
+            }
         }
     }
 }

@@ -5,10 +5,11 @@
 
 use candle_core::{D, DType, Device, Tensor};
 
-use super::activation::silu_mul;
-use super::attention::{Mask, attention};
+use super::activation::{add, silu_mul};
+use super::attention::{Mask, attention, attention_of_each};
 use super::cache::LayerCache;
 use super::experts::Experts;
+use super::host::Kernel;
 use super::linear::Linear;
 use super::norm::Norm;
 use super::rotary::Rotary;
@@ -61,35 +62,51 @@ impl Attention {
         })
     }
 
-    fn forward(
-        &self,
-        x: &Tensor,
-        rotary: &Rotary,
-        cache: &LayerCache,
-        first: usize,
-    ) -> candle_core::Result<Tensor> {
-        let [mut q, mut k, v] = self.project(x)?;
+    fn forward(&self, x: &Tensor, rows: &Rows<'_>) -> candle_core::Result<Tensor> {
+        let [mut q, mut k, v] = self.project(x, rows.kernel)?;
         if let Some((q_norm, k_norm)) = &self.qk_norm {
             (q, k) = (q_norm.forward(&q)?, k_norm.forward(&k)?);
         }
-        let (q, k) = (rotary.apply(&q)?, rotary.apply(&k)?);
-        let (keys, values) = cache.extend(first, &k, &v)?;
+        let (q, k) = (rows.rotary.apply(&q)?, rows.rotary.apply(&k)?);
         let mask = Mask { causal: true, window: self.window };
-        self.out.forward(&attention(&q.transpose(1, 2)?, &keys, &values, mask, self.sinks.as_ref())?)
+        let mut from = 0;
+        let mut sequences = Vec::with_capacity(rows.spans.len());
+        for span in &rows.spans {
+            let part = |all: &Tensor| all.narrow(1, from, span.count);
+            sequences.push(span.cache.extend(span.first, &part(&k)?, &part(&v)?)?);
+            from += span.count;
+        }
+        let attended = match rows.kernel {
+            Kernel::Few => attention_of_each(&q, &sequences, mask, self.sinks.as_ref())?,
+            Kernel::Many => {
+                let mut from = 0;
+                let mut parts = Vec::with_capacity(rows.spans.len());
+                for (span, (keys, values)) in rows.spans.iter().zip(&sequences) {
+                    let q = q.narrow(1, from, span.count)?.transpose(1, 2)?;
+                    parts.push(attention(&q, keys, values, mask, self.sinks.as_ref())?);
+                    from += span.count;
+                }
+                match parts.len() {
+                    1 => parts.swap_remove(0),
+                    _ => Tensor::cat(&parts, 1)?,
+                }
+            }
+        };
+        self.out.forward(&attended, rows.kernel)
     }
 
     /// q, k and v as `[1, positions, heads, d]`.
-    fn project(&self, x: &Tensor) -> candle_core::Result<[Tensor; 3]> {
+    fn project(&self, x: &Tensor, kernel: Kernel) -> candle_core::Result<[Tensor; 3]> {
         let (batch, positions, _) = x.dims3()?;
         let (heads, kv_heads, d) = (self.heads, self.kv_heads, self.head_dim);
         match &self.projections {
             Projections::Apart([q, k, v]) => Ok([
-                q.forward(x)?.reshape((batch, positions, heads, d))?,
-                k.forward(x)?.reshape((batch, positions, kv_heads, d))?,
-                v.forward(x)?.reshape((batch, positions, kv_heads, d))?,
+                q.forward(x, kernel)?.reshape((batch, positions, heads, d))?,
+                k.forward(x, kernel)?.reshape((batch, positions, kv_heads, d))?,
+                v.forward(x, kernel)?.reshape((batch, positions, kv_heads, d))?,
             ]),
             Projections::Fused(qkv) => {
-                let all = qkv.forward(x)?.reshape((batch, positions, heads + 2 * kv_heads, d))?;
+                let all = qkv.forward(x, kernel)?.reshape((batch, positions, heads + 2 * kv_heads, d))?;
                 Ok([
                     all.narrow(2, 0, heads)?,
                     all.narrow(2, heads, kv_heads)?,
@@ -98,7 +115,7 @@ impl Attention {
             }
             Projections::Grouped(qkv) => {
                 let group = heads / kv_heads;
-                let all = qkv.forward(x)?.reshape(&[batch, positions, kv_heads, group + 2, d])?;
+                let all = qkv.forward(x, kernel)?.reshape(&[batch, positions, kv_heads, group + 2, d])?;
                 Ok([
                     all.narrow(3, 0, group)?.reshape((batch, positions, heads, d))?,
                     all.narrow(3, group, 1)?.squeeze(3)?,
@@ -130,16 +147,39 @@ impl FeedForward {
         })
     }
 
-    fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
+    fn forward(&self, x: &Tensor, kernel: Kernel) -> candle_core::Result<Tensor> {
         match self {
-            Self::Gated { gate, up, down } => down.forward(&silu_mul(gate.forward(x)?, &up.forward(x)?)?),
-            Self::FusedGated { gate_up, down } => {
-                let both = gate_up.forward(x)?.chunk(2, D::Minus1)?;
-                down.forward(&silu_mul(both[0].force_contiguous()?, &both[1].contiguous()?)?)
+            Self::Gated { gate, up, down } => {
+                let hidden = silu_mul(gate.forward(x, kernel)?, &up.forward(x, kernel)?)?;
+                down.forward(&hidden, kernel)
             }
-            Self::Experts(experts) => experts.forward(x),
+            Self::FusedGated { gate_up, down } => {
+                let both = gate_up.forward(x, kernel)?.chunk(2, D::Minus1)?;
+                down.forward(&silu_mul(both[0].force_contiguous()?, &both[1].contiguous()?)?, kernel)
+            }
+            Self::Experts(experts) => experts.forward(x, kernel),
         }
     }
+}
+
+/// What a decoder layer knows of the rows that it is given.
+pub struct Rows<'a> {
+    /// Whether they are parts of prompts or tokens of answers.
+    pub kernel: Kernel,
+    /// Cosines and sines, row by row.
+    pub rotary: &'a Rotary,
+    /// Whose rows they are, in order; a single row each where they are tokens of answers.
+    pub spans: Vec<LayerSpan<'a>>,
+}
+
+/// Consecutive rows of one question.
+pub struct LayerSpan<'a> {
+    /// The question's keys and values in this layer.
+    pub cache: &'a LayerCache,
+    /// Position of the first row.
+    pub first: usize,
+    /// How many rows.
+    pub count: usize,
 }
 
 /// A decoder layer on the device of its weights.
@@ -169,20 +209,14 @@ impl DecoderLayer {
         })
     }
 
-    /// `[1, positions, hidden]` to the same; the positions are `first..` of the question that `cache` belongs to.
+    /// `[1, rows, hidden]` to the same.
     ///
     /// # Errors
     /// Shapes or devices that do not fit together, or no memory.
-    pub fn forward(
-        &self,
-        x: &Tensor,
-        rotary: &Rotary,
-        cache: &LayerCache,
-        first: usize,
-    ) -> candle_core::Result<Tensor> {
+    pub fn forward(&self, x: &Tensor, rows: &Rows<'_>) -> candle_core::Result<Tensor> {
         let x = x.to_device(&self.device)?;
-        let x = (&x + self.attention.forward(&self.input_norm.forward(&x)?, rotary, cache, first)?)?;
-        &x + self.feed_forward.forward(&self.post_norm.forward(&x)?)?
+        let x = add(self.attention.forward(&self.input_norm.forward(&x)?, rows)?, &x)?;
+        add(self.feed_forward.forward(&self.post_norm.forward(&x)?, rows.kernel)?, &x)
     }
 
     /// Where its weights are.

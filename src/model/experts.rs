@@ -3,6 +3,7 @@
 use candle_core::{D, DType, Tensor};
 
 use super::activation::silu_mul;
+use super::host::Kernel;
 use super::linear::Linear;
 use super::weights::UnitWeights;
 use crate::Result;
@@ -54,10 +55,10 @@ impl Experts {
     ///
     /// # Errors
     /// Shapes or devices that do not fit together.
-    pub fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
+    pub fn forward(&self, x: &Tensor, kernel: Kernel) -> candle_core::Result<Tensor> {
         let (batch, positions, hidden) = x.dims3()?;
         let x = x.reshape((batch * positions, hidden))?;
-        let logits = self.router.forward(&x)?.to_dtype(DType::F32)?.to_vec2::<f32>()?;
+        let logits = self.router.forward(&x, kernel)?.to_dtype(DType::F32)?.to_vec2::<f32>()?;
         // Which positions each expert sees, and with what weight.
         let mut seen: Vec<(Vec<u32>, Vec<f32>)> = vec![Default::default(); self.experts.len()];
         for (position, row) in logits.iter().enumerate() {
@@ -74,7 +75,7 @@ impl Experts {
             let count = positions.len();
             let rows = Tensor::from_vec(positions, count, x.device())?;
             let weights = Tensor::from_vec(weights, (count, 1), x.device())?.to_dtype(x.dtype())?;
-            let out = self.apply(expert, &x.index_select(&rows, 0)?)?.broadcast_mul(&weights)?;
+            let out = self.apply(expert, &x.index_select(&rows, 0)?, kernel)?.broadcast_mul(&weights)?;
             sum = sum.index_add(&rows, &out, 0)?;
         }
         sum.reshape((batch, positions, hidden))
@@ -97,18 +98,21 @@ impl Experts {
         top.iter().map(|e| (*e, share(e) / total)).collect()
     }
 
-    fn apply(&self, expert: &Expert, x: &Tensor) -> candle_core::Result<Tensor> {
+    fn apply(&self, expert: &Expert, x: &Tensor, kernel: Kernel) -> candle_core::Result<Tensor> {
         match expert {
-            Expert::Gated { gate, up, down } => down.forward(&silu_mul(gate.forward(x)?, &up.forward(x)?)?),
+            Expert::Gated { gate, up, down } => {
+                let hidden = silu_mul(gate.forward(x, kernel)?, &up.forward(x, kernel)?)?;
+                down.forward(&hidden, kernel)
+            }
             Expert::Clamped { gate_up, down } => {
-                let both = gate_up.forward(x)?;
+                let both = gate_up.forward(x, kernel)?;
                 let (rows, width) = both.dims2()?;
                 let both = both.reshape((rows, width / 2, 2))?;
                 let limit = self.config.swiglu_limit as f32;
                 let gate = both.narrow(D::Minus1, 0, 1)?.squeeze(2)?.minimum(limit)?;
                 let up = both.narrow(D::Minus1, 1, 1)?.squeeze(2)?.clamp(-limit, limit)?;
                 let swish = (&gate * candle_nn::ops::sigmoid(&(&gate * self.config.swiglu_alpha)?)?)?;
-                down.forward(&((up + 1.0)? * swish)?)
+                down.forward(&((up + 1.0)? * swish)?, kernel)
             }
         }
     }

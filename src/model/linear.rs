@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor};
 
-use super::host::Matrix;
+use super::host::{Kernel, Matrix};
 
 /// `y = x W^T + b` with `x` `[.., in]` and `y` `[.., out]`.
 #[derive(Debug, Clone)]
@@ -25,9 +25,9 @@ impl Linear {
     ///
     /// # Errors
     /// Shapes or devices that do not fit together.
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    pub fn forward(&self, x: &Tensor, kernel: Kernel) -> Result<Tensor> {
         match self {
-            Self::Host(op) => x.contiguous()?.apply_op1_no_bwd(op),
+            Self::Host(linear) => x.contiguous()?.apply_op1_no_bwd(&Product { linear, kernel }),
             Self::Device { weight, bias } => {
                 let width = x.dim(candle_core::D::Minus1)?;
                 let rows = x.elem_count() / width.max(1);
@@ -66,7 +66,13 @@ pub struct HostLinear {
     pub bias: Option<Arc<[f32]>>,
 }
 
-impl CustomOp1 for HostLinear {
+/// A linear layer on the CPU made with one of the kernels.
+struct Product<'a> {
+    linear: &'a HostLinear,
+    kernel: Kernel,
+}
+
+impl CustomOp1 for Product<'_> {
     fn name(&self) -> &'static str {
         "linear"
     }
@@ -74,15 +80,16 @@ impl CustomOp1 for HostLinear {
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let x = contiguous_f32(storage, layout)?;
         let width = *layout.dims().last().unwrap_or(&0);
-        if width != self.matrix.cols() {
-            candle_core::bail!("linear layer of width {} got vectors of width {width}", self.matrix.cols());
+        let HostLinear { matrix, bias } = self.linear;
+        if width != matrix.cols() {
+            candle_core::bail!("linear layer of width {} got vectors of width {width}", matrix.cols());
         }
         let count = x.len() / width.max(1);
-        let mut y = vec![0f32; count * self.matrix.rows()];
-        self.matrix.product(x, count, self.bias.as_deref(), &mut y);
+        let mut y = vec![0f32; count * matrix.rows()];
+        matrix.product(x, count, bias.as_deref(), &mut y, self.kernel);
         let mut shape = layout.dims().to_vec();
         if let Some(last) = shape.last_mut() {
-            *last = self.matrix.rows();
+            *last = matrix.rows();
         }
         Ok((CpuStorage::F32(y), shape.into()))
     }

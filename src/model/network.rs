@@ -1,122 +1,170 @@
 //! A whole InternVL model: every unit on its device, from pixels and tokens to the next token's logits.
 
-use std::collections::HashMap;
+use std::cell::RefCell;
 use std::sync::Arc;
 
-use candle_core::{DType, Device, DeviceLocation, Tensor};
+use candle_core::{Device, Tensor};
 
 use super::cache::{Cache, LayerCache};
 use super::decoder::DecoderLayer;
 use super::host::Matrix;
 use super::linear::Linear;
 use super::norm::Norm;
-use super::rotary::Rotary;
+use super::passes::{Route, RowPass, Span, TilePass, Wanted, segments};
+use super::place::Place;
 use super::vision::{Projector, VisionBlock, VisionEmbeddings};
 use super::weights::{UnitWeights, WeightType};
 use crate::checkpoint::{Checkpoint, Config, Unit, UnitKind};
+use crate::devices::meter::{Charge, Part};
 use crate::{Problem, Result};
 
 /// Token embedding table: used in place on the CPU, a tensor elsewhere.
 #[derive(Debug, Clone)]
-enum Embedding {
+pub(super) enum Embedding {
     Host(Arc<Matrix>),
     Device(Tensor),
+}
+
+/// A unit where it lies.
+#[derive(Debug)]
+pub(super) struct Placed<T> {
+    pub(super) place: Place,
+    pub(super) unit: T,
+    /// What its place holds for it without a copy; read by nobody, given back with the unit.
+    _charge: Option<Charge>,
 }
 
 /// A loaded model.
 #[derive(Debug)]
 pub struct Network {
-    config: Config,
-    vision_embeddings: VisionEmbeddings,
-    vision_blocks: Vec<VisionBlock>,
-    projector: Projector,
-    embedding: Embedding,
-    layers: Vec<DecoderLayer>,
-    norm: Norm,
-    norm_device: Device,
-    head: Linear,
-    head_device: Device,
+    pub(super) config: Config,
+    pub(super) vision_embeddings: Placed<VisionEmbeddings>,
+    pub(super) vision_blocks: Vec<Placed<VisionBlock>>,
+    pub(super) projector: Placed<Projector>,
+    pub(super) embedding: Placed<Embedding>,
+    pub(super) layers: Vec<Placed<DecoderLayer>>,
+    pub(super) norm: Placed<Norm>,
+    pub(super) head: Placed<Linear>,
+    route: Route,
 }
 
 /// What loading asks for and reports.
 pub struct Loading<'a> {
-    /// Where each unit goes.
-    pub place: &'a dyn Fn(&Unit) -> Device,
+    /// Where each unit goes; equal places must be clones of one.
+    pub place: &'a dyn Fn(&Unit) -> Place,
     /// In which type weights are held.
     pub weight_type: WeightType,
     /// Called after each unit with the bytes loaded so far; `false` cancels.
     pub progress: &'a mut dyn FnMut(u64) -> bool,
 }
 
+/// Brings the units of a checkpoint to their places, one after the other.
+struct Loader<'a, 'b> {
+    checkpoint: &'a Checkpoint,
+    units: std::slice::Iter<'a, Unit>,
+    loading: &'a mut Loading<'b>,
+    loaded: u64,
+    /// Stored tensors (file, start) that a place holds already: a tied head beside the embedding costs nothing.
+    held: Vec<(Place, usize, usize)>,
+}
+
+impl Loader<'_, '_> {
+    /// The next unit, which must be of this kind; `make` may leave it out.
+    fn next<T>(
+        &mut self,
+        kind: UnitKind,
+        make: impl FnOnce(&UnitWeights<'_>) -> Result<T>,
+    ) -> Result<Placed<T>> {
+        let unit = self.units.next().filter(|unit| unit.kind == kind).ok_or_else(|| {
+            Problem::new(format!("the inventory of units has no {kind:?} where one belongs"))
+        })?;
+        self.loaded += unit.bytes();
+        if !(self.loading.progress)(self.loaded) {
+            return Err(Problem::new("loading was cancelled"));
+        }
+        let place = (self.loading.place)(unit);
+        let weights = UnitWeights {
+            unit,
+            files: &self.checkpoint.weights,
+            device: place.device(),
+            weight_type: self.loading.weight_type,
+            in_place: RefCell::default(),
+        };
+        let made = place.load(|| make(&weights))?;
+        let mut bytes = 0;
+        for (file, range) in weights.in_place.take() {
+            let known =
+                |held: &(Place, usize, usize)| held.0.is(&place) && (held.1, held.2) == (file, range.start);
+            if !self.held.iter().any(known) {
+                self.held.push((place.clone(), file, range.start));
+                bytes += range.len() as u64;
+            }
+        }
+        Ok(Placed { unit: made, _charge: place.charge(bytes)?, place })
+    }
+}
+
 impl Network {
-    /// Loads every unit onto its device.
+    /// Loads every unit onto its place.
     ///
     /// # Errors
     /// No memory on a device, or the load was cancelled.
     pub fn load(checkpoint: &Checkpoint, loading: &mut Loading<'_>) -> Result<Self> {
         let config = checkpoint.config.clone();
         let (vision, decoder) = (&config.vision, &config.decoder);
-        let mut units = checkpoint.units.iter();
-        let mut loaded = 0u64;
-        let mut next = |kind: UnitKind| -> Result<(&Unit, Device)> {
-            let unit = units.next().filter(|unit| unit.kind == kind).ok_or_else(|| {
-                Problem::new(format!("the inventory of units has no {kind:?} where one belongs"))
-            })?;
-            loaded += unit.bytes();
-            if !(loading.progress)(loaded) {
-                return Err(Problem::new("loading was cancelled"));
-            }
-            Ok((unit, (loading.place)(unit)))
-        };
-        let weight_type = loading.weight_type;
-        fn weights<'a>(
-            checkpoint: &'a Checkpoint,
-            (unit, device): &'a (&Unit, Device),
-            weight_type: WeightType,
-        ) -> UnitWeights<'a> {
-            UnitWeights { unit, files: &checkpoint.weights, device, weight_type }
-        }
+        let units = checkpoint.units.iter();
+        let mut loader = Loader { checkpoint, units, loading, loaded: 0, held: Vec::new() };
 
-        let unit = next(UnitKind::VisionEmbeddings)?;
-        let vision_embeddings = VisionEmbeddings::new(vision, &weights(checkpoint, &unit, weight_type))?;
+        let vision_embeddings =
+            loader.next(UnitKind::VisionEmbeddings, |weights| VisionEmbeddings::new(vision, weights))?;
         let mut vision_blocks = Vec::with_capacity(vision.used_layers);
         for i in 0..vision.layers {
-            let unit = next(UnitKind::VisionBlock)?;
             if i < vision.used_layers {
-                vision_blocks.push(VisionBlock::new(vision, &weights(checkpoint, &unit, weight_type))?);
+                vision_blocks
+                    .push(loader.next(UnitKind::VisionBlock, |weights| VisionBlock::new(vision, weights))?);
+            } else {
+                loader.next(UnitKind::VisionBlock, |_| Ok(()))?;
             }
         }
-        let unit = next(UnitKind::Projector)?;
-        let projector = Projector::new(&config, &weights(checkpoint, &unit, weight_type))?;
-        let unit = next(UnitKind::TokenEmbedding)?;
-        let table = weights(checkpoint, &unit, weight_type);
-        let embedding = match table.table("weight")? {
-            Some(matrix) => Embedding::Host(matrix),
-            None => Embedding::Device(table.tensor("weight")?),
-        };
+        let projector = loader.next(UnitKind::Projector, |weights| Projector::new(&config, weights))?;
+        let embedding = loader.next(UnitKind::TokenEmbedding, |weights| {
+            Ok(match weights.table("weight")? {
+                Some(matrix) => Embedding::Host(matrix),
+                None => Embedding::Device(weights.tensor("weight")?),
+            })
+        })?;
         let mut layers = Vec::with_capacity(decoder.layers);
         for i in 0..decoder.layers {
-            let unit = next(UnitKind::DecoderLayer)?;
-            layers.push(DecoderLayer::new(decoder, i, &weights(checkpoint, &unit, weight_type))?);
+            layers
+                .push(loader.next(UnitKind::DecoderLayer, |weights| DecoderLayer::new(decoder, i, weights))?);
         }
-        let unit = next(UnitKind::FinalNorm)?;
-        let norm = Norm::rms(&weights(checkpoint, &unit, weight_type), "weight", decoder.eps)?;
-        let norm_device = unit.1;
-        let unit = next(UnitKind::Head)?;
-        let head = weights(checkpoint, &unit, weight_type).linear_named("weight", "bias")?;
-        let head_device = unit.1;
-        Ok(Self {
-            vision_embeddings,
-            vision_blocks,
-            projector,
-            embedding,
-            layers,
-            norm,
-            norm_device,
-            head,
-            head_device,
-            config,
-        })
+        let norm = loader.next(UnitKind::FinalNorm, |weights| Norm::rms(weights, "weight", decoder.eps))?;
+        let head = loader.next(UnitKind::Head, |weights| weights.linear_named("weight", "bias"))?;
+        let vision =
+            [&vision_embeddings.place].into_iter().chain(vision_blocks.iter().map(|block| &block.place));
+        let vision = segments(vision.chain([&projector.place]));
+        let all = [&embedding.place].into_iter().chain(layers.iter().map(|layer| &layer.place));
+        let route = Route { vision, decoder: segments(all.chain([&norm.place, &head.place])) };
+        Ok(Self { vision_embeddings, vision_blocks, projector, embedding, layers, norm, head, route, config })
+    }
+
+    /// The way that tiles and rows take over the places.
+    pub fn route(&self) -> &Route {
+        &self.route
+    }
+
+    /// Where image features lie.
+    pub fn projector_place(&self) -> &Place {
+        &self.projector.place
+    }
+
+    /// Bytes that keys and values of one position take in all layers.
+    pub fn cache_bytes_per_position(&self) -> u64 {
+        let decoder = &self.config.decoder;
+        let of_layer = |layer: &Placed<DecoderLayer>| {
+            2 * decoder.kv_heads * decoder.head_dim * layer.unit.dtype().size_in_bytes()
+        };
+        self.layers.iter().map(|layer| of_layer(layer) as u64).sum()
     }
 
     /// The model's configuration.
@@ -147,26 +195,23 @@ impl Network {
         let micro_batch = micro_batch.max(1);
         let mut features = Vec::with_capacity(tiles.div_ceil(micro_batch));
         for first in (0..tiles).step_by(micro_batch) {
-            let part = pixels.narrow(0, first, micro_batch.min(tiles - first))?;
-            let mut x = self.vision_embeddings.forward(&part)?;
-            for block in &self.vision_blocks {
-                if !go_on() {
+            let mut pass = TilePass::new(pixels.narrow(0, first, micro_batch.min(tiles - first))?);
+            while !pass.is_done(self) {
+                if !pass.advance(self, go_on)? {
                     return Ok(None);
                 }
-                x = block.forward(&x)?;
             }
-            features.push(self.projector.forward(&x)?);
+            features.push(pass.features());
         }
-        Tensor::cat(&features, 0).map(Some)
+        self.projector.place.work(Part::Activation, || Tensor::cat(&features, 0)).map(Some)
     }
 
-    /// Embeds a prompt: `[1, tokens, hidden]`. Every `image_token` is overwritten, in order, by a row of `features`
-    /// (`[tiles, tokens, hidden]`).
+    /// Refuses a prompt that the network cannot take: ids outside the vocabulary, or a count of image tokens that
+    /// differs from the rows of image features.
     ///
     /// # Errors
-    /// A count of image tokens that differs from the rows of `features`, ids outside the vocabulary, no memory.
-    pub fn embed(&self, ids: &[u32], image_token: u32, features: Option<&Tensor>) -> Result<Tensor> {
-        let hidden = self.config.decoder.hidden;
+    /// What does not fit.
+    pub fn check_prompt(&self, ids: &[u32], image_token: u32, feature_rows: usize) -> Result<()> {
         if let Some(id) = ids.iter().find(|id| **id as usize >= self.config.decoder.vocab) {
             return Err(Problem::new(format!(
                 "the prompt holds token {id}, but the embedding table has {} rows",
@@ -174,34 +219,72 @@ impl Network {
             ))
             .fix("the tokenizer belongs to another model: use the files that were published together"));
         }
-        let features = match features {
-            Some(features) => Some(features.to_device(self.embedding_device())?.reshape(((), hidden))?),
-            None => None,
-        };
         let slots = ids.iter().filter(|id| **id == image_token).count();
-        let rows = features.as_ref().map_or(Ok(0), |f| f.dim(0))?;
-        if slots != rows {
+        if slots != feature_rows {
             return Err(Problem::new(format!(
-                "the prompt has room for {slots} image tokens, but the images give {rows}"
+                "the prompt has room for {slots} image tokens, but the images give {feature_rows}"
             ))
             .fix("the question's text holds image markers of its own; remove them from the dataset"));
         }
-        let mut parts = Vec::new();
-        let mut used = 0;
+        Ok(())
+    }
+
+    /// Embeds a prompt: `[1, tokens, hidden]`. Every `image_token` is overwritten, in order, by a row of `features`
+    /// (`[tiles, tokens, hidden]`).
+    ///
+    /// # Errors
+    /// As [`Network::check_prompt`], or no memory.
+    pub fn embed(&self, ids: &[u32], image_token: u32, features: Option<&Tensor>) -> Result<Tensor> {
+        let features = match features {
+            Some(features) => {
+                vec![(features.reshape(((), self.config.decoder.hidden))?, self.projector.place.clone())]
+            }
+            None => Vec::new(),
+        };
+        self.check_prompt(ids, image_token, features.iter().map(|(rows, _)| rows.dims()[0]).sum())?;
+        let parts = self.embed_rows(ids, image_token, &features)?;
+        Ok(self.embedding.place.work(Part::Activation, || Tensor::cat(&parts, 0)?.unsqueeze(0))?)
+    }
+
+    /// Embeddings of some tokens in parts `[n, hidden]`, on the embedding's place. Where there are `pictures`
+    /// (`[n, hidden]`, and where they lie), their rows stand for the image tokens, in order.
+    pub(super) fn embed_rows(
+        &self,
+        ids: &[u32],
+        image_token: u32,
+        pictures: &[(Tensor, Place)],
+    ) -> candle_core::Result<Vec<Tensor>> {
+        let place = &self.embedding.place;
+        if pictures.is_empty() {
+            return Ok(vec![place.work(Part::Activation, || self.embed_text(ids))?]);
+        }
+        let (mut parts, mut pictures) = (Vec::new(), pictures.iter());
+        // What is left of the present picture's rows.
+        let mut present: Option<(Tensor, Place)> = None;
         for run in ids.chunk_by(|a, b| (*a == image_token) == (*b == image_token)) {
-            match &features {
-                Some(features) if run[0] == image_token => {
-                    parts.push(features.narrow(0, used, run.len())?);
-                    used += run.len();
+            if run[0] != image_token {
+                parts.push(place.work(Part::Activation, || self.embed_text(run))?);
+                continue;
+            }
+            let mut wanted = run.len();
+            while wanted > 0 {
+                let (rows, lies) = match present.take().or_else(|| pictures.next().cloned()) {
+                    Some(rows) => rows,
+                    None => candle_core::bail!("the images give too few rows"),
+                };
+                let (here, count) = (rows.dim(0)?, wanted.min(rows.dim(0)?));
+                if count < here {
+                    present = Some((rows.narrow(0, count, here - count)?, lies.clone()));
                 }
-                _ => parts.push(self.embed_text(run)?),
+                parts.push(place.receive(&rows.narrow(0, 0, count)?, Some(&lies))?);
+                wanted -= count;
             }
         }
-        Ok(Tensor::cat(&parts, 0)?.unsqueeze(0)?)
+        Ok(parts)
     }
 
     fn embed_text(&self, ids: &[u32]) -> candle_core::Result<Tensor> {
-        match &self.embedding {
+        match &self.embedding.unit {
             Embedding::Host(table) => {
                 let mut rows = vec![0f32; ids.len() * table.cols()];
                 for (row, id) in rows.chunks_exact_mut(table.cols()).zip(ids) {
@@ -213,22 +296,13 @@ impl Network {
         }
     }
 
-    fn embedding_device(&self) -> &Device {
-        match &self.embedding {
-            Embedding::Host(_) => &Device::Cpu,
-            Embedding::Device(table) => table.device(),
-        }
-    }
-
-    /// Room for keys and values of one question, `capacity` positions in all, each layer's part on its device.
-    ///
-    /// # Errors
-    /// No memory on a device.
-    pub fn cache(&self, capacity: usize) -> candle_core::Result<Cache> {
-        let new = |layer: &DecoderLayer| {
-            LayerCache::new(&self.config.decoder, capacity, layer.dtype(), layer.device())
+    /// Room for keys and values of one question, `capacity` positions in all, each layer's part on its place; memory is
+    /// taken when the first rows arrive there.
+    pub fn cache(&self, capacity: usize) -> Cache {
+        let new = |layer: &Placed<DecoderLayer>| {
+            LayerCache::new(&self.config.decoder, capacity, layer.unit.dtype(), &layer.place)
         };
-        Ok(Cache { layers: self.layers.iter().map(new).collect::<Result<_, _>>()?, length: 0, capacity })
+        Cache { layers: self.layers.iter().map(new).collect(), length: 0, capacity }
     }
 
     /// Takes in a whole prompt, `chunk` positions at a time, and gives the logits after its last position
@@ -261,12 +335,15 @@ impl Network {
         let mut last = None;
         for first in (0..positions).step_by(chunk) {
             let count = chunk.min(positions - first);
+            let wanted = if first + count == positions { Wanted::Last } else { Wanted::Nothing };
+            let span = Span { length, wanted, ..Span::of(cache, count) };
             let part = embeddings.narrow(1, first, count)?;
-            let Some(hidden) = self.hidden(&part, cache, length, go_on)? else { return Ok(None) };
-            last = Some(hidden.narrow(1, count - 1, 1)?);
+            let Some(logits) = self.run(RowPass::embedded(span, part), go_on)? else { return Ok(None) };
+            cache.length += count;
+            last = logits.into_iter().next();
         }
         match last {
-            Some(hidden) => self.logits(&hidden).map(Some),
+            Some(logits) => Ok(Some(logits)),
             None => candle_core::bail!("the prompt is empty"),
         }
     }
@@ -276,56 +353,10 @@ impl Network {
     /// # Errors
     /// A full cache, or no memory.
     pub fn step(&self, token: u32, cache: &mut Cache) -> candle_core::Result<Vec<f32>> {
-        let embedded = self.embed_text(&[token])?.unsqueeze(0)?;
-        let length = cache.length + 1;
-        let hidden = self.hidden(&embedded, cache, length, &mut || true)?.ok_or_else(abandoned)?;
-        self.logits(&hidden)
-    }
-
-    /// Final hidden states `[1, positions, hidden]` before the last norm; `length` is that of the text that these
-    /// positions belong to, as far as it is known. `None` where `go_on`, asked before every layer, says no; the cache
-    /// is then of no further use.
-    fn hidden(
-        &self,
-        embeddings: &Tensor,
-        cache: &mut Cache,
-        length: usize,
-        go_on: &mut dyn FnMut() -> bool,
-    ) -> candle_core::Result<Option<Tensor>> {
-        let (first, count) = (cache.length, embeddings.dim(1)?);
-        if first + count > cache.capacity {
-            candle_core::bail!("the cache has room for {} positions, not {}", cache.capacity, first + count);
-        }
-        let mut rotary: HashMap<DeviceLocation, Rotary> = HashMap::new();
-        let mut x = embeddings.clone();
-        for (layer, cache) in self.layers.iter().zip(&cache.layers) {
-            if !go_on() {
-                return Ok(None);
-            }
-            let tables = match rotary.entry(layer.device().location()) {
-                std::collections::hash_map::Entry::Occupied(tables) => tables.into_mut(),
-                std::collections::hash_map::Entry::Vacant(slot) => {
-                    let rope = &self.config.decoder.rope;
-                    slot.insert(Rotary::new(
-                        rope,
-                        first..first + count,
-                        length,
-                        layer.dtype(),
-                        layer.device(),
-                    )?)
-                }
-            };
-            x = layer.forward(&x, tables, cache, first)?;
-        }
-        cache.length += count;
-        Ok(Some(x))
-    }
-
-    /// Logits of one position `[1, 1, hidden]`.
-    fn logits(&self, hidden: &Tensor) -> candle_core::Result<Vec<f32>> {
-        let normed = self.norm.forward(&hidden.to_device(&self.norm_device)?)?;
-        let logits = self.head.forward(&normed.to_device(&self.head_device)?)?;
-        logits.flatten_all()?.to_dtype(DType::F32)?.to_vec1()
+        let span = Span { ids: vec![token], wanted: Wanted::Last, ..Span::of(cache, 1) };
+        let logits = self.run(RowPass::tokens(vec![span]), &mut || true)?.ok_or_else(abandoned)?;
+        cache.length += 1;
+        logits.into_iter().next().ok_or_else(abandoned)
     }
 
     /// Logits of every position (`[positions, vocabulary]`) without a cache of the caller's, for comparison with a
@@ -335,10 +366,25 @@ impl Network {
     /// No memory.
     pub fn all_logits(&self, embeddings: &Tensor) -> candle_core::Result<Tensor> {
         let positions = embeddings.dim(1)?;
-        let hidden = self.hidden(embeddings, &mut self.cache(positions)?, positions, &mut || true)?;
-        let hidden = hidden.ok_or_else(abandoned)?;
-        let normed = self.norm.forward(&hidden.to_device(&self.norm_device)?)?;
-        self.head.forward(&normed.to_device(&self.head_device)?)?.squeeze(0)?.to_dtype(DType::F32)
+        let span = Span { wanted: Wanted::Every, ..Span::of(&self.cache(positions), positions) };
+        let pass = RowPass::embedded(span, embeddings.clone());
+        let rows = self.run(pass, &mut || true)?.ok_or_else(abandoned)?;
+        let width = rows.first().map_or(0, Vec::len);
+        Tensor::from_vec(rows.concat(), (positions, width), &Device::Cpu)
+    }
+
+    /// Takes rows through the whole decoder on this thread.
+    fn run(
+        &self,
+        mut pass: RowPass,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> candle_core::Result<Option<Vec<Vec<f32>>>> {
+        while !pass.is_done(self) {
+            if !pass.advance(self, go_on)? {
+                return Ok(None);
+            }
+        }
+        Ok(Some(pass.logits()))
     }
 }
 

@@ -6,7 +6,7 @@ use candle_core::{DType, Device, Result, Tensor};
 
 use crate::checkpoint::rope::Rope;
 
-/// Cosines and sines for consecutive positions.
+/// Cosines and sines of the rows of a pass, row by row: rows of several questions may stand below each other.
 #[derive(Debug, Clone)]
 pub struct Rotary {
     cos: Tensor,
@@ -14,29 +14,32 @@ pub struct Rotary {
 }
 
 impl Rotary {
-    /// Tables for `positions` of a text of `length` tokens, which some kinds of scaling go by: a prompt that is taken
-    /// in a chunk at a time has the length of the whole prompt all along.
+    /// Tables for spans of positions, each of a text of so many tokens, which some kinds of scaling go by: a prompt that
+    /// is taken in a chunk at a time has the length of the whole prompt all along.
     ///
     /// # Errors
     /// No memory on the device.
     pub fn new(
         rope: &Rope,
-        positions: Range<usize>,
-        length: usize,
+        spans: impl Iterator<Item = (Range<usize>, usize)>,
         dtype: DType,
         device: &Device,
     ) -> Result<Self> {
-        let (frequencies, attention) = rope.frequencies(length);
-        let count = positions.len();
-        let angles = positions.flat_map(|p| frequencies.iter().map(move |f| p as f32 * f));
-        let (cos, sin): (Vec<f32>, Vec<f32>) =
-            angles.map(|a| (a.cos() * attention, a.sin() * attention)).unzip();
-        let shape = (count, frequencies.len());
-        let table = |values| Tensor::from_vec(values, shape, device)?.to_dtype(dtype);
+        let (mut cos, mut sin) = (Vec::new(), Vec::new());
+        let (mut rows, mut width) = (0, 0);
+        for (positions, length) in spans {
+            let (frequencies, attention) = rope.frequencies(length);
+            (rows, width) = (rows + positions.len(), frequencies.len());
+            for angle in positions.flat_map(|p| frequencies.iter().map(move |f| p as f32 * f)) {
+                cos.push(angle.cos() * attention);
+                sin.push(angle.sin() * attention);
+            }
+        }
+        let table = |values| Tensor::from_vec(values, (rows, width), device)?.to_dtype(dtype);
         Ok(Self { cos: table(cos)?, sin: table(sin)? })
     }
 
-    /// Rotates `[batch, positions, heads, d]`, pairing channel `i` with `i + d / 2`.
+    /// Rotates `[1, rows, heads, d]`, pairing channel `i` with `i + d / 2`.
     ///
     /// # Errors
     /// Shapes or devices that do not fit together.

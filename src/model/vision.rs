@@ -2,8 +2,9 @@
 
 use candle_core::{D, Device, Tensor};
 
-use super::activation::gelu;
+use super::activation::{add_scaled, gelu};
 use super::attention::{Mask, attention};
+use super::host::Kernel;
 use super::linear::Linear;
 use super::norm::Norm;
 use super::weights::UnitWeights;
@@ -50,7 +51,7 @@ impl VisionEmbeddings {
             .permute([0, 2, 4, 1, 3, 5])?
             .contiguous()?
             .reshape((tiles, grid * grid, channels * patch * patch))?;
-        let patches = self.patch_embedding.forward(&patches)?;
+        let patches = self.patch_embedding.forward(&patches, Kernel::Many)?;
         let class = self.class_embedding.broadcast_as((tiles, 1, patches.dim(D::Minus1)?))?;
         Tensor::cat(&[&class.contiguous()?, &patches], 1)?.broadcast_add(&self.position_embedding)
     }
@@ -126,22 +127,27 @@ impl VisionBlock {
     pub fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
         let x = x.to_device(self.ls1.device())?;
         let attended = self.attention(&self.norm1.forward(&x)?)?;
-        let x = (x + attended.broadcast_mul(&self.ls1)?)?;
-        let hidden = gelu(self.fc1.forward(&self.norm2.forward(&x)?)?)?;
-        x + self.fc2.forward(&hidden)?.broadcast_mul(&self.ls2)?
+        let x = add_scaled(attended, &self.ls1, &x)?;
+        let hidden = gelu(self.fc1.forward(&self.norm2.forward(&x)?, Kernel::Many)?)?;
+        add_scaled(self.fc2.forward(&hidden, Kernel::Many)?, &self.ls2, &x)
     }
 
     fn attention(&self, x: &Tensor) -> candle_core::Result<Tensor> {
         let (tiles, positions, channels) = x.dims3()?;
         let [q, k, v] = match &self.projections {
             Projections::Fused(qkv) => {
-                let qkv =
-                    qkv.forward(x)?.reshape(&[tiles, positions, 3, self.heads, channels / self.heads])?;
+                let qkv = qkv.forward(x, Kernel::Many)?.reshape(&[
+                    tiles,
+                    positions,
+                    3,
+                    self.heads,
+                    channels / self.heads,
+                ])?;
                 [0, 1, 2].map(|i| qkv.narrow(2, i, 1).and_then(|part| part.squeeze(2)))
             }
             Projections::Apart(parts) => {
                 let shape = (tiles, positions, self.heads, channels / self.heads);
-                [0, 1, 2].map(|i| parts[i].forward(x).and_then(|part| part.reshape(shape)))
+                [0, 1, 2].map(|i| parts[i].forward(x, Kernel::Many).and_then(|part| part.reshape(shape)))
             }
         };
         let (mut q, mut k, v) = (q?, k?, v?);
@@ -151,7 +157,7 @@ impl VisionBlock {
             (q, k) = (over_all(q_norm, &q)?, over_all(k_norm, &k)?);
         }
         let [q, k, v] = [q.transpose(1, 2)?, k.transpose(1, 2)?, v.transpose(1, 2)?];
-        self.proj.forward(&attention(&q, &k, &v, Mask::NONE, None)?)
+        self.proj.forward(&attention(&q, &k, &v, Mask::NONE, None)?, Kernel::Many)
     }
 }
 
@@ -191,8 +197,8 @@ impl Projector {
         let (tiles, positions, channels) = x.dims3()?;
         let patches = x.narrow(1, 1, positions - 1)?;
         let tokens = pixel_shuffle(&patches, self.shuffle, self.order, tiles, channels)?;
-        let hidden = gelu(self.linear_1.forward(&self.norm.forward(&tokens)?)?)?;
-        self.linear_2.forward(&hidden)
+        let hidden = gelu(self.linear_1.forward(&self.norm.forward(&tokens)?, Kernel::Many)?)?;
+        self.linear_2.forward(&hidden, Kernel::Many)
     }
 }
 

@@ -1,5 +1,7 @@
 //! Weights of one unit, brought to the unit's device.
 
+use std::cell::RefCell;
+use std::ops::Range;
 use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
@@ -29,6 +31,29 @@ pub struct UnitWeights<'a> {
     pub device: &'a Device,
     /// In which type matrices are held.
     pub weight_type: WeightType,
+    /// What is used in place so far: which file, and which bytes of it.
+    pub in_place: RefCell<Vec<(usize, Range<usize>)>>,
+}
+
+/// Bytes that a unit's weights take once they are loaded on the CPU: matrices in the type they are held in, everything
+/// else in the type that is computed with. A tied head, which shares another unit's, takes none.
+pub fn held_bytes(unit: &Unit, weight_type: WeightType) -> u64 {
+    if unit.tied {
+        return 0;
+    }
+    let matrix = |name: &str, stored: &StoredTensor| {
+        // Class token and positions have dimensions to spare; the biases of GPT-OSS's experts lie in one tensor.
+        stored.shape.len() > 1 && !name.ends_with("_embedding") && !name.ends_with("_bias")
+    };
+    let bytes = |(name, stored): (&String, &StoredTensor)| {
+        let dtype = match weight_type {
+            _ if !matrix(name, stored) => HOST_DTYPE,
+            WeightType::Stored => candle_dtype(stored.dtype),
+            WeightType::Cast(dtype) => dtype,
+        };
+        stored.shape.iter().map(|n| *n as u64).product::<u64>() * dtype.size_in_bytes() as u64
+    };
+    unit.tensors.iter().map(bytes).sum()
 }
 
 impl UnitWeights<'_> {
@@ -113,7 +138,7 @@ impl UnitWeights<'_> {
     fn layer(
         &self,
         stored: &StoredTensor,
-        range: std::ops::Range<usize>,
+        range: Range<usize>,
         (out, input): (usize, usize),
         order: Order,
         bias: Option<Tensor>,
@@ -124,7 +149,10 @@ impl UnitWeights<'_> {
                 WeightType::Stored => dtype,
                 WeightType::Cast(dtype) => dtype,
             };
-            let matrix = Matrix::new(self.file(stored), range, dtype, kept, (out, input), order);
+            let matrix = Matrix::new(self.file(stored), range.clone(), dtype, kept, (out, input), order);
+            if matrix.is_in_place() {
+                self.in_place.borrow_mut().push((stored.file, range));
+            }
             let bias = bias.map(|b| b.to_vec1::<f32>()).transpose()?.map(Into::into);
             return Ok(Linear::Host(HostLinear { matrix: Arc::new(matrix), bias }));
         }

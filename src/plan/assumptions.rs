@@ -96,6 +96,20 @@ pub enum Logits {
     All,
 }
 
+/// Whose temporary memory is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Engine {
+    /// A GPU's: tensors in the format of the weights, half of them released as soon as they are used.
+    #[default]
+    Gpu,
+    /// That of this engine on the CPU and on simulated devices, step by step (see `cpu_run`); so many threads.
+    Cpu {
+        /// Threads that share the work.
+        threads: u64,
+    },
+}
+
 /// Where a value came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -160,6 +174,8 @@ pub struct Assumptions {
     pub nominal_cards: Sourced<bool>,
     /// Whether the token embedding is kept twice when the head is tied to it and the two may part.
     pub duplicate_tied_head: Sourced<bool>,
+    /// Whose temporary memory is counted.
+    pub engine: Sourced<Engine>,
 }
 
 impl Default for Assumptions {
@@ -177,11 +193,18 @@ impl Default for Assumptions {
             overhead: Sourced::default(None),
             nominal_cards: Sourced::default(false),
             duplicate_tied_head: Sourced::default(false),
+            engine: Sourced::default(Engine::Gpu),
         }
     }
 }
 
 impl Assumptions {
+    /// How this engine runs on the CPU, and on simulated devices, which are the CPU.
+    pub fn on_the_cpu(mut self, threads: u64) -> Self {
+        self.engine = Sourced::default(Engine::Cpu { threads: threads.max(1) });
+        self
+    }
+
     /// How the PyTorch code of the InternVL releases runs, given fused attention: all tiles of a question at once,
     /// logits of every position with their 32-bit copy (transformers up to 4.45, InternLM2 and Phi3 remote code to this
     /// day), and a CUDA context on every card; a simulated device stands for a real card. Choices of the user stay.
@@ -230,6 +253,14 @@ impl Assumptions {
                 "driver overhead",
                 self.overhead.value.map_or_else(|| "per device".to_string(), bytes::human),
                 self.overhead.source,
+            ),
+            (
+                "temporary memory",
+                match self.engine.value {
+                    Engine::Gpu => "as on a GPU".to_string(),
+                    Engine::Cpu { threads } => format!("as on the CPU with {threads} threads"),
+                },
+                self.engine.source,
             ),
             (
                 "simulated memory",

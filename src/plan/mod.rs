@@ -38,7 +38,7 @@ pub mod unit;
 pub mod visible;
 pub mod workload;
 
-pub use assumptions::{Assumptions, AttentionKind, Dtype, Logits, Source, Sourced};
+pub use assumptions::{Assumptions, AttentionKind, Dtype, Engine, Logits, Source, Sourced};
 pub use calibration::Calibration;
 pub use cost::{CostTable, Holding};
 pub use device::{Device, DeviceKind};

@@ -228,6 +228,22 @@ impl Model {
         Self { shape, dtype, units, buffers, differing }
     }
 
+    /// The same model as this engine holds it on the CPU: so many bytes of weights for each unit, in their order; keys
+    /// and values in 32 bits, and of every token, also in layers that look back only so far.
+    pub fn held_on_the_cpu(mut self, weights: &[u64]) -> Self {
+        let kv = self.shape.decoder.kv_elements_per_token().saturating_mul(4);
+        for (index, unit) in self.units.iter_mut().enumerate() {
+            if let Some(bytes) = weights.get(index) {
+                unit.weight_bytes = *bytes;
+            }
+            if matches!(unit.kind, UnitKind::Layer(_)) {
+                unit.kv_bytes_per_token = kv;
+                unit.kv_window = None;
+            }
+        }
+        self
+    }
+
     /// Bytes of all weights, shared ones once.
     pub fn weight_bytes(&self) -> u64 {
         self.units.iter().fold(0, |sum, unit| sum.saturating_add(unit.weight_bytes))

@@ -1,5 +1,5 @@
 //! Whole files into the figures that benchmarks report: MME, HallusionBench, POPE, AMBER, VSR, multiple choice with
-//! and without rotations, VQA, OCRBench as VLMEvalKit computes them (snapshot `e8e78f05`, Apache-2.0: `image_mcq.py`,
+//! and without rotations, MMT-Bench, MMVP, HRBench, CV-Bench, VQA, OCRBench as VLMEvalKit computes them (snapshot `e8e78f05`, Apache-2.0: `image_mcq.py`,
 //! `image_yorn.py`, `image_vqa.py`, `utils/yorn.py`, `utils/multiple_choice.py`), and MMMU as its authors do.
 //!
 //! Groups come in the order in which they first appear, not in the random order of the original's sets. Where the
@@ -20,6 +20,8 @@ pub struct Scored<'a> {
     pub split: Option<&'a str>,
     /// Name of the image; MME asks two questions about each.
     pub image: &'a str,
+    /// What else parts the rows of a benchmark: the source of CV-Bench, the cycle of HRBench.
+    pub part: Option<&'a str>,
     /// Gold answer, of yes/no benchmarks.
     pub answer: &'a str,
     /// What was read, of yes/no benchmarks: `Yes`, `No` or `Unknown`.
@@ -289,6 +291,98 @@ pub fn multiple_choice(rows: &[Scored<'_>]) -> Table {
     Table { rows: splits.iter().map(|(split, rows)| ((*split).to_owned(), figures(rows))).collect() }
 }
 
+/// Short names of MMT-Bench's groups of tasks.
+#[rustfmt::skip]
+const MMT_GROUPS: [(&str, &str); 32] = [
+    ("visual_recognition", "VR"), ("localization", "Loc"), ("ocr", "OCR"), ("counting", "Count"),
+    ("hallucination", "HLN"), ("image_retrieval", "IR"), ("threed", "3D"), ("visual_captioning", "VC"),
+    ("visual_grounding", "VG"), ("doc_understanding", "DU"), ("action_recognition", "AR"),
+    ("pixel_level_perception", "PLP"), ("image-to-image_translation", "I2IT"), ("relation_reasoning", "RR"),
+    ("intelligence_quotient_test", "IQT"), ("emotion", "Emo"), ("visual_illusion", "VI"),
+    ("meme_understanding", "MemU"), ("visual_prompt_understanding", "VPU"), ("anomaly_detection", "AND"),
+    ("keypoint_detection", "KD"), ("visual_commonsense_reasoning", "VCR"), ("image_evaluation_judgement", "IEJ"),
+    ("multiple_image_analysis", "MIA"), ("cross_image_matching", "CIM"), ("temporal_understanding", "TU"),
+    ("visual_code", "VP"), ("medical_understanding", "MedU"), ("autonomous_driving", "AUD"),
+    ("discipline_knowledge_reasoning", "DKR"), ("embodied_ai", "EA"), ("gui_navigation", "GN"),
+];
+
+/// MMT-Bench: as [`multiple_choice`], but a group's accuracy is the mean over its tasks (`category`), and a row `ALL`
+/// takes every split together.
+pub fn mmt_bench(rows: &[Scored<'_>]) -> Table {
+    let accuracy = |rows: &[&Scored<'_>]| mean(rows.iter().map(|row| row.score));
+    let figures = |rows: &[Scored<'_>]| {
+        let mut figures = vec![("Overall".to_owned(), mean(rows.iter().map(|row| row.score)))];
+        for (name, rows) in sorted_groups(rows, |row| row.super_category) {
+            let tasks = group(rows.iter().filter_map(|row| Some((row.category?, *row))));
+            let short =
+                MMT_GROUPS.iter().find(|(long, _)| *long == name).map_or(name.as_str(), |(_, short)| short);
+            figures.push((short.to_owned(), mean(tasks.iter().map(|(_, rows)| accuracy(rows)))));
+        }
+        let tasks = sorted_groups(rows, |row| row.category);
+        figures.extend(tasks.iter().map(|(name, rows)| (name.clone(), accuracy(rows))));
+        figures
+    };
+    let splits = group(rows.iter().map(|row| (row.split.unwrap_or("none"), *row)));
+    let mut table =
+        Table { rows: splits.iter().map(|(split, rows)| ((*split).to_owned(), figures(rows))).collect() };
+    table.rows.push(("ALL".to_owned(), figures(rows)));
+    table
+}
+
+/// MMVP: the share of pairs whose two questions are both right, and of questions that are right, as fractions. Indices
+/// count from 1, and 1 and 2 are a pair; where an index is no number, neighbours are.
+pub fn mmvp(rows: &[Scored<'_>]) -> Table {
+    let pair = |place: usize, row: &Scored<'_>| match row.index.trim().parse::<u64>() {
+        Ok(number @ 1..) => format!("{}", (number - 1) / 2),
+        _ => format!("place {}", place / 2),
+    };
+    let pairs = group(rows.iter().enumerate().map(|(place, row)| (pair(place, row), row.score)));
+    Table::single(vec![
+        ("Pairs".to_owned(), mean(pairs.iter().map(|(_, scores)| all_right(scores)))),
+        ("Questions".to_owned(), mean(rows.iter().map(|row| row.score))),
+    ])
+}
+
+/// HRBench: accuracy as a fraction of all questions and by category in each cycle (the column `cycle_category`), and
+/// the mean over the cycles. Without that column everything is one cycle.
+pub fn hrbench(rows: &[Scored<'_>]) -> Table {
+    let cycles = group(rows.iter().map(|row| (row.part.unwrap_or("all"), row)));
+    let mut table = Table::default();
+    let mut sums: Vec<(String, f64)> = Vec::new();
+    for (cycle, rows) in &cycles {
+        let mut figures = vec![("all".to_owned(), mean(rows.iter().map(|row| row.score)))];
+        let mut categories = group(rows.iter().filter_map(|row| Some((row.category?, row.score))));
+        categories.sort_by_key(|(name, _)| *name);
+        figures.extend(categories.into_iter().map(|(name, scores)| (name.to_owned(), mean(scores))));
+        for (name, figure) in &figures {
+            match sums.iter_mut().find(|(known, _)| known == name) {
+                Some((_, sum)) => *sum += figure,
+                None => sums.push((name.clone(), *figure)),
+            }
+        }
+        table.rows.push(((*cycle).to_owned(), figures));
+    }
+    // As in the original, a category that a cycle lacks counts 0 in it.
+    let average = sums.into_iter().map(|(name, sum)| (name, sum / cycles.len().max(1) as f64)).collect();
+    table.rows.push(("Average".to_owned(), average));
+    table
+}
+
+/// CV-Bench's 2D part: accuracy as a fraction for each source (the column `source`), and their mean (Cambrian-1,
+/// appendix C). Without that column everything is one source.
+pub fn cv_bench_2d(rows: &[Scored<'_>]) -> Table {
+    let splits = group(rows.iter().map(|row| (row.split.unwrap_or("2D"), *row)));
+    let figures = |rows: &[Scored<'_>]| {
+        let mut sources = group(rows.iter().map(|row| (row.part.unwrap_or("all"), row.score)));
+        sources.sort_by_key(|(name, _)| *name);
+        let mut figures: Vec<(String, f64)> =
+            sources.into_iter().map(|(name, scores)| (name.to_owned(), mean(scores))).collect();
+        figures.insert(0, ("Overall".to_owned(), mean(figures.iter().map(|&(_, figure)| figure))));
+        figures
+    };
+    Table { rows: splits.iter().map(|(split, rows)| ((*split).to_owned(), figures(rows))).collect() }
+}
+
 /// Distance between the indices of two rotations of a question.
 const ROTATION: u64 = 1_000_000;
 
@@ -422,4 +516,62 @@ pub fn mmmu(rows: &[Scored<'_>]) -> Table {
     let all: Vec<f64> = rows.iter().map(|row| row.score).collect();
     table.rows.push(("Overall".to_owned(), figures(&all)));
     table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row<'a>(index: &'a str, groups: [&'a str; 4], score: f64) -> Scored<'a> {
+        let [category, super_category, split, part] =
+            groups.map(|group| Some(group).filter(|g| !g.is_empty()));
+        Scored { index, category, super_category, split, part, score, ..Scored::default() }
+    }
+
+    #[test]
+    fn tasks_of_mmt_bench_weigh_the_same() {
+        let rows = [
+            row("1", ["ocr_a", "ocr", "val", ""], 1.0),
+            row("2", ["ocr_a", "ocr", "val", ""], 1.0),
+            row("3", ["ocr_a", "ocr", "val", ""], 0.0),
+            row("4", ["ocr_b", "ocr", "val", ""], 0.0),
+            row("5", ["ocr_b", "ocr", "test", ""], 1.0),
+        ];
+        let table = mmt_bench(&rows);
+        let close = |row: &str, column: &str, value: f64| {
+            let figure = table.get(row, column).unwrap();
+            assert!((figure - value).abs() < 1e-12, "{row} {column}: {figure}");
+        };
+        close("val", "Overall", 0.5);
+        close("val", "OCR", (2.0 / 3.0) / 2.0);
+        close("ALL", "OCR", (2.0 / 3.0 + 0.5) / 2.0);
+        close("ALL", "ocr_b", 0.5);
+        assert_eq!(table.get("test", "ocr_a"), None);
+    }
+
+    #[test]
+    fn pairs_of_mmvp_are_right_together() {
+        let none = [""; 4];
+        let rows = [row("1", none, 1.0), row("3", none, 1.0), row("2", none, 1.0), row("4", none, 0.0)];
+        let table = mmvp(&rows);
+        assert_eq!((table.get("", "Pairs"), table.get("", "Questions")), (Some(0.5), Some(0.75)));
+    }
+
+    #[test]
+    fn cycles_and_sources_are_averaged() {
+        let rows = [
+            row("1", ["single", "", "", "0"], 1.0),
+            row("2", ["cross", "", "", "0"], 0.0),
+            row("3", ["cross", "", "", "0"], 0.0),
+            row("4", ["single", "", "", "1"], 0.0),
+            row("5", ["cross", "", "", "1"], 1.0),
+        ];
+        let cycles = hrbench(&rows);
+        assert_eq!(cycles.get("0", "all"), Some(1.0 / 3.0));
+        assert_eq!(cycles.get("Average", "cross"), Some(0.5));
+        assert_eq!(cycles.get("Average", "all"), Some((1.0 / 3.0 + 0.5) / 2.0));
+        let sources = cv_bench_2d(&rows);
+        assert_eq!(sources.get("2D", "Overall"), Some((1.0 / 3.0 + 0.5) / 2.0));
+        assert_eq!(sources.get("2D", "1"), Some(0.5));
+    }
 }

@@ -17,10 +17,8 @@ pub struct Figures {
 /// Benchmarks of choices whose names ask for circular evaluation (`ImageMCQDataset.evaluate_heuristic`).
 const CIRCULAR: [&str; 4] = ["mmbench", "ccbench", "circular", "mmcr"];
 
-/// Benchmarks whose own sums are not reproduced here: tasks averaged (MMT-Bench), consecutive pairs (MMVP), cycles
-/// (HRBench), classes of their own (MME-RealWorld, MUIRBench, MMMU-Pro).
-const OTHERWISE: [&str; 7] =
-    ["MMT-Bench", "MMVP", "HRBench", "MME-RealWorld", "MUIRBench", "CV-Bench", "MMMU_Pro"];
+/// Benchmarks that VLMEvalKit reads in a way of their own, which is not reproduced here, nor are their sums then.
+const OTHERWISE: [&str; 1] = ["MME-RealWorld"];
 
 /// Whether a dataset of choices is evaluated circularly.
 pub fn is_circular(dataset: &str) -> bool {
@@ -52,6 +50,14 @@ pub fn figures(
             ("VSR-zeroshot", _) => figures("VSR", aggregate::vsr(rows)),
             ("OCRBench", _) => figures("OCRBench", aggregate::ocrbench(rows)),
             _ if OTHERWISE.iter().any(|part| name.contains(part)) => None,
+            ("MMVP", AnswerType::Option) => figures("MMVP", aggregate::mmvp(rows)),
+            (_, AnswerType::Option) if name.starts_with("MMT-Bench") => {
+                figures("MMT-Bench", aggregate::mmt_bench(rows))
+            }
+            (_, AnswerType::Option) if name.starts_with("HRBench") => {
+                figures("HRBench", aggregate::hrbench(rows))
+            }
+            ("CV-Bench-2D", AnswerType::Option) => figures("CV-Bench-2D", aggregate::cv_bench_2d(rows)),
             (_, AnswerType::Option) if is_circular(name) => {
                 let questions = aggregate::circular(rows);
                 figures("Circular evaluation", aggregate::multiple_choice(&questions))
@@ -92,10 +98,13 @@ mod tests {
         assert_eq!(of("vlmevalkit", "mine_circular", false, option).as_deref(), Some("Circular evaluation"));
         assert_eq!(of("vlmevalkit", "MMStar", true, option).as_deref(), Some("Multiple choice"));
         assert_eq!(of("mmmu", "MMMU", false, option).as_deref(), Some("MMMU, official summary"));
-        for (rule, name) in
-            [("vlmevalkit", "mine"), ("vlmevalkit", "MMVP"), ("shardscope", "MME"), ("mmmu", "MMStar")]
-        {
-            assert_eq!(of(rule, name, name == "MMVP", option), None, "{rule} {name}");
+        for (rule, name) in [
+            ("vlmevalkit", "mine"),
+            ("vlmevalkit", "MME-RealWorld"),
+            ("shardscope", "MME"),
+            ("mmmu", "MMStar"),
+        ] {
+            assert_eq!(of(rule, name, name == "MME-RealWorld", option), None, "{rule} {name}");
         }
         let rule = Rule::by_name("vlmevalkit").unwrap();
         let table = figures(&rule, "MMBench_DEV_EN", true, option, &rows).unwrap().table;

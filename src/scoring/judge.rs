@@ -4,6 +4,7 @@
 //! is guessed. The rule's own reading never changes in silence: what the judge said, what it cost and how it failed is
 //! recorded beside it, and a judge that stops answering is not asked again.
 
+use std::collections::HashMap;
 use std::fmt::Write;
 use std::time::Instant;
 
@@ -91,6 +92,9 @@ pub struct JudgeRecord {
     /// Seconds from asking to the reply or the failure.
     #[serde(default)]
     pub seconds: f64,
+    /// Whether the reply was given to the same prompt before, so that nothing was asked or paid now.
+    #[serde(skip)]
+    pub reused: bool,
 }
 
 /// After so many failures in a row a judge counts as dead.
@@ -102,12 +106,22 @@ pub struct JudgeStep<J> {
     judge: J,
     failures: u32,
     dead: Option<Problem>,
+    /// Replies that need not be asked for again, by the prompt's hash.
+    known: HashMap<String, JudgeRecord>,
 }
 
 impl<J: Judge> JudgeStep<J> {
     /// A step that asks this judge.
     pub fn new(judge: J) -> Self {
-        Self { judge, failures: 0, dead: None }
+        Self { judge, failures: 0, dead: None, known: HashMap::new() }
+    }
+
+    /// Takes replies that this judge gave before: the same prompt is not put to it again. Records of other judges, and
+    /// those without a reply, are left out.
+    pub fn remember(&mut self, records: impl IntoIterator<Item = JudgeRecord>) {
+        let name = self.judge.name();
+        let given = records.into_iter().filter(|record| record.judge == name && record.reply.is_some());
+        self.known.extend(given.map(|record| (record.prompt_hash.clone(), record)));
     }
 
     /// Why the judge is no longer asked; `None` while it is.
@@ -117,7 +131,8 @@ impl<J: Judge> JudgeStep<J> {
 
     /// Asks about a reading of a rule that is `unparsed`; every other comes back as it is, without a record, and so
     /// does one whose response is empty or whose gold answer is withheld. The same rule reads the judge's reply in
-    /// the response's place; where the judge fails or cannot tell, the rule's reading stands.
+    /// the response's place; where the judge fails or cannot tell, the rule's reading stands. A prompt that it has
+    /// replied to before is not put to it again.
     pub fn consider(
         &mut self,
         question: &str,
@@ -136,22 +151,31 @@ impl<J: Judge> JudgeStep<J> {
             reply: None,
             problem: None,
             seconds: 0.0,
+            reused: false,
         };
+        let prompt = prompt(question, row);
+        let hash: String = Sha256::digest(&prompt).iter().map(|byte| format!("{byte:02x}")).collect();
+        if let Some(known) = self.known.get(&hash) {
+            let judged = known.reply.as_ref().and_then(|reply| read_reply(row, rule, &reply.text));
+            let outcome = if judged.is_some() { Outcome::Read } else { Outcome::CannotTell };
+            let record = JudgeRecord { outcome, reused: true, ..known.clone() };
+            return (judged.unwrap_or(reading), Some(record));
+        }
         if let Some(problem) = &self.dead {
             record.problem = Some(problem.to_string());
             return (reading, Some(record));
         }
-        let prompt = prompt(question, row);
-        record.prompt_hash = Sha256::digest(&prompt).iter().map(|byte| format!("{byte:02x}")).collect();
+        record.prompt_hash = hash;
         let start = Instant::now();
         let asked = self.judge.ask(&prompt);
         record.seconds = start.elapsed().as_secs_f64();
         match asked {
             Ok(reply) => {
                 self.failures = 0;
-                let judged = judged(row, rule, &reply.text);
+                let judged = read_reply(row, rule, &reply.text);
                 record.outcome = if judged.is_some() { Outcome::Read } else { Outcome::CannotTell };
                 record.reply = Some(reply);
+                self.known.insert(record.prompt_hash.clone(), record.clone());
                 (judged.unwrap_or(reading), Some(record))
             }
             Err(problem) => {
@@ -204,7 +228,7 @@ pub fn prompt(question: &str, row: &Row) -> String {
 }
 
 /// The rule's reading of a judge's reply; nothing where the reply names no answer.
-fn judged(row: &Row, rule: &Rule, reply: &str) -> Option<Reading> {
+pub fn read_reply(row: &Row, rule: &Rule, reply: &str) -> Option<Reading> {
     // Where a judge thinks aloud, what follows the thought is its reply.
     let word = reply.rsplit("</think>").next().unwrap_or(reply).trim();
     let bare = word.trim_matches(|c: char| !c.is_alphanumeric());
@@ -303,13 +327,35 @@ mod tests {
         let mut step = JudgeStep::new(Script(vec![Some("B")]));
         let unclear = row("?");
         let rule = Rule::Shardscope;
-        consider(&mut step, &unclear, rule);
+        consider(&mut step, &row("The one that barks"), rule);
         for _ in 0..FAILURES_UNTIL_DEAD {
             assert!(step.stopped().is_none());
             assert_eq!(consider(&mut step, &unclear, rule), (rule.read(&unclear), Some(Outcome::Failed)));
         }
         assert!(step.stopped().is_some_and(|problem| problem.what.contains("no connection")));
         assert_eq!(consider(&mut step, &unclear, rule), (rule.read(&unclear), Some(Outcome::NotAsked)));
+    }
+
+    #[test]
+    fn a_reply_is_asked_for_once() {
+        let (unclear, rule) = (row("The one that barks"), Rule::Shardscope);
+        let mut step = JudgeStep::new(Script(vec![Some("B")]));
+        let (first, record) = step.consider("Which?", &unclear, &rule, rule.read(&unclear));
+        let record = record.unwrap();
+        assert!(!record.reused);
+        let (second, again) = step.consider("Which?", &unclear, &rule, rule.read(&unclear));
+        assert_eq!((&first, again.unwrap().reused), (&second, true));
+
+        // Another judge's reply is not taken, the same one's is, by any rule, and also by a judge that would fail now.
+        for (name, outcome) in [("script", Outcome::Read), ("another", Outcome::Failed)] {
+            let mut step = JudgeStep::new(Script(Vec::new()));
+            step.remember([JudgeRecord { judge: name.into(), ..record.clone() }]);
+            assert_eq!(consider(&mut step, &unclear, Rule::Mmmu).1, Some(outcome));
+        }
+        let mut step = JudgeStep::new(Script(Vec::new()));
+        step.remember([record]);
+        let other = row("The one that meows");
+        assert_eq!(consider(&mut step, &other, rule).1, Some(Outcome::Failed));
     }
 
     #[test]

@@ -19,6 +19,7 @@ struct Kept {
     super_category: Option<String>,
     split: Option<String>,
     image: String,
+    part: Option<String>,
     answer: String,
     read: String,
     score: f64,
@@ -32,6 +33,8 @@ impl Kept {
         let file =
             |name: &&str| name.strip_prefix("image ").is_none_or(|number| number.parse::<usize>().is_err());
         let shown = answer.images.first().map(|image| image.name.as_str()).filter(file).map(str::to_owned);
+        let part = ["cycle_category", "source"].iter().find_map(|column| answer.other.get(*column)?.as_str());
+        let part = part.map(str::to_owned);
         // MMMU's own files have no column for the subject: it stands in the question's name.
         let subject = || mmmu_subject(answer.id.as_deref().unwrap_or(&answer.index)).map(str::to_owned);
         Self {
@@ -39,6 +42,7 @@ impl Kept {
             super_category: answer.super_category,
             split: answer.split,
             image: path.or(shown).unwrap_or_default(),
+            part,
             answer: text(&answer.answer),
             read: text(&answer.read),
             score: answer.score,
@@ -53,6 +57,7 @@ impl Kept {
             super_category: self.super_category.as_deref(),
             split: self.split.as_deref(),
             image: &self.image,
+            part: self.part.as_deref(),
             answer: &self.answer,
             read: &self.read,
             score: self.score,

@@ -94,6 +94,9 @@ pub struct Answer {
     /// How long it took.
     #[serde(default)]
     pub seconds: Seconds,
+    /// What of its input had been computed for other questions already.
+    #[serde(default, skip_serializing_if = "Reused::is_nothing")]
+    pub reused: Reused,
     /// Bytes that the run itself held on each device at its peak.
     #[serde(default)]
     pub peak_bytes: BTreeMap<String, u64>,
@@ -155,6 +158,24 @@ pub struct Seconds {
     /// All of it.
     #[serde(default, deserialize_with = "finite_or_zero")]
     pub total: f64,
+}
+
+/// What of a question's input had been computed for other questions already; no answer depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Reused {
+    /// Tiles whose features were there.
+    #[serde(default)]
+    pub tiles: u64,
+    /// Tokens at the beginning of the prompt whose keys and values were there.
+    #[serde(default)]
+    pub prompt_tokens: u64,
+}
+
+impl Reused {
+    /// Whether everything was computed for this question alone.
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// One token of an answer, with the alternatives that the model weighed.
@@ -252,6 +273,7 @@ impl Answer {
             answer: Value::Null,
             error: None,
             seconds: Seconds::default(),
+            reused: Reused::default(),
             peak_bytes: BTreeMap::new(),
             forecast_bytes: BTreeMap::new(),
             logprobs: None,

@@ -70,6 +70,12 @@ pub struct CheckpointRecord {
     /// SHA-256 of the weight index or headers, hexadecimal; empty where unknown.
     #[serde(default)]
     pub index_hash: String,
+    /// SHA-256 of tokenizer, its settings and chat template, hexadecimal; empty where unknown.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub texts_hash: String,
+    /// SHA-256 of samples of the weights, hexadecimal; empty where unknown.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub weights_hash: String,
     /// Name of the prompt template.
     #[serde(default)]
     pub template: String,
@@ -308,7 +314,7 @@ impl Manifest {
     /// Settings on which the two disagree and that can change what a model says.
     ///
     /// These count: the checkpoint (by its hashes; by its path where a hash is missing, so a moved folder is the
-    /// same checkpoint), its template, the dataset (likewise) and the selected questions, prompt style, system
+    /// same checkpoint), its tokenizer, chat template and samples of its weights, the dataset (likewise) and the selected questions, prompt style, system
     /// prompt, longest answer, tiles, dtype, sampling, and every setting under a name that this version does not know.
     /// These do not: rule, type of answers, judge, log-probabilities, questions in flight, threads, layout and devices (where a unit sits
     /// changes the last bits of a sum at most), program version and time.
@@ -349,6 +355,14 @@ impl Manifest {
             all.insert("checkpoint weights (hash of their index)".into(), mine.index_hash.clone().into());
         } else {
             all.insert("checkpoint".into(), mine.path.clone().into());
+        }
+        for (name, mine, theirs) in [
+            ("tokenizer and chat template (hash)", &mine.texts_hash, &theirs.texts_hash),
+            ("weights (hash of samples)", &mine.weights_hash, &theirs.weights_hash),
+        ] {
+            if hashed(mine, theirs) {
+                all.insert(name.into(), mine.clone().into());
+            }
         }
         all.insert("template".into(), mine.template.clone().into());
         if hashed(&self.dataset.hash, &other.dataset.hash) {

@@ -1,6 +1,6 @@
 //! A session that is only read: opened fast, whatever its size, and tolerant of what a crash or a stranger left.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::ops::Range;
@@ -10,11 +10,15 @@ use std::sync::Arc;
 use rayon::prelude::*;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::folder::{ANSWERS, EVENTS, MEMORY, parse};
-use super::journal::{Answer, Event, Finish, MemorySample, text_or_number};
+use super::journal::{Answer, Event, Finish, MemorySample, Seconds, text_or_number};
+use super::judgements::{by_question, decide, judgements};
 use super::lines::{open_file, scan};
 use super::manifest::Manifest;
+use super::overrides::{Override, overrides};
+use crate::scoring::judge::JudgeRecord;
 use crate::scoring::{Accuracy, Rule, Verdict};
 use crate::{Problem, Result};
 
@@ -33,6 +37,11 @@ pub struct Record {
     problems: Vec<Problem>,
     damaged: usize,
     judge: Option<Arc<Judge>>,
+    /// What judges said after the run, by question.
+    judgements: Arc<HashMap<String, JudgeRecord>>,
+    /// The rule behind which their replies count, where they do.
+    counted: Option<Rule>,
+    overrides: HashMap<String, Override>,
 }
 
 /// Reads an answer under another rule than the recorded one.
@@ -51,6 +60,20 @@ pub struct Outline {
     pub score: f64,
     /// Why the answer ended.
     pub finish: Finish,
+    /// What the rule read, on a line and cut where it is long.
+    pub read: Box<str>,
+    /// The gold answer, likewise.
+    pub gold: Box<str>,
+    /// Tiles of all pictures.
+    pub tiles: u64,
+    /// Tokens of the prompt.
+    pub prompt_tokens: u64,
+    /// Tokens of the answer.
+    pub output_tokens: u64,
+    /// Seconds that it took.
+    pub seconds: f64,
+    /// The most bytes that the run held on any device; 0 where nothing was measured.
+    pub peak: u64,
     bytes: Range<u64>,
 }
 
@@ -66,6 +89,41 @@ struct OutlineLine {
     score: Option<f64>,
     #[serde(default)]
     finish: Finish,
+    #[serde(default)]
+    read: Value,
+    #[serde(default)]
+    answer: Value,
+    #[serde(default)]
+    tiles: u64,
+    #[serde(default)]
+    prompt_tokens: u64,
+    #[serde(default)]
+    output_tokens: u64,
+    #[serde(default)]
+    seconds: Seconds,
+    #[serde(default)]
+    peak_bytes: BTreeMap<String, u64>,
+}
+
+/// Longest reading and gold answer of an outline, in characters.
+const LONGEST_BRIEF: usize = 60;
+
+/// A reading or a gold answer on one short line.
+fn brief(value: &Value) -> Box<str> {
+    let text: std::borrow::Cow<'_, str> = match value {
+        Value::Null => return "".into(),
+        Value::String(text) => text.into(),
+        Value::Array(texts) => {
+            let texts = texts.iter().map(|text| text.as_str().map_or_else(|| text.to_string(), str::to_owned));
+            texts.collect::<Vec<_>>().join(" | ").into()
+        }
+        other => other.to_string().into(),
+    };
+    let mut line: String = text.chars().take(LONGEST_BRIEF).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if text.chars().nth(LONGEST_BRIEF).is_some() {
+        line.push('…');
+    }
+    line.into()
 }
 
 impl Record {
@@ -83,6 +141,9 @@ impl Record {
             problems: Vec::new(),
             damaged: 0,
             judge: None,
+            judgements: Arc::new(by_question(judgements(dir)?)),
+            counted: None,
+            overrides: overrides(dir)?,
         };
         let path = dir.join(ANSWERS);
         if path.exists() {
@@ -103,6 +164,13 @@ impl Record {
                                 verdict: content.verdict,
                                 score: content.score.unwrap_or(0.0),
                                 finish: content.finish,
+                                read: brief(&content.read),
+                                gold: brief(&content.answer),
+                                tiles: content.tiles,
+                                prompt_tokens: content.prompt_tokens,
+                                output_tokens: content.output_tokens,
+                                seconds: content.seconds.total,
+                                peak: content.peak_bytes.into_values().max().unwrap_or(0),
                                 bytes: line.bytes,
                             },
                         );
@@ -133,6 +201,7 @@ impl Record {
             for outline in outlines {
                 let answer = reader.read(outline)?;
                 (outline.verdict, outline.score) = (answer.verdict, answer.score);
+                outline.read = brief(&answer.read);
             }
             Ok::<(), Problem>(())
         })?;
@@ -150,6 +219,15 @@ impl Record {
         self.read_under(&rule.name(), move |answer| {
             answer.judge_under(&rule, &dataset);
         })
+    }
+
+    /// [`Record::under`] a rule, with what judges replied counted where it cannot read an answer. Nothing is asked.
+    ///
+    /// # Errors
+    /// An answer cannot be read.
+    pub fn judged_under(mut self, rule: Rule) -> Result<Self> {
+        self.counted = Some(rule);
+        self.under(rule)
     }
 
     fn add(&mut self, number: usize, outline: Outline) {
@@ -225,6 +303,20 @@ impl Record {
     /// Verdicts, counted.
     pub fn tally(&self) -> Accuracy {
         self.outlines.iter().map(|outline| (outline.verdict, outline.score)).collect()
+    }
+
+    /// Verdicts that a person has set against the machine's, by question; they change nothing else of the record.
+    pub fn overrides(&self) -> &HashMap<String, Override> {
+        &self.overrides
+    }
+
+    /// Verdicts, counted with those that a person has set in place of the machine's.
+    pub fn overridden_tally(&self) -> Accuracy {
+        let verdict = |outline: &Outline| match self.overrides.get(&*outline.index) {
+            Some(said) => (said.verdict.unwrap_or(outline.verdict), said.score()),
+            None => (outline.verdict, outline.score),
+        };
+        self.outlines.iter().map(verdict).collect()
     }
 
     /// Questions that the session is about.
@@ -303,7 +395,14 @@ impl Record {
     fn reader(&self) -> Result<Reader> {
         let path = self.dir.join(ANSWERS);
         let file = open_file(&path).map_err(|error| Problem::io("read", &path, &error))?;
-        Ok(Reader { file, path, line: Vec::new(), judge: self.judge.clone() })
+        Ok(Reader {
+            file,
+            path,
+            line: Vec::new(),
+            judge: self.judge.clone(),
+            judgements: Arc::clone(&self.judgements),
+            counted: self.counted.map(|rule| (rule, self.manifest.dataset.name.clone())),
+        })
     }
 }
 
@@ -320,6 +419,8 @@ struct Reader {
     path: PathBuf,
     line: Vec<u8>,
     judge: Option<Arc<Judge>>,
+    judgements: Arc<HashMap<String, JudgeRecord>>,
+    counted: Option<(Rule, String)>,
 }
 
 impl Reader {
@@ -334,8 +435,20 @@ impl Reader {
             Problem::new(format!("the answer to question {} cannot be read: {why}", outline.index))
                 .in_file(&self.path)
         })?;
+        // What a judge replied holds under any rule; it is shown where the rule cannot read the answer. A reply of later
+        // counts before a failure in the run.
+        let own = answer.judge.clone();
+        let replied = own.clone().filter(|record| record.reply.is_some());
+        let recorded = replied.or_else(|| self.judgements.get(&answer.index).cloned()).or(own);
         if let Some(judge) = &self.judge {
             judge(&mut answer);
+        }
+        let undecided = answer.judge.as_ref().is_none_or(|record| record.reply.is_none());
+        if undecided && answer.verdict == Verdict::Unparsed {
+            answer.judge = recorded;
+            if let Some((rule, dataset)) = &self.counted {
+                decide(&mut answer, rule, dataset);
+            }
         }
         Ok(answer)
     }

@@ -10,7 +10,7 @@ use super::{eval::use_threads, print_json, print_line, size};
 use crate::cli::{BenchArgs, Ending, Failure, Outcome};
 use crate::engine::model::weight_type;
 use crate::evaluation::named;
-use crate::model::{Loading, Network};
+use crate::model::{Loading, Network, Place};
 use crate::{Problem, Result};
 
 /// Tokens after the prompt are the same whatever the weights say, so that runs can be compared.
@@ -34,7 +34,8 @@ pub fn run(args: &BenchArgs) -> Outcome {
     let checkpoint = Arc::new(named::open_checkpoint(args.checkpoint.as_deref())?);
     let weight_type = weight_type(&args.dtype)?;
     let start = Instant::now();
-    let mut loading = Loading { place: &|_| Device::Cpu, weight_type, progress: &mut |_| true };
+    let place = Place::cpu();
+    let mut loading = Loading { place: &|_| place.clone(), weight_type, progress: &mut |_| true };
     let network = Network::load(&checkpoint, &mut loading)?;
     let load = start.elapsed().as_secs_f64();
     let rounds = (0..args.rounds).map(|_| round(&network, args)).collect::<Result<Vec<_>>>();
@@ -90,7 +91,7 @@ fn round(network: &Network, args: &BenchArgs) -> Result<Round> {
     let ids: Vec<u32> = (0..args.prompt_tokens).map(|i| token(i, vocabulary)).collect();
     // No id is an image token here: every one is looked up in the table.
     let embedded = network.embed(&ids, u32::MAX, None)?;
-    let mut cache = network.cache(args.prompt_tokens + args.new_tokens)?;
+    let mut cache = network.cache(args.prompt_tokens + args.new_tokens);
     let start = Instant::now();
     network.prefill(&embedded, &mut cache, 1024)?;
     let prefill = start.elapsed().as_secs_f64();

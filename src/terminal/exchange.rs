@@ -12,12 +12,12 @@ use super::say;
 use crate::cli::Failure;
 use crate::dataset::{Dataset, ImageRef, Question, Stated};
 use crate::engine::asking::{blank, image_name};
-use crate::scoring::{Rule, Verdict};
+use crate::scoring::{AnswerType, Rule, Verdict};
 use crate::session::export::{Format, export as write};
 use crate::session::folder::{ANSWERS, EVENTS, MEMORY};
 use crate::session::import::{Names, import as read};
 use crate::session::manifest::MANIFEST;
-use crate::session::{Answer, ImageRecord, Record};
+use crate::session::{Answer, ImageRecord, JUDGEMENTS, Record};
 use crate::{Problem, Result, demo};
 
 /// Writes a session in another format.
@@ -29,14 +29,17 @@ pub fn export(
     format: Format,
     out: Option<&Path>,
     rule: Option<&str>,
+    judged_too: bool,
     force: bool,
 ) -> Result<(), Failure> {
     let rule = rule.map(Rule::by_name).transpose()?;
     let mut record = Record::open(session)?;
     let to = destination(&record, format, out, force)?;
-    if let Some(rule) = rule {
-        record = record.under(rule)?;
-    }
+    record = match rule {
+        _ if judged_too => judged(record, rule)?,
+        Some(rule) => record.under(rule)?,
+        None => record,
+    };
     let warnings = if format == Format::Html {
         let pictures = Pictures::of(&record);
         let mut warnings = write(&record, format, &to, &|answer, nth| pictures.picture(answer, nth))
@@ -53,6 +56,19 @@ pub fn export(
     Ok(())
 }
 
+/// A session under a rule, or its own, with the recorded replies of judges counted.
+///
+/// # Errors
+/// The session's rule is none of ours, or an answer cannot be read.
+pub fn judged(record: Record, rule: Option<Rule>) -> Result<Record> {
+    let recorded = &record.manifest().settings.rule;
+    let rule = rule.or(Rule::by_name(recorded).ok()).ok_or_else(|| {
+        Problem::new(format!("a judge stands behind a rule, and {recorded:?} is none of ours"))
+            .fix("name a rule with --rule")
+    })?;
+    record.judged_under(rule)
+}
+
 /// The file that is written: refused where it is there already, or where a session keeps its own files.
 fn destination(record: &Record, format: Format, out: Option<&Path>, force: bool) -> Result<PathBuf> {
     let name = format.file_name(record);
@@ -67,7 +83,9 @@ fn destination(record: &Record, format: Format, out: Option<&Path>, force: bool)
             .in_file(folder)
             .fix("make it, or choose another with --out"));
     }
-    let own = |file: &std::ffi::OsStr| [MANIFEST, ANSWERS, EVENTS, MEMORY].iter().any(|name| file == *name);
+    let own = |file: &std::ffi::OsStr| {
+        [MANIFEST, ANSWERS, EVENTS, MEMORY, JUDGEMENTS].iter().any(|name| file == *name)
+    };
     if folder.join(MANIFEST).exists() && to.file_name().is_some_and(own) {
         return Err(Problem::new("this file is part of a session")
             .in_file(&to)
@@ -164,7 +182,7 @@ impl Pictures {
 
 /// Which of a question's pictures was sent as `sent`, the `nth` of `of`: the one of that name; else the one at its
 /// place in the order, if there are as many.
-fn which<'a>(question: &'a Question, sent: &ImageRecord, nth: usize, of: usize) -> Option<&'a ImageRef> {
+pub fn which<'a>(question: &'a Question, sent: &ImageRecord, nth: usize, of: usize) -> Option<&'a ImageRef> {
     let named = question.images.iter().enumerate().find(|(i, image)| image_name(image, *i) == sent.name);
     let place = named.map(|(i, _)| i).or((of == question.images.len()).then_some(nth))?;
     question.images.get(place)
@@ -179,6 +197,7 @@ pub fn import(
     session: &Path,
     dataset: Option<&str>,
     rule: Option<&str>,
+    answer_type: Option<AnswerType>,
     model: Option<&str>,
 ) -> Result<(), Failure> {
     let rule = rule.map(Rule::by_name).transpose()?;
@@ -198,6 +217,7 @@ pub fn import(
         if let Some(dataset) = &dataset {
             unknown += usize::from(!complete(answer, dataset));
         }
+        answer.answer_type = answer_type.or(answer.answer_type);
         let rule = rule.or((answer.verdict == Verdict::Unscored).then(Rule::default));
         if let Some(rule) = rule {
             let failed = matches!(answer.verdict, Verdict::Failed | Verdict::OutOfMemory);
@@ -255,6 +275,9 @@ fn complete(answer: &mut Answer, dataset: &Dataset) -> bool {
     answer.super_category = known.super_category.or_else(|| answer.super_category.take());
     answer.split = known.split.or_else(|| answer.split.take());
     answer.answer_type = known.answer_type.or(answer.answer_type);
+    for (name, value) in known.other {
+        answer.other.entry(name).or_insert(value);
+    }
     answer.question = known.question;
     if !known.options.is_empty() {
         answer.options = known.options;

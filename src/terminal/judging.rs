@@ -36,6 +36,7 @@ pub struct Tally {
     cannot_tell: u64,
     failed: u64,
     not_asked: u64,
+    reused: u64,
     tokens: u64,
     cost: Option<f64>,
 }
@@ -43,14 +44,15 @@ pub struct Tally {
 impl Tally {
     /// Counts one record.
     pub fn add(&mut self, record: &JudgeRecord) {
-        self.asked += u64::from(record.outcome != Outcome::NotAsked);
+        self.asked += u64::from(record.outcome != Outcome::NotAsked && !record.reused);
+        self.reused += u64::from(record.reused);
         *match record.outcome {
             Outcome::Read => &mut self.read,
             Outcome::CannotTell => &mut self.cannot_tell,
             Outcome::Failed => &mut self.failed,
             Outcome::NotAsked => &mut self.not_asked,
         } += 1;
-        if let Some(reply) = &record.reply {
+        if let Some(reply) = record.reply.as_ref().filter(|_| !record.reused) {
             self.tokens += reply.prompt_tokens.unwrap_or(0) + reply.reply_tokens.unwrap_or(0);
             if let Some(cost) = reply.cost {
                 self.cost = Some(self.cost.unwrap_or(0.0) + cost);
@@ -66,17 +68,32 @@ impl Tally {
             "cannot_tell": self.cannot_tell,
             "failed": self.failed,
             "not_asked": self.not_asked,
+            "reused": self.reused,
             "tokens": self.tokens,
             "cost": self.cost,
         })
     }
 
+    /// Whether there is nothing to tell.
+    pub fn is_empty(&self) -> bool {
+        self.asked + self.reused + self.not_asked == 0
+    }
+
+    /// The sums in words.
+    pub fn text(&self) -> String {
+        let cost = self.cost.map(|cost| format!(", cost {cost:.4}")).unwrap_or_default();
+        let reused = match self.reused {
+            0 => String::new(),
+            count => format!("; {count} replies known from before"),
+        };
+        format!(
+            "judge: asked {} times{reused}; read {}, could not tell {}, failed {}; {} answers went without it; {} tokens{cost}",
+            self.asked, self.read, self.cannot_tell, self.failed, self.not_asked, self.tokens
+        )
+    }
+
     /// Says them.
     pub fn say(&self) {
-        let cost = self.cost.map(|cost| format!(", cost {cost:.4}")).unwrap_or_default();
-        say(format!(
-            "judge: asked {} times; read {}, could not tell {}, failed {}; {} answers went without it; {} tokens{cost}",
-            self.asked, self.read, self.cannot_tell, self.failed, self.not_asked, self.tokens
-        ));
+        say(self.text());
     }
 }

@@ -8,13 +8,13 @@ use super::plan::{CheckpointFacts, PlanArgs, Sources, catalogue_or_config, run_w
 use super::{print_line, say};
 use crate::checkpoint::Checkpoint;
 use crate::cli::{Ending, Outcome};
-use crate::dataset::{Stated, Style};
+use crate::dataset::Stated;
 use crate::devices::{Driver, find, host};
 use crate::engine::Language;
 use crate::engine::costs::Pricing;
 use crate::picture::tiles::Tiling;
 use crate::plan::device::Links;
-use crate::plan::{Device, ModelShape, QuestionCost};
+use crate::plan::{Device, QuestionCost};
 use crate::{Result, demo};
 
 /// Runs `shardscope plan` on what is on this machine.
@@ -80,10 +80,7 @@ fn has_weights(name: &str) -> bool {
 }
 
 fn of_checkpoint(checkpoint: &Checkpoint) -> Result<CheckpointFacts> {
-    let config = checkpoint.folder.json("config.json")?.unwrap_or_default();
-    let mut shape = ModelShape::from_config(&config)?;
-    shape.name = checkpoint.name();
-    let unit_bytes = checkpoint.units.iter().map(|unit| (unit.name.clone(), unit.bytes())).collect();
+    let (shape, unit_bytes) = crate::evaluation::placing::facts(checkpoint)?;
     Ok(CheckpointFacts { shape, unit_bytes: Some(unit_bytes) })
 }
 
@@ -97,7 +94,7 @@ fn costs(dataset: &str, facts: &CheckpointFacts, args: &PlanArgs) -> Result<Vec<
     let side = shape.vision.as_ref().map_or(448, |(vision, _)| vision.image_size) as u32;
     let pricing = Pricing {
         dataset: &dataset,
-        style: Style::default(),
+        style: args.prompt_style,
         system: None,
         max_tiles: args.max_tiles,
         tiling: &|max_tiles| Tiling { side, min_tiles: 1, max_tiles, thumbnail: true },

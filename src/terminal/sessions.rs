@@ -4,10 +4,12 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::judging::Tally;
 use super::{comparison, excerpt, exchange, print_json, print_line, summary};
 use crate::Problem;
 use crate::cli::{Ending, Failure, Outcome, SessionsCommand};
-use crate::scoring::Report;
+use crate::scoring::judge;
+use crate::scoring::{Report, Verdict};
 use crate::session::{Manifest, Record, State, Summary, list, sessions_root};
 
 /// Runs the command.
@@ -23,18 +25,19 @@ pub fn run(command: &SessionsCommand) -> Outcome {
             }
             list_all(&root.clone().unwrap_or_else(sessions_root), *json)?;
         }
-        SessionsCommand::Show { session, json } => show(session, *json)?,
+        SessionsCommand::Show { session, judged, json } => show(session, *judged, *json)?,
         SessionsCommand::Compare { first, second, rule, json } => {
             comparison::compare(first, second, rule.as_deref(), *json)?;
         }
         SessionsCommand::Disagree { session, rules: (one, two), json } => {
             comparison::disagree(session, (one, two), *json)?;
         }
-        SessionsCommand::Export { session, format, out, rule, force } => {
-            exchange::export(session, *format, out.as_deref(), rule.as_deref(), *force)?;
+        SessionsCommand::Export { session, format, out, rule, judged, force } => {
+            exchange::export(session, *format, out.as_deref(), rule.as_deref(), *judged, *force)?;
         }
-        SessionsCommand::Import { file, session, dataset, rule, model } => {
-            exchange::import(file, session, dataset.as_deref(), rule.as_deref(), model.as_deref())?;
+        SessionsCommand::Import { file, session, dataset, rule, answer_type, model } => {
+            let (dataset, rule, model) = (dataset.as_deref(), rule.as_deref(), model.as_deref());
+            exchange::import(file, session, dataset, rule, *answer_type, model)?;
         }
     }
     Ok(Ending::Done)
@@ -113,15 +116,29 @@ fn summary_json(session: &Summary) -> Value {
     })
 }
 
-fn show(session: &Path, as_json: bool) -> Result<(), Failure> {
-    let record = Record::open(session)?;
-    let mut report = Report::default();
+fn show(session: &Path, judged: bool, as_json: bool) -> Result<(), Failure> {
+    let mut record = Record::open(session)?;
+    if judged {
+        record = exchange::judged(record, None)?;
+    }
+    let (mut report, mut tally) = (Report::default(), Tally::default());
+    // Whether a reply is there for an answer that is still unparsed.
+    let mut undecided = false;
     for answer in record.answers() {
-        summary::count(&mut report, &answer?);
+        let answer = answer?;
+        summary::count(&mut report, &answer);
+        if let Some(record) = &answer.judge {
+            tally.add(record);
+            undecided |=
+                !judged && answer.verdict == Verdict::Unparsed && record.outcome == judge::Outcome::Read;
+        }
     }
     let manifest = record.manifest();
     if as_json {
         let mut result = summary::report_json(&report);
+        if !tally.is_empty() {
+            result["judge"] = tally.json();
+        }
         result["manifest"] = serde_json::to_value(manifest).unwrap_or_default();
         result["problems"] = record.problems().iter().map(ToString::to_string).collect::<Vec<_>>().into();
         return print_json(&result);
@@ -133,6 +150,12 @@ fn show(session: &Path, as_json: bool) -> Result<(), Failure> {
     print_line(&format!("{} of {} questions answered", record.settled(), record.questions()))?;
     for problem in record.problems() {
         print_line(&format!("problem: {problem}"))?;
+    }
+    if !tally.is_empty() {
+        print_line(&tally.text())?;
+        if undecided {
+            print_line("its replies are counted with --judged")?;
+        }
     }
     print_line(&summary::report_text(&report))
 }

@@ -105,9 +105,9 @@ pub(super) fn declined(profile: &Profile) -> bool {
 }
 
 /// Whether the words of a dataset's own prompt are known here. A class that overrides what its type asks has words of
-/// its own; of the datasets that InternVL's wrapper leaves to them, those of MME-RealWorld are known.
+/// its own; of the datasets that InternVL's wrapper leaves to them, these are known (MMAlignBench's are the question's).
 pub(super) fn own_words_known(profile: &Profile) -> bool {
-    named(profile, &["MME-RealWorld"]) || !declined(profile)
+    named(profile, &["MME-RealWorld", "ChartMuseum", "MMAlignBench"]) || !declined(profile)
 }
 
 fn named(profile: &Profile, parts: &[&str]) -> bool {
@@ -235,12 +235,20 @@ pub(super) fn vlmevalkit_dataset(profile: &Profile, question: &Question) -> Stri
             }
             prompt
         }
+        Family::Vqa if named(profile, &["ChartMuseum"]) => chart_museum(text),
         Family::YesNo if profile.name == "AMBER" => format!("{text}\nPlease answer yes or no."),
         Family::Vqa if named(profile, WORD_ANSWERS) && !named(profile, &["OCRBench"]) => {
             format!("{text}\n{WORD_OR_PHRASE}")
         }
         Family::YesNo | Family::Vqa | Family::Plain => text.clone(),
     }
+}
+
+/// The prompt of `ChartMuseum`, indented as there.
+fn chart_museum(text: &str) -> String {
+    format!(
+        "Please answer the question using the chart image.\n\n    Question: {text}\n\n    Please first generate your reasoning process and then provide the user with the answer. Use the following format:\n\n    <think> \n    ... your thinking process here ... \n    </think> \n    <answer> \n    ... your final answer (entity(s) or number) ...\n    </answer>"
+    )
 }
 
 /// The prompt of `MMERealWorld`, whose options stand behind letters in parentheses.

@@ -3,6 +3,7 @@
 
 use rayon::prelude::*;
 
+use super::product::{Lying, Size, multiply};
 use super::{SharedMut, simd};
 
 /// Which keys a query sees. Queries are the last positions of the sequence.
@@ -64,6 +65,12 @@ impl<'a> View<'a> {
         &self.data[start..start + width]
     }
 
+    /// A head's channels of the positions from `position` on, as a matrix.
+    fn lying(&self, batch: usize, head: usize, position: usize) -> Lying {
+        let from = self.data.as_ptr().wrapping_add(self.offset(batch, head, position));
+        Lying { from, row: self.strides[2], column: 1 }
+    }
+
     /// Whether every element that the sizes reach is there.
     fn holds(&self, batch: usize, heads: usize, positions: usize, width: usize) -> bool {
         batch * heads * positions * width == 0
@@ -73,6 +80,8 @@ impl<'a> View<'a> {
 
 /// Scores held by one block, in numbers.
 const BLOCK_SCORES: usize = 1 << 19;
+/// Keys whose values are added up in one part; a sum of so many terms is never parted further.
+const KEYS_AT_ONCE: usize = 512;
 /// Work below this is not worth waking threads for.
 const PARALLEL_FROM: usize = 1 << 16;
 
@@ -114,9 +123,6 @@ impl Attention<'_> {
         if out.is_empty() {
             return;
         }
-        if queries == 1 {
-            return self.attend_one(out);
-        }
         let block = (BLOCK_SCORES / keys.max(1)).clamp(32, 512).min(queries);
         let tasks = batch * heads * queries.div_ceil(block);
         let out = SharedMut(out.as_mut_ptr());
@@ -151,11 +157,13 @@ impl Attention<'_> {
         let (q, k, v) = (self.q, self.k, self.v);
         // SAFETY: `attend` made sure that the views hold what the sizes reach; `scores` was made for it.
         unsafe {
-            product(
-                (rows, width, head_dim),
+            multiply(
+                Size { rows, columns: width, depth: head_dim },
                 (scores.as_mut_ptr(), width),
-                (q.data.as_ptr().add(q.offset(b, head, first)), q.strides[2]),
-                (k.data.as_ptr().add(k.offset(b, kv_head, seen.start)), 1, k.strides[2]),
+                false,
+                q.lying(b, head, first),
+                k.lying(b, kv_head, seen.start).turned(),
+                gemm::Parallelism::None,
             );
         }
         for (i, row) in scores.chunks_exact_mut(width.max(1)).enumerate() {
@@ -165,85 +173,73 @@ impl Attention<'_> {
             row[visible.end..].fill(0.0);
             simd::softmax(&mut row[visible], self.scale, self.sink(head));
         }
-        // SAFETY: as above; `out` holds every row, and this block's part of it is written here alone.
-        unsafe {
-            product(
-                (rows, head_dim, width),
-                (out.get().add(((b * queries + first) * heads + head) * head_dim), heads * head_dim),
-                (scores.as_ptr(), width),
-                (v.data.as_ptr().add(v.offset(b, kv_head, seen.start)), v.strides[2], 1),
-            );
+        // Values are added in parts that begin at fixed positions, so that a sum has one order wherever its block
+        // begins and ends; what a row does not see has weight 0 and changes nothing.
+        for part in seen.start / KEYS_AT_ONCE..seen.end.div_ceil(KEYS_AT_ONCE) {
+            let from = (part * KEYS_AT_ONCE).max(seen.start);
+            let to = ((part + 1) * KEYS_AT_ONCE).min(seen.end);
+            // SAFETY: as above; `out` holds every row, and this block's part of it is written here alone.
+            unsafe {
+                multiply(
+                    Size { rows, columns: head_dim, depth: to - from },
+                    (out.get().add(((b * queries + first) * heads + head) * head_dim), heads * head_dim),
+                    from > seen.start,
+                    Lying { from: scores.as_ptr().add(from - seen.start), row: width, column: 1 },
+                    v.lying(b, kv_head, from),
+                    gemm::Parallelism::None,
+                );
+            }
         }
     }
 
-    /// One query a sequence: every key and value is read once for all query heads that share it.
-    fn attend_one(&self, out: &mut [f32]) {
+    /// The one query of the one sequence, for the query heads that share a key head: every key and value is read once.
+    fn attend_one(&self, kv_head: usize, out: &mut [f32]) {
         let Sizes { heads, kv_heads, keys, head_dim, .. } = self.sizes;
         let group = heads / kv_heads;
         let visible = self.mask.visible(0, 1, keys);
         let width = visible.len();
-        let task = |(index, out): (usize, &mut [f32])| {
-            let (b, kv_head) = (index / kv_heads, index % kv_heads);
-            let mut scores = vec![0f32; group * width];
-            for (t, position) in visible.clone().enumerate() {
-                let key = self.k.at(b, kv_head, position, head_dim);
-                for g in 0..group {
-                    scores[g * width + t] = simd::dot(key, self.q.at(b, kv_head * group + g, 0, head_dim));
-                }
+        let mut scores = vec![0f32; group * width];
+        for (t, position) in visible.clone().enumerate() {
+            let key = self.k.at(0, kv_head, position, head_dim);
+            for g in 0..group {
+                scores[g * width + t] = simd::dot(key, self.q.at(0, kv_head * group + g, 0, head_dim));
             }
-            for (g, row) in scores.chunks_exact_mut(width.max(1)).enumerate() {
-                simd::softmax(row, self.scale, self.sink(kv_head * group + g));
+        }
+        for (g, row) in scores.chunks_exact_mut(width.max(1)).enumerate() {
+            simd::softmax(row, self.scale, self.sink(kv_head * group + g));
+        }
+        out.fill(0.0);
+        for (t, position) in visible.enumerate() {
+            let value = self.v.at(0, kv_head, position, head_dim);
+            for (g, out) in out.chunks_exact_mut(head_dim).enumerate() {
+                simd::axpy(scores[g * width + t], value, out);
             }
-            out.fill(0.0);
-            for (t, position) in visible.clone().enumerate() {
-                let value = self.v.at(b, kv_head, position, head_dim);
-                for (g, out) in out.chunks_exact_mut(head_dim).enumerate() {
-                    simd::axpy(scores[g * width + t], value, out);
-                }
-            }
-        };
-        let chunks = out.par_chunks_mut(group * head_dim).enumerate();
-        if heads * width * head_dim < PARALLEL_FROM {
-            chunks.with_min_len(usize::MAX).for_each(task);
-        } else {
-            chunks.for_each(task);
         }
     }
 }
 
-/// `out = a b` on one thread for sizes `(m, n, k)`: `out` and `a` with the distance between their rows, `b` with the
-/// distances between its rows and its columns.
+/// One query each of several sequences (`batch` and `queries` are 1, all other sizes but `keys` equal), into `out`,
+/// `[sequences, heads * head_dim]`.
 ///
-/// # Safety
-/// The pointers reach every element that sizes and distances name, and nothing else writes `out` meanwhile.
-unsafe fn product(
-    (m, n, k): (usize, usize, usize),
-    (out, out_row): (*mut f32, usize),
-    (a, a_row): (*const f32, usize),
-    (b, b_row, b_column): (*const f32, usize, usize),
-) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            out,
-            1,
-            out_row as isize,
-            false,
-            a,
-            1,
-            a_row as isize,
-            b,
-            b_column as isize,
-            b_row as isize,
-            0.0,
-            1.0,
-            false,
-            false,
-            false,
-            gemm::Parallelism::None,
-        );
+/// # Panics
+/// Where a view is smaller than its sizes say, or `out` than all of them, which the caller's shapes rule out.
+pub fn attend_each(all: &[Attention<'_>], out: &mut [f32]) {
+    let Some(Sizes { heads, kv_heads, head_dim, .. }) = all.first().map(|one| one.sizes) else { return };
+    let expected = |one: &Attention<'_>| {
+        let Sizes { keys, .. } = one.sizes;
+        one.sizes == Sizes { batch: 1, heads, kv_heads, queries: 1, keys, head_dim }
+            && one.q.holds(1, heads, 1, head_dim)
+            && one.k.holds(1, kv_heads, keys, head_dim)
+            && one.v.holds(1, kv_heads, keys, head_dim)
+    };
+    assert!(kv_heads > 0 && heads.is_multiple_of(kv_heads) && all.iter().all(expected));
+    assert!(out.len() == all.len() * heads * head_dim);
+    let work: usize = all.iter().map(|one| heads * one.sizes.keys * head_dim).sum();
+    let task = |(index, out): (usize, &mut [f32])| all[index / kv_heads].attend_one(index % kv_heads, out);
+    let width = heads / kv_heads * head_dim;
+    if work < PARALLEL_FROM || width == 0 {
+        out.chunks_mut(width.max(1)).enumerate().for_each(task);
+    } else {
+        out.par_chunks_mut(width).enumerate().for_each(task);
     }
 }

@@ -7,7 +7,9 @@ use candle_core::DType;
 use half::{bf16, f16};
 use rayon::prelude::*;
 
-use super::simd;
+use super::few::{self, Target, arrange};
+use super::product::{Lying, Size, multiply};
+use super::{Kernel, SharedMut, simd};
 use crate::checkpoint::Bytes;
 
 /// Numbers in a mapped file or in memory of our own.
@@ -106,6 +108,15 @@ impl Matrix {
         self.rows * self.cols * width
     }
 
+    /// Whether the values are used where the file holds them, without a copy.
+    pub fn is_in_place(&self) -> bool {
+        match &self.data {
+            Data::F32(values) => matches!(values, Values::Mapped(..)),
+            Data::Bf16(values) => matches!(values, Values::Mapped(..)),
+            Data::F16(values) => matches!(values, Values::Mapped(..)),
+        }
+    }
+
     fn converted(&self, dtype: DType) -> Self {
         let mut wide = vec![0f32; self.rows * self.cols];
         let line = self.line();
@@ -138,56 +149,67 @@ impl Matrix {
         }
     }
 
-    /// `y[i] = W x[i] + bias` for `count` vectors: `x` is `[count, cols]`, `y` is `[count, rows]`.
-    pub fn product(&self, x: &[f32], count: usize, bias: Option<&[f32]>, y: &mut [f32]) {
-        match (count, self.order) {
-            (0, _) => {}
-            (1, Order::OutputMajor) => self.product_of_one(x, bias, y),
+    /// `y[i] = W x[i] + bias` for `count` vectors: `x` is `[count, cols]`, `y` is `[count, rows]`. Every `y[i]` is the
+    /// same to the last bit whatever the other vectors and however many there are.
+    pub fn product(&self, x: &[f32], count: usize, bias: Option<&[f32]>, y: &mut [f32], kernel: Kernel) {
+        match (count, self.order, kernel) {
+            (0, ..) => {}
+            (_, Order::OutputMajor, Kernel::Few) => self.product_of_few(x, count, bias, y),
             _ => self.product_of_many(x, count, bias, y),
         }
     }
 
     /// Reads the weights once, each thread its own consecutive rows: as fast as memory allows.
-    fn product_of_one(&self, x: &[f32], bias: Option<&[f32]>, y: &mut [f32]) {
-        let apart = match &self.data {
-            Data::Bf16(_) => x.chunks(2).map(|p| (p[0], p.get(1).copied().unwrap_or(0.0))).unzip(),
-            _ => (Vec::new(), Vec::new()),
+    fn product_of_few(&self, x: &[f32], count: usize, bias: Option<&[f32]>, y: &mut [f32]) {
+        assert!(x.len() == count * self.cols && y.len() == count * self.rows);
+        if self.cols == 0 {
+            return y.fill(0.0);
+        }
+        let arranged = match &self.data {
+            Data::Bf16(_) => Some(arrange::<bf16>(x, self.cols)),
+            _ => None,
         };
-        let fill = |first: usize, out: &mut [f32]| {
-            self.rows_times(first, x, &apart, out);
-            if let Some(bias) = bias {
-                out.iter_mut().zip(&bias[first..]).for_each(|(y, b)| *y += b);
+        let x = arranged.as_deref().unwrap_or(x);
+        let y = SharedMut(y.as_mut_ptr());
+        let stride = self.rows;
+        let fill = |rows: Range<usize>| {
+            // SAFETY: these rows of `y` exist, and nothing else writes them.
+            unsafe {
+                let target = Target { to: y.get().add(rows.start), stride };
+                self.rows_times(rows.clone(), x, count, target);
+                let Some(bias) = bias else { return };
+                for (row, bias) in rows.clone().zip(&bias[rows]) {
+                    (0..count).for_each(|i| *y.get().add(i * stride + row) += bias);
+                }
             }
         };
-        if self.rows * self.cols < PARALLEL_FROM {
-            fill(0, y);
+        if self.rows * self.cols * count < PARALLEL_FROM {
+            fill(0..self.rows);
         } else {
-            let chunk = self.rows.div_ceil(rayon::current_num_threads() * 4).max(8);
-            y.par_chunks_mut(chunk).enumerate().for_each(|(i, out)| fill(i * chunk, out));
+            let chunk = self.rows.div_ceil(rayon::current_num_threads() * 4).max(12).next_multiple_of(3);
+            let chunks = (0..self.rows.div_ceil(chunk)).into_par_iter();
+            chunks.for_each(|i| fill(i * chunk..((i + 1) * chunk).min(self.rows)));
         }
     }
 
-    fn rows_times(&self, first: usize, x: &[f32], apart: &(Vec<f32>, Vec<f32>), out: &mut [f32]) {
-        let rows = first * self.cols..(first + out.len()) * self.cols;
-        match &self.data {
-            Data::F32(w) => {
-                let rows = w.get()[rows].chunks_exact(self.cols);
-                out.iter_mut().zip(rows).for_each(|(y, w)| *y = simd::dot(w, x));
-            }
-            Data::Bf16(w) => {
-                let (even, odd) = apart;
-                for (y, w) in out.iter_mut().zip(w.get()[rows].chunks_exact(self.cols)) {
-                    *y = match bytemuck::try_cast_slice::<bf16, u32>(w) {
-                        Ok(pairs) if cfg!(target_endian = "little") => simd::dot_pairs(pairs, even, odd),
-                        _ => w.iter().zip(x).map(|(w, x)| w.to_f32() * x).sum(),
-                    };
-                }
-            }
-            Data::F16(w) => {
-                let mut wide = vec![0f32; self.cols];
-                for (y, w) in out.iter_mut().zip(w.get()[rows].chunks_exact(self.cols)) {
-                    widen_f16(w, &mut wide);
-                    *y = simd::dot(&wide, x);
+    /// # Safety
+    /// `target` reaches these rows of every vector, and nothing else writes them meanwhile.
+    unsafe fn rows_times(&self, rows: Range<usize>, x: &[f32], count: usize, target: Target) {
+        let cells = rows.start * self.cols..rows.end * self.cols;
+        // SAFETY: the caller's promise.
+        unsafe {
+            match &self.data {
+                Data::F32(w) => few::rows_times(&w.get()[cells], self.cols, x, count, target),
+                Data::Bf16(w) => few::rows_times(&w.get()[cells], self.cols, x, count, target),
+                Data::F16(w) => {
+                    let lines = 3.min(rows.len());
+                    let mut wide = vec![0f32; lines * self.cols];
+                    for (i, w) in w.get()[cells].chunks(lines * self.cols).enumerate() {
+                        let wide = &mut wide[..w.len()];
+                        widen_f16(w, wide);
+                        let target = Target { to: target.to.add(i * lines), ..target };
+                        few::rows_times(wide, self.cols, x, count, target);
+                    }
                 }
             }
         }
@@ -218,37 +240,24 @@ impl Matrix {
     fn multiply_add(&self, x: &[f32], count: usize, lines: &[f32], which: Range<usize>, y: &mut [f32]) {
         let (rows, cols) = (self.rows, self.cols);
         // Output-major lines are outputs: part of y. Input-major lines are inputs: part of x.
-        let (outputs, inputs, x_from, y_from, w_in, w_out) = match self.order {
+        let (columns, depth, x_from, y_from, w_in, w_out) = match self.order {
             Order::OutputMajor => (which.len(), cols, 0, which.start, 1, cols),
             Order::InputMajor => (rows, which.len(), which.start, 0, rows, 1),
         };
-        assert!(x.len() >= count * cols && y.len() >= count * rows && lines.len() >= outputs * inputs);
-        assert!(x_from + inputs <= cols && y_from + outputs <= rows && count > 0);
+        assert!(x.len() >= count * cols && y.len() >= count * rows && lines.len() >= columns * depth);
+        assert!(x_from + depth <= cols && y_from + columns <= rows && count > 0);
         let threads =
-            if count * outputs * inputs < PARALLEL_FROM * 8 { 1 } else { rayon::current_num_threads() };
+            if count * columns * depth < PARALLEL_FROM * 8 { 1 } else { rayon::current_num_threads() };
         let parallelism =
             if threads > 1 { gemm::Parallelism::Rayon(threads) } else { gemm::Parallelism::None };
         // SAFETY: the slices hold all elements that these sizes and strides reach, as asserted above.
         unsafe {
-            gemm::gemm(
-                count,
-                outputs,
-                inputs,
-                y.as_mut_ptr().add(y_from),
-                1,
-                rows as isize,
+            multiply(
+                Size { rows: count, columns, depth },
+                (y.as_mut_ptr().add(y_from), rows),
                 true,
-                x.as_ptr().add(x_from),
-                1,
-                cols as isize,
-                lines.as_ptr(),
-                w_out as isize,
-                w_in as isize,
-                1.0,
-                1.0,
-                false,
-                false,
-                false,
+                Lying { from: x.as_ptr().add(x_from), row: cols, column: 1 },
+                Lying { from: lines.as_ptr(), row: w_in, column: w_out },
                 parallelism,
             );
         }
@@ -278,7 +287,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
         fn products_agree_with_plain_loops(
-            rows in 1usize..70, cols in 1usize..90, count in 1usize..9, seed in 0u32..1000, which in 0usize..3,
+            rows in 1usize..70, cols in 1usize..90, count in 1usize..9, few: bool, seed in 0u32..1000, which in 0usize..3,
             target in 0usize..3, input_major: bool,
         ) {
             let types = [DType::F32, DType::BF16, DType::F16];
@@ -294,7 +303,13 @@ mod tests {
             let bytes = stored(&lying, types[which]);
             let matrix = Matrix::new(&bytes, 0..bytes.len(), types[which], types[target], (rows, cols), order);
             let mut y = vec![0f32; count * rows];
-            matrix.product(&x, count, Some(&bias), &mut y);
+            let kernel = if few { Kernel::Few } else { Kernel::Many };
+            matrix.product(&x, count, Some(&bias), &mut y, kernel);
+            for i in 0..count {
+                let mut alone = vec![0f32; rows];
+                matrix.product(&x[i * cols..(i + 1) * cols], 1, Some(&bias), &mut alone, kernel);
+                prop_assert_eq!(&alone[..], &y[i * rows..(i + 1) * rows]);
+            }
             for i in 0..count {
                 for r in 0..rows {
                     let exact: f64 = (0..cols).map(|c| f64::from(w[r * cols + c]) * f64::from(x[i * cols + c])).sum();
@@ -313,7 +328,9 @@ mod tests {
         let bytes = Bytes::Static(Vec::leak(raw));
         let matrix = Matrix::new(&bytes, 3..19, DType::F32, DType::F32, (2, 2), Order::OutputMajor);
         let mut y = [0f32; 2];
-        matrix.product(&[1.0, 10.0], 1, None, &mut y);
-        assert_eq!(y, [-24.0, 43.25]);
+        for kernel in [Kernel::Few, Kernel::Many] {
+            matrix.product(&[1.0, 10.0], 1, None, &mut y, kernel);
+            assert_eq!(y, [-24.0, 43.25]);
+        }
     }
 }

@@ -4,10 +4,23 @@
 //! processor, and chosen at run time.
 
 pub mod attention;
+mod few;
 pub mod matrix;
+mod product;
 pub mod simd;
 
 pub use matrix::{Matrix, Order};
+
+/// Which kernel makes a product or an attention. Each adds the terms of a sum in an order of its own, so the choice
+/// follows from what a row *is*, never from how many rows there happen to be: then a row's numbers are the same to the
+/// last bit whatever it is computed together with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kernel {
+    /// For rows that come in numbers: pictures and prompts.
+    Many,
+    /// For rows that come one by one: the tokens of answers, and the logits.
+    Few,
+}
 
 /// A pointer that several threads write through, each to elements of its own.
 #[derive(Clone, Copy)]

@@ -76,36 +76,6 @@ multiversion! {
 }
 
 #[inline(always)]
-fn dot_pairs_body<const FMA: bool>(pairs: &[u32], even: &[f32], odd: &[f32]) -> f32 {
-    const STEP: usize = 16;
-    let mut lanes = [0f32; LANES];
-    let (steps, rest) = pairs.as_chunks::<STEP>();
-    let (even_steps, even_rest) = even.as_chunks::<STEP>();
-    let (odd_steps, odd_rest) = odd.as_chunks::<STEP>();
-    for (i, ((w, e), o)) in steps.iter().zip(even_steps).zip(odd_steps).enumerate() {
-        prefetch(pairs, i * STEP + AHEAD / 4);
-        for j in 0..STEP {
-            lanes[j] = madd::<FMA>(f32::from_bits(w[j] << 16), e[j], lanes[j]);
-        }
-        for j in 0..STEP {
-            lanes[STEP + j] = madd::<FMA>(f32::from_bits(w[j] & 0xffff_0000), o[j], lanes[STEP + j]);
-        }
-    }
-    let mut total = sum(lanes);
-    for ((w, e), o) in rest.iter().zip(even_rest).zip(odd_rest) {
-        total = madd::<FMA>(f32::from_bits(w << 16), *e, total);
-        total = madd::<FMA>(f32::from_bits(w & 0xffff_0000), *o, total);
-    }
-    total
-}
-
-multiversion! {
-    /// Product of bf16 weights, two in a word (the earlier one in the low half), with the even and odd elements of a
-    /// vector kept apart: widening is then one shift or one mask, with no shuffle.
-    pub fn dot_pairs(pairs: &[u32], even: &[f32], odd: &[f32]) -> f32 { dot_pairs_body }
-}
-
-#[inline(always)]
 fn axpy_body<const FMA: bool>(factor: f32, x: &[f32], y: &mut [f32]) {
     for (y, x) in y.iter_mut().zip(x) {
         *y = madd::<FMA>(factor, *x, *y);
@@ -115,6 +85,30 @@ fn axpy_body<const FMA: bool>(factor: f32, x: &[f32], y: &mut [f32]) {
 multiversion! {
     /// `y += factor * x`.
     pub fn axpy(factor: f32, x: &[f32], y: &mut [f32]) { axpy_body }
+}
+
+#[inline(always)]
+fn add_body<const FMA: bool>(y: &mut [f32], x: &[f32]) {
+    for (y, x) in y.iter_mut().zip(x) {
+        *y += x;
+    }
+}
+
+multiversion! {
+    /// `y += x`.
+    pub fn add(y: &mut [f32], x: &[f32]) { add_body }
+}
+
+#[inline(always)]
+fn add_scaled_body<const FMA: bool>(y: &mut [f32], scale: &[f32], x: &[f32]) {
+    for ((y, s), x) in y.iter_mut().zip(scale).zip(x) {
+        *y = madd::<FMA>(*y, *s, *x);
+    }
+}
+
+multiversion! {
+    /// `y = y * scale + x`.
+    pub fn add_scaled(y: &mut [f32], scale: &[f32], x: &[f32]) { add_scaled_body }
 }
 
 #[inline(always)]
@@ -232,17 +226,6 @@ mod tests {
             let exact: f64 = a.iter().zip(&b).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum();
             let size: f64 = a.iter().zip(&b).map(|(x, y)| (f64::from(*x) * f64::from(*y)).abs()).sum();
             prop_assert!((f64::from(dot(&a, &b)) - exact).abs() <= 1e-5 * size + 1e-6);
-        }
-
-        #[test]
-        fn dot_pairs_is_dot_of_the_widened(a in (0usize..100).prop_flat_map(|n| values(2 * n)), seed in 0u32..1000) {
-            let w: Vec<half::bf16> = a.iter().map(|v| half::bf16::from_f32(*v)).collect();
-            let x: Vec<f32> = (0..a.len()).map(|i| ((i as u32 * 7 + seed) % 13) as f32 - 6.0).collect();
-            let pairs: Vec<u32> = w.chunks(2).map(|p| u32::from(p[0].to_bits()) | u32::from(p[1].to_bits()) << 16).collect();
-            let (even, odd): (Vec<f32>, Vec<f32>) = x.chunks(2).map(|p| (p[0], p[1])).unzip();
-            let wide: Vec<f32> = w.iter().map(|v| v.to_f32()).collect();
-            let expected = dot(&wide, &x);
-            prop_assert!((dot_pairs(&pairs, &even, &odd) - expected).abs() <= 1e-3);
         }
 
         #[test]

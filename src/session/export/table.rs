@@ -12,6 +12,7 @@ use super::super::record::Record;
 use super::{Out, Stop};
 use crate::Problem;
 use crate::scoring::Verdict;
+use crate::scoring::judge::Reply;
 
 /// Most UTF-16 units in a cell of a spreadsheet (Excel specifications and limits).
 const LONGEST_CELL: usize = 32_767;
@@ -29,7 +30,7 @@ const MISSING_TO_PANDAS: [&str; 19] = [
 
 /// A table with one row for each question.
 pub(super) fn csv(record: &Record, out: &mut Out) -> Result<(), Stop> {
-    const HEADER: [&str; 26] = [
+    const HEADER: [&str; 34] = [
         "index",
         "id",
         "category",
@@ -56,11 +57,23 @@ pub(super) fn csv(record: &Record, out: &mut Out) -> Result<(), Stop> {
         "seconds_total",
         "peak_bytes",
         "error",
+        "judge",
+        "judge_outcome",
+        "judge_reply",
+        "judge_tokens",
+        "judge_cost",
+        "judge_problem",
+        "override",
+        "override_reason",
     ];
     row(out, ',', HEADER.into_iter())?;
     for answer in record.answers_at(record.dataset_order()) {
         let answer = answer?;
         let json = |value: Result<Value, _>| value.map(|value| plain(&value).into_owned());
+        let judge = answer.judge.as_ref();
+        let reply = judge.and_then(|judge| judge.reply.as_ref());
+        let said = record.overrides().get(&answer.index);
+        let tokens = |reply: &Reply| Some(reply.prompt_tokens? + reply.reply_tokens?);
         let cells = [
             answer.index.clone(),
             answer.id.clone().unwrap_or_default(),
@@ -88,6 +101,14 @@ pub(super) fn csv(record: &Record, out: &mut Out) -> Result<(), Stop> {
             answer.seconds.total.to_string(),
             answer.peak_bytes.values().max().map(u64::to_string).unwrap_or_default(),
             answer.error.clone().unwrap_or_default(),
+            judge.map(|judge| judge.judge.clone()).unwrap_or_default(),
+            json(serde_json::to_value(judge.map(|judge| judge.outcome)))?,
+            reply.map(|reply| reply.text.clone()).unwrap_or_default(),
+            reply.and_then(tokens).map(|tokens| tokens.to_string()).unwrap_or_default(),
+            reply.and_then(|reply| reply.cost).map(|cost| cost.to_string()).unwrap_or_default(),
+            judge.and_then(|judge| judge.problem.clone()).unwrap_or_default(),
+            json(serde_json::to_value(said.and_then(|said| said.verdict)))?,
+            said.map(|said| said.reason.clone()).unwrap_or_default(),
         ];
         row(out, ',', cells.iter().map(String::as_str))?;
     }

@@ -21,6 +21,7 @@ use super::journal::{Answer, Finish};
 use super::manifest::Manifest;
 use super::record::Record;
 use crate::scoring::Accuracy;
+use crate::scoring::judge::{BY_JUDGE, Outcome};
 use crate::{Problem, Result};
 
 const STYLE: &str = include_str!("page.css");
@@ -56,6 +57,10 @@ struct Overview {
     cut_short: usize,
     output_tokens: u64,
     seconds: f64,
+    /// Answers that a judge was asked about, those that its reply decided, and what that cost.
+    judged: usize,
+    decided: usize,
+    cost: Option<f64>,
 }
 
 impl Overview {
@@ -75,6 +80,13 @@ impl Overview {
             overview.cut_short += usize::from(answer.finish == Finish::Length);
             overview.output_tokens += answer.output_tokens;
             overview.seconds += answer.seconds.total;
+            if let Some(judge) = &answer.judge {
+                overview.judged += usize::from(judge.outcome != Outcome::NotAsked);
+                overview.decided += usize::from(answer.by == BY_JUDGE);
+                if let Some(cost) = judge.reply.as_ref().and_then(|reply| reply.cost) {
+                    overview.cost = Some(overview.cost.unwrap_or(0.0) + cost);
+                }
+            }
         }
         Ok(overview)
     }
@@ -186,6 +198,13 @@ fn write_summary(record: &Record, overview: &Overview, out: &mut Out) -> Result<
     if overview.cut_short > 0 {
         facts.push(format!("{} answers cut at the longest length allowed", overview.cut_short));
     }
+    if overview.judged > 0 {
+        let cost = overview.cost.map(|cost| format!(", for {cost:.4}")).unwrap_or_default();
+        facts.push(format!(
+            "a judge was asked about {} answers and decided {}{cost}",
+            overview.judged, overview.decided
+        ));
+    }
     if all.failed + all.out_of_memory > 0 {
         facts.push("questions that failed or ran out of memory have no credit".into());
     }
@@ -260,7 +279,7 @@ fn write_settings(manifest: &Manifest, out: &mut Out) -> Result<(), Stop> {
 }
 
 /// Settings under names for people.
-const SETTINGS: [(&str, &str); 10] = [
+const SETTINGS: [(&str, &str); 13] = [
     ("prompt_style", "Prompt style"),
     ("system_prompt", "System prompt"),
     ("rule", "Rule"),
@@ -271,6 +290,9 @@ const SETTINGS: [(&str, &str); 10] = [
     ("top_logprobs", "Log-probabilities kept"),
     ("batch", "Questions in flight"),
     ("threads", "Threads"),
+    ("kind", "Kind of questions, as stated"),
+    ("answer_type", "Type of answers, as stated"),
+    ("judge", "Judge"),
 ];
 
 /// Writes every question as a block of data, each picture once and before the first question that shows it.
@@ -385,6 +407,13 @@ fn question(answer: &Answer, pictures: &[Option<usize>], longest: usize) -> Valu
         "b": answer.by,
         "f": answer.finish,
         "e": answer.error,
+        "j": answer.judge.as_ref().map(|judge| json!([
+            judge.judge,
+            judge.outcome,
+            judge.reply.as_ref().map(|reply| cut(&reply.text)),
+            judge.problem,
+            answer.by == BY_JUDGE,
+        ])),
         "m": units(&answer.response, answer.span).filter(|span| span[1] <= response.encode_utf16().count()),
         "p": images,
         "n": [answer.tiles, answer.prompt_tokens, answer.output_tokens],

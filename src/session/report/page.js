@@ -44,7 +44,7 @@
   category.hidden = categories.size < 2;
 
   let matching = questions, shown = 0;
-  const words = (q) => q.words ??= [q.i, q.id, q.c, q.q, q.g, q.r, q.t, q.a, q.e, ...q.o.flat()].join("\n").toLowerCase();
+  const words = (q) => q.words ??= [q.i, q.id, q.c, q.q, q.g, q.r, q.t, q.a, q.e, ...q.o.flat(), ...(q.j || []).slice(0, 4)].join("\n").toLowerCase();
   const ORDERS = { score: (a, b) => a.s - b.s, slow: (a, b) => b.d - a.d, long: (a, b) => b.n[2] - a.n[2] };
 
   function filter() {
@@ -86,6 +86,7 @@
       part(thinking, "summary", "", "What it thought before");
       part(thinking, "p", "text answer", q.t).dir = "auto";
     }
+    if (q.j) card.append(judge(q.j));
     const pairs = part(card, "p", "pairs facts");
     part(pairs, "span", "", "read: " + (q.a || "nothing") + (q.b ? " (" + q.b + ")" : ""));
     if (q.g) part(pairs, "span", "", "expected: " + q.g);
@@ -95,6 +96,20 @@
     if (q.d) part(pairs, "span", "", q.d.toFixed(q.d < 10 ? 2 : 0) + " s");
     if (q.f === "length") part(pairs, "span", "", "cut at the longest length");
     return card;
+  }
+
+  const OUTCOMES = {
+    read: "its reply was read", cannot_tell: "it could not tell either", failed: "it gave no reply",
+    not_asked: "it was not asked any more",
+  };
+
+  function judge([name, outcome, reply, problem, decided]) {
+    const line = make("p", "judge facts");
+    part(line, "b", "", "Judge " + name);
+    part(line, "span", "", (decided ? "decided" : OUTCOMES[outcome] || outcome) + (reply === null ? "" : ": "));
+    if (reply !== null) part(line, "q", "text", reply).dir = "auto";
+    if (problem) part(line, "span", "error", problem);
+    return line;
   }
 
   function answer(q) {

@@ -1,0 +1,291 @@
+//! One question in flight: from its pictures over its prompt to the last token of its answer.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use candle_core::Tensor;
+
+use super::asking::{Asked, Draft, RunSettings};
+use super::keeping::{Settled, fail};
+use super::memory::Peaks;
+use super::model::Model;
+use super::reuse::{Beginning, Picture, PromptKey, Prompts};
+use super::scheduler::Need;
+use crate::dataset::QuestionKind;
+use crate::model::{Cache, Kept, Network, Place, Span, Wanted};
+use crate::session::journal::{Answer, Reused, Seconds};
+use crate::{Problem, Result};
+
+/// How far a question is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Another question is about to compute most of its prompt.
+    Waiting,
+    /// Its pictures go through the vision side.
+    Seeing,
+    /// Its prompt goes through the decoder.
+    Reading,
+    /// Its answer is made token by token.
+    Writing,
+}
+
+/// What becomes of a question in flight that is not simply answered.
+#[derive(Debug)]
+pub enum Fate {
+    /// Nothing went wrong.
+    Well,
+    /// It could not be answered.
+    Failed(Problem),
+    /// It is not asked any more.
+    Skipped,
+}
+
+/// A question in flight.
+pub struct Flight {
+    /// Its place in the run.
+    pub place: usize,
+    /// Its row in the dataset.
+    pub row: usize,
+    /// How far it is.
+    pub phase: Phase,
+    /// What sort of answer it asks for.
+    pub kind: Option<QuestionKind>,
+    /// Which replica answers it.
+    pub replica: usize,
+    /// Passes with rows of it on their way.
+    pub out: usize,
+    /// Whether it shares no pass with others, since one that it shared has failed.
+    pub alone: bool,
+    /// Ends passes of its own early.
+    pub abandoned: Arc<AtomicBool>,
+    /// Whether something went wrong.
+    fate: Fate,
+    /// The most that each place has held since it entered.
+    pub peaks: Peaks,
+    need: Need,
+    answer: Answer,
+    asked: Asked,
+    prompt: Arc<PromptKey>,
+    cache: Cache,
+    draft: Draft,
+    keep: Option<Arc<Kept>>,
+    /// Positions taken over from another prompt.
+    begun_with: usize,
+    /// Tiles whose features were there already.
+    tiles_known: usize,
+    started: Instant,
+    written_from: Option<Instant>,
+}
+
+impl Flight {
+    /// A question that takes off.
+    pub fn new(
+        line: Settled,
+        asked: Asked,
+        need: Need,
+        model: &Model,
+        network: &Network,
+        settings: &RunSettings,
+    ) -> Self {
+        let Settled { place, row, kind, answer } = line;
+        let decoder = &network.config().decoder;
+        let mut prompt = PromptKey {
+            ids: asked.ids.clone(),
+            pictures: Vec::new(),
+            rotary: decoder.rope.frequencies(asked.ids.len()),
+        };
+        let image_token = model.tokenizer.image_context_id();
+        let tokens_per_tile = network.config().tokens_per_tile();
+        let mut places = asked.ids.iter().enumerate().filter(|(_, id)| **id == image_token).map(|(at, _)| at);
+        for picture in &asked.pictures {
+            let count = picture.tiles * tokens_per_tile;
+            // The prompt has been checked: there is a token for every row of features.
+            if let (Some(first), true) = (places.next(), count > 0) {
+                let last = if count > 1 { places.nth(count - 2).unwrap_or(first) } else { first };
+                prompt.pictures.push((first..last + 1, picture.key));
+            }
+        }
+        Self {
+            place,
+            row,
+            phase: Phase::Waiting,
+            kind,
+            replica: need.replica,
+            need,
+            peaks: Peaks::new(),
+            out: 0,
+            alone: false,
+            abandoned: Arc::default(),
+            fate: Fate::Well,
+            cache: network.cache(asked.ids.len() + settings.max_new_tokens),
+            draft: Draft::new(model, settings, row),
+            prompt: Arc::new(prompt),
+            answer,
+            asked,
+            keep: None,
+            begun_with: 0,
+            tiles_known: 0,
+            started: Instant::now(),
+            written_from: None,
+        }
+    }
+
+    /// Whether nothing went wrong with it so far.
+    pub fn is_well(&self) -> bool {
+        matches!(self.fate, Fate::Well)
+    }
+
+    /// Gives it another fate, unless it has one.
+    pub fn doom(&mut self, fate: Fate) {
+        if self.is_well() {
+            self.fate = fate;
+            self.abandoned.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Looks whether its prompt's beginning is known, and goes on unless it is about to be.
+    pub fn look_up(&mut self, prompts: &mut Prompts) {
+        if self.phase != Phase::Waiting {
+            return;
+        }
+        match prompts.find(&self.prompt) {
+            Beginning::Coming(_) => return,
+            Beginning::Kept(kept, positions) => {
+                self.cache.begin_with(&kept, positions);
+                self.begun_with = positions;
+            }
+            Beginning::Unknown => {}
+        }
+        self.tiles_known =
+            self.asked.pictures.iter().filter(|p| p.features().is_some()).map(|p| p.tiles).sum();
+        let shared = self.prompt.pictures.last().map_or(self.prompt.ids.len(), |(place, _)| place.end);
+        // What was taken over is kept already.
+        if shared > self.begun_with + 1 {
+            self.keep = prompts.begin(&self.prompt, shared, self.row, self.cache.layers.len());
+        }
+        self.phase = Phase::Seeing;
+    }
+
+    /// Pictures whose features are still wanted.
+    pub fn unseen(&self) -> impl Iterator<Item = &Arc<Picture>> {
+        let wanted = self.prompt.pictures.iter().zip(&self.asked.pictures);
+        wanted
+            .filter(|((place, _), picture)| place.end > self.begun_with && picture.features().is_none())
+            .map(|(_, picture)| picture)
+    }
+
+    /// Goes on to its prompt once all pictures have been seen.
+    pub fn read_on(&mut self) {
+        if self.phase == Phase::Seeing && self.unseen().next().is_none() {
+            self.phase = Phase::Reading;
+        }
+    }
+
+    /// Positions of its prompt that no pass has been sent with.
+    pub fn unread(&self) -> usize {
+        self.prompt.ids.len() - self.cache.length
+    }
+
+    /// The next positions of its prompt, at most so many, as rows of a pass.
+    ///
+    /// # Errors
+    /// Features that do not have the shape of the prompt.
+    pub fn read(&mut self, most: usize) -> Result<Span> {
+        let first = self.cache.length;
+        let rows = first..self.prompt.ids.len().min(first + most.max(1));
+        let is_last = rows.end == self.prompt.ids.len();
+        let span = Span {
+            length: self.prompt.ids.len(),
+            ids: self.prompt.ids[rows.clone()].to_vec(),
+            pictures: self.features(&rows)?,
+            wanted: if is_last { Wanted::Last } else { Wanted::Nothing },
+            keep: self.keep.clone().filter(|_| is_last),
+            ..Span::of(&self.cache, rows.len())
+        };
+        self.cache.length = rows.end;
+        Ok(span)
+    }
+
+    /// Takes back positions that a pass has failed with.
+    pub fn unread_from(&mut self, first: usize) {
+        self.cache.length = self.cache.length.min(first);
+    }
+
+    fn features(&self, rows: &Range<usize>) -> Result<Vec<(Tensor, Place)>> {
+        let mut parts = Vec::new();
+        for ((place, _), picture) in self.prompt.pictures.iter().zip(&self.asked.pictures) {
+            let (from, to) = (place.start.max(rows.start), place.end.min(rows.end));
+            if from >= to {
+                continue;
+            }
+            let Some((features, lies)) = picture.features() else {
+                return Err(Problem::new("a picture's features are gone"));
+            };
+            let all = features.flatten(0, 1)?;
+            parts.push((all.narrow(0, from - place.start, to - from)?, lies.clone()));
+        }
+        Ok(parts)
+    }
+
+    /// The next token as a row of a pass, where it is writing.
+    pub fn write(&self) -> Option<Span> {
+        let token = self.draft.next().filter(|_| self.phase == Phase::Writing)?;
+        Some(Span { ids: vec![token], wanted: Wanted::Last, ..Span::of(&self.cache, 1) })
+    }
+
+    /// The token that was sent has been stored.
+    pub fn wrote(&mut self) {
+        self.cache.length += 1;
+    }
+
+    /// Chooses the next token; the text that it adds.
+    ///
+    /// # Errors
+    /// Logits that are no numbers.
+    pub fn take(&mut self, model: &Model, logits: &[f32]) -> Result<String> {
+        self.phase = Phase::Writing;
+        if self.written_from.is_none() {
+            self.written_from = Some(Instant::now());
+        }
+        self.draft.take(model, logits)
+    }
+
+    /// Whether its answer is at its end.
+    pub fn is_done(&self) -> bool {
+        self.phase == Phase::Writing && self.draft.is_done()
+    }
+
+    /// What it needs.
+    pub fn need(&self) -> Need {
+        self.need
+    }
+
+    /// Its line, answered, failed, or nothing where it was skipped.
+    pub fn settle(self, model: &Model) -> Option<Answer> {
+        let Self { mut answer, asked, draft, .. } = self;
+        let problem = match self.fate {
+            Fate::Skipped => return None,
+            Fate::Failed(problem) => Some(problem),
+            Fate::Well => {
+                let now = Instant::now();
+                let written_from = self.written_from.unwrap_or(now);
+                answer.seconds = Seconds {
+                    images: asked.seconds,
+                    prefill: (written_from - self.started).as_secs_f64(),
+                    decode: (now - written_from).as_secs_f64(),
+                    total: asked.seconds + (now - self.started).as_secs_f64(),
+                };
+                answer.reused =
+                    Reused { tiles: self.tiles_known as u64, prompt_tokens: self.begun_with as u64 };
+                answer.peak_bytes = self.peaks;
+                draft.finish(model, &asked, &mut answer).err()
+            }
+        };
+        if let Some(problem) = problem {
+            fail(&mut answer, &problem);
+        }
+        Some(answer)
+    }
+}

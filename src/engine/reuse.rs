@@ -1,0 +1,278 @@
+//! What several questions share is computed once: features of a picture, and keys and values of prompts that begin
+//! alike. Both are kept within a budget of bytes; what was used longest ago goes first. No answer depends on it.
+
+use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+
+use candle_core::Tensor;
+use sha2::{Digest, Sha256};
+
+use crate::model::{Kept, Place};
+use crate::picture::tiles::{Grid, Tiling};
+
+/// What tells a picture, cut in one way, from all others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PictureKey {
+    content: [u8; 32],
+    tiling: Tiling,
+    scale: u32,
+}
+
+impl PictureKey {
+    /// The key of an encoded picture, enlarged so many times and cut in this way.
+    pub fn of(bytes: &[u8], tiling: Tiling, scale: u32) -> Self {
+        Self { content: Sha256::digest(bytes).into(), tiling, scale }
+    }
+}
+
+/// A picture that some questions ask about.
+#[derive(Debug)]
+pub struct Picture {
+    /// What tells it from others.
+    pub key: PictureKey,
+    /// Width and height in pixels.
+    pub size: (u32, u32),
+    /// The grid it was cut in.
+    pub grid: Grid,
+    /// Its tiles.
+    pub tiles: usize,
+    pixels: Mutex<Option<Tensor>>,
+    features: OnceLock<(Tensor, Place)>,
+}
+
+impl Picture {
+    /// A picture that has been cut: pixels `[tiles, 3, side, side]`.
+    pub fn new(key: PictureKey, size: (u32, u32), grid: Grid, tiles: usize, pixels: Tensor) -> Arc<Self> {
+        let pixels = Mutex::new(Some(pixels));
+        Arc::new(Self { key, size, grid, tiles, pixels, features: OnceLock::new() })
+    }
+
+    /// Its pixels, until there are features.
+    pub fn pixels(&self) -> Option<Tensor> {
+        held(&self.pixels).clone()
+    }
+
+    /// Its features `[tiles, tokens, hidden]`, and where they lie.
+    pub fn features(&self) -> Option<&(Tensor, Place)> {
+        self.features.get()
+    }
+
+    /// Takes its features in; the pixels are needed no more.
+    pub fn set_features(&self, features: Tensor, place: Place) {
+        // A picture that has been through twice has the same features.
+        let _ = self.features.set((features, place));
+        *held(&self.pixels) = None;
+    }
+}
+
+/// Pictures that questions ask about, and features that are kept for questions to come.
+#[derive(Debug)]
+pub struct Pictures {
+    inner: Mutex<Shelf>,
+    budget: u64,
+}
+
+#[derive(Debug, Default)]
+struct Shelf {
+    known: HashMap<PictureKey, Weak<Picture>>,
+    /// Pictures with features, the one used last at the end.
+    kept: VecDeque<(Arc<Picture>, u64)>,
+    bytes: u64,
+}
+
+impl Pictures {
+    /// A shelf that keeps features of so many bytes.
+    pub fn new(budget: u64) -> Self {
+        Self { inner: Mutex::default(), budget }
+    }
+
+    /// A picture that is known already, whether or not its features are there yet.
+    pub fn find(&self, key: &PictureKey) -> Option<Arc<Picture>> {
+        let mut shelf = held(&self.inner);
+        if let Some(at) = shelf.kept.iter().position(|(picture, _)| picture.key == *key) {
+            let used = shelf.kept.remove(at)?;
+            let picture = used.0.clone();
+            shelf.kept.push_back(used);
+            return Some(picture);
+        }
+        shelf.known.get(key)?.upgrade()
+    }
+
+    /// Makes a picture known.
+    pub fn add(&self, picture: &Arc<Picture>) {
+        let mut shelf = held(&self.inner);
+        shelf.known.insert(picture.key, Arc::downgrade(picture));
+        if shelf.known.len() > 4096 {
+            shelf.known.retain(|_, picture| picture.strong_count() > 0);
+        }
+    }
+
+    /// Forgets a picture whose features cannot be made.
+    pub fn forget(&self, key: &PictureKey) {
+        held(&self.inner).known.remove(key);
+    }
+
+    /// Keeps the features of a picture, as far as the budget goes.
+    pub fn keep(&self, picture: &Arc<Picture>) {
+        let Some((features, _)) = picture.features() else { return };
+        let bytes = (features.elem_count() * features.dtype().size_in_bytes()) as u64;
+        let mut shelf = held(&self.inner);
+        if bytes > self.budget || shelf.kept.iter().any(|(kept, _)| Arc::ptr_eq(kept, picture)) {
+            return;
+        }
+        shelf.kept.push_back((picture.clone(), bytes));
+        shelf.bytes += bytes;
+        while shelf.bytes > self.budget {
+            let Some((_, bytes)) = shelf.kept.pop_front() else { break };
+            shelf.bytes -= bytes;
+        }
+    }
+
+    /// Lets go of everything that is kept; what questions in flight hold stays theirs.
+    pub fn clear(&self) {
+        let mut shelf = held(&self.inner);
+        shelf.kept.clear();
+        shelf.bytes = 0;
+    }
+}
+
+/// The tokens of a prompt, with the pictures that its image tokens stand for.
+#[derive(Debug, Clone, Default)]
+pub struct PromptKey {
+    /// Token ids, image tokens repeated.
+    pub ids: Vec<u32>,
+    /// Where each picture's tokens begin and end, and which it is; in order.
+    pub pictures: Vec<(Range<usize>, PictureKey)>,
+    /// Rotary frequencies at its length, which some kinds of scaling go by, and what comes with them.
+    pub rotary: (Vec<f32>, f32),
+}
+
+impl PromptKey {
+    /// Positions at the beginning that two prompts have in common.
+    fn common(&self, other: &Self) -> usize {
+        if self.rotary != other.rotary {
+            return 0;
+        }
+        let ids = self.ids.iter().zip(&other.ids).take_while(|(a, b)| a == b).count();
+        let pictures = self.pictures.iter().zip(&other.pictures);
+        let differs = pictures.filter(|((_, a), (_, b))| a != b).map(|((place, _), _)| place.start).next();
+        ids.min(differs.unwrap_or(usize::MAX))
+    }
+}
+
+/// A beginning that is, or is about to be, kept.
+#[derive(Debug)]
+struct Entry {
+    prompt: Arc<PromptKey>,
+    kept: Arc<Kept>,
+    /// Bytes that it takes; 0 until it is whole.
+    bytes: u64,
+    /// The row of the question that fills it, until it is whole.
+    by: Option<usize>,
+}
+
+/// What is known of a prompt's beginning.
+#[derive(Debug, Clone)]
+pub enum Beginning {
+    /// Nothing worth while.
+    Unknown,
+    /// So many positions are kept.
+    Kept(Arc<Kept>, usize),
+    /// A question in flight is about to keep so many.
+    Coming(usize),
+}
+
+/// Beginnings of prompts on the places of one network.
+#[derive(Debug)]
+pub struct Prompts {
+    entries: VecDeque<Entry>,
+    bytes: u64,
+    budget: u64,
+    bytes_per_position: u64,
+}
+
+/// Positions in common that are worth a copy.
+const WORTH_WHILE: usize = 8;
+
+impl Prompts {
+    /// Keeps so many bytes at most, where a position takes so many in all layers.
+    pub fn new(budget: u64, bytes_per_position: u64) -> Self {
+        Self { entries: VecDeque::new(), bytes: 0, budget, bytes_per_position }
+    }
+
+    /// The longest known beginning of a prompt, at least one position short of its end.
+    pub fn find(&mut self, prompt: &PromptKey) -> Beginning {
+        let length = |entry: &Entry| {
+            prompt.common(&entry.prompt).min(entry.kept.positions()).min(prompt.ids.len().saturating_sub(1))
+        };
+        let best = |whole: bool| {
+            let some = self.entries.iter().enumerate().filter(|(_, entry)| entry.by.is_none() == whole);
+            some.map(|(at, entry)| (length(entry), at)).max().filter(|(length, _)| *length >= WORTH_WHILE)
+        };
+        let (whole, coming) = (best(true), best(false));
+        match (whole, coming) {
+            // Waiting is worth while for most of a prompt alone.
+            (whole, Some((soon, _)))
+                if soon * 2 >= prompt.ids.len() && whole.is_none_or(|(now, _)| soon > now) =>
+            {
+                Beginning::Coming(soon)
+            }
+            (Some((now, at)), _) => match self.entries.remove(at) {
+                Some(entry) => {
+                    let kept = entry.kept.clone();
+                    self.entries.push_back(entry);
+                    Beginning::Kept(kept, now)
+                }
+                None => Beginning::Unknown,
+            },
+            _ => Beginning::Unknown,
+        }
+    }
+
+    /// Where the question of a row is to keep the first positions of its prompt; `None` where the budget is too small.
+    pub fn begin(
+        &mut self,
+        prompt: &Arc<PromptKey>,
+        positions: usize,
+        row: usize,
+        layers: usize,
+    ) -> Option<Arc<Kept>> {
+        let bytes = positions as u64 * self.bytes_per_position;
+        if positions < WORTH_WHILE || bytes > self.budget {
+            return None;
+        }
+        let kept = Kept::new(layers, positions);
+        self.entries.push_back(Entry { prompt: prompt.clone(), kept: kept.clone(), bytes: 0, by: Some(row) });
+        Some(kept)
+    }
+
+    /// The question of a row has been through, or is gone: what it kept counts from now on, if it is whole.
+    pub fn end(&mut self, row: usize) {
+        let Some(at) = self.entries.iter().position(|entry| entry.by == Some(row)) else { return };
+        let Some(mut entry) = self.entries.remove(at) else { return };
+        if !entry.kept.is_whole() {
+            return;
+        }
+        entry.by = None;
+        entry.bytes = entry.kept.positions() as u64 * self.bytes_per_position;
+        self.bytes += entry.bytes;
+        self.entries.push_back(entry);
+        while self.bytes > self.budget {
+            let Some(oldest) = self.entries.iter().position(|entry| entry.by.is_none()) else { break };
+            if let Some(entry) = self.entries.remove(oldest) {
+                self.bytes -= entry.bytes;
+            }
+        }
+    }
+
+    /// Lets go of everything that is kept.
+    pub fn clear(&mut self) {
+        self.entries.retain(|entry| entry.by.is_some());
+        self.bytes = 0;
+    }
+}
+
+fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
+    lock.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,578 @@
+//! Which pass goes next: questions enter, their pictures and prompts are taken in, their answers made together.
+//!
+//! Up to [`Settings::batch`] questions are in flight; one that is done leaves, and the next enters. Tokens of all answers
+//! in the making go through the decoder in one pass, or in as many as places can work on at once. Passes are put
+//! together as late as possible: only a few are on their way at a time, so that each takes along what is ready by then.
+//! Whatever is put together, every question's numbers come out the same (`model::host::Kernel`), so no answer depends on
+//! what else is in flight.
+
+use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use candle_core::Tensor;
+use crossbeam_channel::Sender;
+
+use super::ahead::Ready;
+use super::asking::RunSettings;
+use super::flight::{Fate, Flight, Phase};
+use super::keeping::{Settled, fail};
+use super::memory::{Books, raise};
+use super::model::Model;
+use super::reuse::{Picture, PictureKey, Pictures, Prompts};
+use super::stages::{Done, Pass, Stages};
+use super::worker::Event;
+use crate::devices::Part;
+use crate::model::{Place, RowPass, Span, TilePass, Wanted};
+use crate::{Problem, Result};
+
+/// What a question in flight needs, as far as memory goes by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Need {
+    /// Tiles of its pictures.
+    pub tiles: usize,
+    /// Tokens of its prompt.
+    pub prompt_tokens: usize,
+    /// Tokens that its answer may have.
+    pub new_tokens: usize,
+    /// Which replica it is on.
+    pub replica: usize,
+}
+
+/// Says whether a question may enter beside those that are in flight. One that would be alone always may.
+pub type Admission = Box<dyn FnMut(&[Need], Need) -> bool + Send>;
+
+/// How a run is scheduled; nothing here changes an answer.
+pub struct Settings {
+    /// Questions in flight.
+    pub batch: usize,
+    /// Says whether a question may enter.
+    pub admission: Admission,
+}
+
+/// One copy of the network on places of its own.
+struct Replica {
+    stages: Stages,
+    prompts: Prompts,
+    /// Places that the decoder lies on.
+    decoder_places: usize,
+    /// Passes on their way, and those of them that carry tokens of answers.
+    out: usize,
+    writing_out: usize,
+    /// Whether the last pass carried tokens of answers.
+    wrote: bool,
+}
+
+/// A picture on its way through the vision side.
+struct Sight {
+    picture: Arc<Picture>,
+    replica: usize,
+    /// Tiles that no pass has been sent with, in parts.
+    unsent: VecDeque<Range<usize>>,
+    /// Features by first tile.
+    parts: Vec<(usize, Tensor)>,
+    /// Whether it shares no pass with others, since one that it shared has failed.
+    alone: bool,
+}
+
+/// A pass on its way.
+enum Sent {
+    Tiles(Vec<(PictureKey, Range<usize>)>),
+    /// Rows of the dataset, each with the position of its first row in the pass.
+    Prompts(Vec<(usize, usize)>),
+    Tokens(Vec<usize>),
+}
+
+/// The questions in flight.
+pub struct Scheduler {
+    model: Arc<Model>,
+    asking: RunSettings,
+    settings: Settings,
+    pictures: Arc<Pictures>,
+    books: Books,
+    replicas: Vec<Replica>,
+    /// In order of entry.
+    flights: Vec<Flight>,
+    sights: HashMap<PictureKey, Sight>,
+    sent: HashMap<u64, (usize, Sent)>,
+    tickets: u64,
+    /// Questions that have left with a line.
+    settled: usize,
+    events: Sender<Event>,
+    lines: Sender<Settled>,
+}
+
+impl Scheduler {
+    /// A scheduler of the copies of a model, nothing in flight.
+    pub fn new(
+        model: Arc<Model>,
+        asking: RunSettings,
+        settings: Settings,
+        (pictures, books): (Arc<Pictures>, Books),
+        stages: Vec<Stages>,
+        (events, lines): (Sender<Event>, Sender<Settled>),
+    ) -> Self {
+        let copies = stages.len().max(1) as u64;
+        let replica = |stages: Stages| {
+            let network = stages.network();
+            let mut places: Vec<&Place> = Vec::new();
+            for segment in &network.route().decoder {
+                if !places.iter().any(|place| place.is(&segment.place)) {
+                    places.push(&segment.place);
+                }
+            }
+            Replica {
+                decoder_places: places.len(),
+                prompts: Prompts::new(asking.prompt_cache / copies, network.cache_bytes_per_position()),
+                stages,
+                out: 0,
+                writing_out: 0,
+                wrote: false,
+            }
+        };
+        Self {
+            replicas: stages.into_iter().map(replica).collect(),
+            model,
+            settings,
+            pictures,
+            books,
+            flights: Vec::new(),
+            sights: HashMap::new(),
+            sent: HashMap::new(),
+            tickets: 0,
+            settled: 0,
+            events,
+            lines,
+            asking,
+        }
+    }
+
+    /// Whether nothing is in flight.
+    pub fn is_idle(&self) -> bool {
+        self.flights.is_empty() && self.sent.is_empty()
+    }
+
+    /// Whether passes are on their way.
+    pub fn is_busy(&self) -> bool {
+        !self.sent.is_empty()
+    }
+
+    /// Questions that have left with a line so far.
+    pub fn settled(&self) -> usize {
+        self.settled
+    }
+
+    /// Whether a question more may be in flight.
+    pub fn has_room(&self) -> bool {
+        self.flights.len() < self.settings.batch.max(1)
+    }
+
+    /// Lets a question enter; gives it back where it has to wait for others to leave.
+    pub fn admit(&mut self, ready: Ready) -> Option<Ready> {
+        let asked = match ready.asked {
+            Ok(asked) => asked,
+            Err(problem) => {
+                let Ready { place, row, kind, mut answer, .. } = ready;
+                fail(&mut answer, &problem);
+                self.keep(Settled { place, row, kind, answer });
+                return None;
+            }
+        };
+        let in_flight = |replica: &usize| self.flights.iter().filter(|f| f.replica == *replica).count();
+        let replica = (0..self.replicas.len()).min_by_key(in_flight).unwrap_or(0);
+        let (tiles, prompt_tokens) = (asked.tiles, asked.ids.len());
+        let need = Need { tiles, prompt_tokens, new_tokens: self.asking.max_new_tokens, replica };
+        let others: Vec<Need> = self.flights.iter().map(Flight::need).collect();
+        if !others.is_empty() && !(self.settings.admission)(&others, need) {
+            return Some(Ready { asked: Ok(asked), ..ready });
+        }
+        let limit = self.model.checkpoint.config.decoder.max_positions;
+        if prompt_tokens > limit {
+            self.say(Event::Note(
+                Problem::new(format!(
+                    "the prompt has {prompt_tokens} tokens, but the model was made for {limit}; the answer may be poor"
+                ))
+                .at(format!("question {}", ready.answer.index))
+                .fix("allow fewer tiles with --max-tiles"),
+            ));
+        }
+        self.say(Event::Asking { row: ready.row, tiles, prompt_tokens });
+        // What was held before is not its doing.
+        self.take_peaks();
+        let network = self.replicas[replica].stages.network();
+        let Ready { place, row, kind, answer, .. } = ready;
+        let line = Settled { place, row, kind, answer };
+        self.flights.push(Flight::new(line, asked, need, &self.model, network, &self.asking));
+        None
+    }
+
+    /// Abandons a question for now; whether it was in flight.
+    pub fn skip(&mut self, row: usize) -> bool {
+        let Some(flight) = self.flights.iter_mut().find(|flight| flight.row == row) else { return false };
+        flight.doom(Fate::Skipped);
+        self.settle();
+        true
+    }
+
+    /// Sends what can be sent.
+    pub fn pump(&mut self) {
+        for replica in 0..self.replicas.len() {
+            for flight in self.flights.iter_mut().filter(|flight| flight.replica == replica) {
+                flight.look_up(&mut self.replicas[replica].prompts);
+            }
+            self.look(replica);
+            self.flights.iter_mut().for_each(Flight::read_on);
+            while self.replicas[replica].out <= self.replicas[replica].stages.count() {
+                if !self.send_one(replica) {
+                    break;
+                }
+            }
+        }
+        self.settle();
+    }
+
+    /// Lists the pictures that questions of a replica want to see.
+    fn look(&mut self, replica: usize) {
+        for flight in self.flights.iter().filter(|f| f.replica == replica && f.phase == Phase::Seeing) {
+            for picture in flight.unseen() {
+                if !self.sights.contains_key(&picture.key) {
+                    let micro_batch = self.asking.micro_batch.max(1);
+                    let firsts = (0..picture.tiles).step_by(micro_batch);
+                    let unsent =
+                        firsts.map(|first| first..(first + micro_batch).min(picture.tiles)).collect();
+                    let sight =
+                        Sight { picture: picture.clone(), replica, unsent, parts: Vec::new(), alone: false };
+                    self.sights.insert(picture.key, sight);
+                }
+            }
+        }
+    }
+
+    /// Puts a pass together and sends it; whether there was anything to send.
+    fn send_one(&mut self, replica: usize) -> bool {
+        let home = &self.replicas[replica];
+        let here = self.flights.iter().filter(|flight| flight.replica == replica);
+        let (writing, all) = here.fold((0, 0), |(writing, all), flight| {
+            (writing + usize::from(flight.phase == Phase::Writing), all + 1)
+        });
+        // Answers wait until enough of them can be made together, and take turns with new questions then.
+        let first = writing * 2 >= all && !home.wrote;
+        if first {
+            self.send_tokens(replica, writing) || self.send_prompts(replica) || self.send_tiles(replica)
+        } else {
+            self.send_prompts(replica) || self.send_tiles(replica) || self.send_tokens(replica, writing)
+        }
+    }
+
+    /// Sends the next tokens of answers in the making.
+    fn send_tokens(&mut self, replica: usize, writing: usize) -> bool {
+        let home = &self.replicas[replica];
+        if home.writing_out >= home.decoder_places {
+            return false;
+        }
+        // As many as leave every place some to work on.
+        let most = writing.div_ceil(home.decoder_places.max(1)).max(1);
+        let (mut rows, mut spans) = (Vec::new(), Vec::new());
+        for flight in self.flights.iter_mut().filter(|f| f.replica == replica && f.out == 0 && f.is_well()) {
+            if rows.len() >= most || (flight.alone && !rows.is_empty()) {
+                break;
+            }
+            let Some(span) = flight.write() else { continue };
+            flight.out += 1;
+            rows.push(flight.row);
+            spans.push(span);
+            if flight.alone {
+                break;
+            }
+        }
+        if rows.is_empty() {
+            return false;
+        }
+        self.replicas[replica].writing_out += 1;
+        self.replicas[replica].wrote = true;
+        self.send(replica, Sent::Tokens(rows), Pass::Rows(RowPass::tokens(spans)), Arc::default());
+        true
+    }
+
+    /// Sends parts of prompts: one of a long prompt, or several short prompts together.
+    fn send_prompts(&mut self, replica: usize) -> bool {
+        let chunk = self.asking.prefill_chunk.max(1);
+        let stages = self.replicas[replica].stages.count();
+        let (mut rows, mut spans, mut room) = (Vec::new(), Vec::<Span>::new(), chunk);
+        let mut abandoned = Arc::default();
+        let reading = self.flights.iter_mut().filter(|f| f.replica == replica && f.phase == Phase::Reading);
+        for flight in reading.filter(|flight| flight.is_well() && flight.unread() > 0) {
+            // Parts of one prompt follow each other through the places.
+            let whole = flight.out == 0 && flight.unread() <= chunk && !flight.alone;
+            if !whole && (!spans.is_empty() || flight.out > stages) {
+                continue;
+            }
+            if whole && flight.unread() > room {
+                break;
+            }
+            match flight.read(chunk) {
+                Ok(span) => {
+                    flight.out += 1;
+                    room -= span.count.min(room);
+                    rows.push((flight.row, span.first));
+                    spans.push(span);
+                    abandoned = flight.abandoned.clone();
+                }
+                Err(problem) => flight.doom(Fate::Failed(problem)),
+            }
+            if !whole {
+                break;
+            }
+        }
+        if rows.is_empty() {
+            return false;
+        }
+        if rows.len() > 1 {
+            // What one gives up, the others still want.
+            abandoned = Arc::default();
+        }
+        self.replicas[replica].wrote = false;
+        let pass = RowPass::prompts(spans, self.model.tokenizer.image_context_id());
+        self.send(replica, Sent::Prompts(rows), Pass::Rows(pass), abandoned);
+        true
+    }
+
+    /// Sends tiles, of several pictures together where each has few.
+    fn send_tiles(&mut self, replica: usize) -> bool {
+        let micro_batch = self.asking.micro_batch.max(1);
+        let (mut parts, mut pixels, mut tiles) = (Vec::new(), Vec::new(), 0);
+        // In the order of the questions.
+        let wanted = self.flights.iter().filter(|f| f.replica == replica && f.is_well());
+        let wanted: Vec<PictureKey> =
+            wanted.filter(|f| f.phase == Phase::Seeing).flat_map(Flight::unseen).map(|p| p.key).collect();
+        'pictures: for key in wanted {
+            let Some(sight) = self.sights.get_mut(&key).filter(|sight| sight.replica == replica) else {
+                continue;
+            };
+            let Some(all) = sight.picture.pixels() else { continue };
+            while let Some(range) = sight.unsent.front().cloned() {
+                if tiles + range.len() > micro_batch || (sight.alone && !parts.is_empty()) {
+                    break 'pictures;
+                }
+                let Ok(part) = all.narrow(0, range.start, range.len()) else { break };
+                sight.unsent.pop_front();
+                tiles += range.len();
+                parts.push((key, range));
+                pixels.push(part);
+                if sight.alone {
+                    break 'pictures;
+                }
+            }
+        }
+        let pixels = match pixels.as_slice() {
+            [] => return false,
+            [one] => one.clone(),
+            several => match Tensor::cat(several, 0) {
+                Ok(all) => all,
+                Err(_) => return false,
+            },
+        };
+        self.replicas[replica].wrote = false;
+        self.send(replica, Sent::Tiles(parts), Pass::Tiles(TilePass::new(pixels)), Arc::default());
+        true
+    }
+
+    fn send(&mut self, replica: usize, sent: Sent, pass: Pass, abandoned: Arc<AtomicBool>) {
+        self.tickets += 1;
+        self.sent.insert(self.tickets, (replica, sent));
+        self.replicas[replica].out += 1;
+        self.replicas[replica].stages.send(self.tickets, pass, abandoned);
+    }
+
+    /// Takes a pass back.
+    pub fn receive(&mut self, done: Done) {
+        let Some((replica, sent)) = self.sent.remove(&done.ticket) else { return };
+        self.replicas[replica].out -= 1;
+        match (sent, done.outcome) {
+            (Sent::Tiles(parts), Ok(Some(Pass::Tiles(pass)))) => {
+                if let Err(problem) = self.seen(replica, &parts, &pass.features()) {
+                    self.unseen(parts, &problem);
+                }
+            }
+            (Sent::Tiles(parts), Err(problem)) => self.unseen(parts, &problem),
+            (Sent::Prompts(rows), outcome) => {
+                for (row, _) in &rows {
+                    self.flight(*row, |flight| flight.out -= 1);
+                }
+                match outcome {
+                    Ok(Some(Pass::Rows(pass))) => self.read(replica, &rows, pass),
+                    Err(problem) => self.unread(&rows, &problem),
+                    _ => {}
+                }
+            }
+            (Sent::Tokens(rows), outcome) => {
+                self.replicas[replica].writing_out -= 1;
+                for row in &rows {
+                    self.flight(*row, |flight| flight.out -= 1);
+                }
+                match outcome {
+                    Ok(Some(Pass::Rows(pass))) => {
+                        for (row, logits) in rows.iter().zip(pass.logits()) {
+                            self.flight(*row, Flight::wrote);
+                            self.take(*row, &logits);
+                        }
+                    }
+                    Err(problem) => self.unwritten(&rows, &problem),
+                    _ => {}
+                }
+            }
+            // Abandoned.
+            _ => {}
+        }
+        self.settle();
+    }
+
+    fn flight(&mut self, row: usize, change: impl FnOnce(&mut Flight)) {
+        if let Some(flight) = self.flights.iter_mut().find(|flight| flight.row == row) {
+            change(flight);
+        }
+    }
+
+    /// Tiles have become features.
+    fn seen(
+        &mut self,
+        replica: usize,
+        parts: &[(PictureKey, Range<usize>)],
+        features: &Tensor,
+    ) -> Result<()> {
+        let place = self.replicas[replica].stages.network().projector_place().clone();
+        let mut from = 0;
+        for (key, range) in parts {
+            let part = features.narrow(0, from, range.len())?;
+            from += range.len();
+            let Some(sight) = self.sights.get_mut(key) else { continue };
+            sight.parts.push((range.start, part));
+            if sight.parts.iter().map(|(_, part)| part.dims()[0]).sum::<usize>() < sight.picture.tiles {
+                continue;
+            }
+            sight.parts.sort_by_key(|(first, _)| *first);
+            let all: Vec<&Tensor> = sight.parts.iter().map(|(_, part)| part).collect();
+            // A view of what several pictures share would keep all of it.
+            let whole = place.work(Part::Activation, || match all.as_slice() {
+                [one] if one.dims() == features.dims() => Ok((*one).clone()),
+                [one] => one.force_contiguous(),
+                several => Tensor::cat(several, 0),
+            })?;
+            sight.picture.set_features(whole, place.clone());
+            self.pictures.keep(&sight.picture);
+            self.sights.remove(key);
+        }
+        Ok(())
+    }
+
+    /// Tiles could not be seen: pictures that shared the pass try alone, a picture alone fails.
+    fn unseen(&mut self, parts: Vec<(PictureKey, Range<usize>)>, problem: &Problem) {
+        let shared = parts.iter().any(|(key, _)| *key != parts[0].0);
+        for (key, range) in parts {
+            let Some(sight) = self.sights.get_mut(&key) else { continue };
+            if shared {
+                sight.alone = true;
+                sight.unsent.push_front(range);
+                continue;
+            }
+            self.sights.remove(&key);
+            self.pictures.forget(&key);
+            for flight in &mut self.flights {
+                if flight.unseen().any(|picture| picture.key == key) {
+                    flight.doom(Fate::Failed(problem.clone()));
+                }
+            }
+        }
+    }
+
+    /// Parts of prompts have been through.
+    fn read(&mut self, replica: usize, rows: &[(usize, usize)], pass: RowPass) {
+        let wanted: Vec<bool> = pass.spans().iter().map(|span| span.wanted == Wanted::Last).collect();
+        let mut logits = pass.logits().into_iter();
+        for ((row, _), wanted) in rows.iter().zip(wanted) {
+            if !wanted {
+                continue;
+            }
+            self.replicas[replica].prompts.end(*row);
+            if let Some(logits) = logits.next() {
+                self.take(*row, &logits);
+            }
+        }
+    }
+
+    fn unread(&mut self, rows: &[(usize, usize)], problem: &Problem) {
+        for (row, first) in rows {
+            self.flight(*row, |flight| match rows.len() {
+                1 => flight.doom(Fate::Failed(problem.clone())),
+                _ => {
+                    flight.alone = true;
+                    flight.unread_from(*first);
+                }
+            });
+        }
+    }
+
+    /// Tokens could not be taken in: questions that shared the pass try alone, a question alone fails.
+    fn unwritten(&mut self, rows: &[usize], problem: &Problem) {
+        for row in rows {
+            self.flight(*row, |flight| match rows.len() {
+                1 => flight.doom(Fate::Failed(problem.clone())),
+                _ => flight.alone = true,
+            });
+        }
+    }
+
+    /// Chooses the next token of an answer.
+    fn take(&mut self, row: usize, logits: &[f32]) {
+        let Some(flight) = self.flights.iter_mut().find(|flight| flight.row == row) else { return };
+        if !flight.is_well() {
+            return;
+        }
+        match flight.take(&self.model, logits) {
+            Ok(text) if text.is_empty() => {}
+            Ok(text) => self.say(Event::Text { row, text }),
+            Err(problem) => flight.doom(Fate::Failed(problem)),
+        }
+    }
+
+    /// Lets questions leave that are done, have failed or are not asked any more.
+    fn settle(&mut self) {
+        let gone = |flight: &Flight| flight.out == 0 && (flight.is_done() || !flight.is_well());
+        if self.flights.iter().any(gone) {
+            self.take_peaks();
+        }
+        while let Some(at) = self.flights.iter().position(gone) {
+            let flight = self.flights.remove(at);
+            self.replicas[flight.replica].prompts.end(flight.row);
+            let (place, row, kind) = (flight.place, flight.row, flight.kind);
+            match flight.settle(&self.model) {
+                Some(mut answer) => {
+                    answer.forecast_bytes = self.books.forecast(&answer);
+                    self.keep(Settled { place, row, kind, answer });
+                }
+                None => self.say(Event::Skipped { row }),
+            }
+        }
+        // Pictures that nobody wants any more.
+        let wanted: Vec<PictureKey> = self.flights.iter().flat_map(Flight::unseen).map(|p| p.key).collect();
+        self.sights.retain(|key, _| wanted.contains(key));
+    }
+
+    /// Whatever was held since the last time was held while all these questions were in flight.
+    fn take_peaks(&mut self) {
+        let peaks = self.books.take_peaks();
+        self.flights.iter_mut().for_each(|flight| raise(&mut flight.peaks, &peaks));
+    }
+
+    fn say(&self, event: Event) {
+        // Nobody may be listening any more.
+        let _ = self.events.send(event);
+    }
+
+    fn keep(&mut self, settled: Settled) {
+        self.settled += 1;
+        // A keeper that is gone has said why.
+        let _ = self.lines.send(settled);
+    }
+}
