@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::sync::Arc;
 
-
 use crate::checkpoint::{Checkpoint, Folder};
 use crate::dataset::Dataset;
 use crate::{Problem, Result};

@@ -24,7 +24,8 @@ pub fn label(dir: &Path) -> Option<String> {
     let path = dir.join(LABEL);
     let is_small = fs::metadata(&path).is_ok_and(|about| about.is_file() && about.len() < 4096);
     let text = if is_small { fs::read_to_string(path).ok()? } else { return None };
-    let line: String = text.lines().next()?.trim().chars().filter(|c| !c.is_control()).take(LONGEST).collect();
+    let line: String =
+        text.lines().next()?.trim().chars().filter(|c| !c.is_control()).take(LONGEST).collect();
     (!line.is_empty()).then_some(line)
 }
 

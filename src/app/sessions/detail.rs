@@ -41,7 +41,8 @@ fn one_ui(sessions: &mut Sessions, ui: &mut Ui, entry: &Entry, wishes: &mut Wish
     }
     ui.horizontal_wrapped(|ui| {
         let resume = ui.add_enabled_ui(entry.can_go_on(), |ui| button(ui, Icon::Play, tr("Resume"))).inner;
-        let why = tr("Only a session that is not complete, and that names its checkpoint and dataset, can go on");
+        let why =
+            tr("Only a session that is not complete, and that names its checkpoint and dataset, can go on");
         if resume.on_disabled_hover_text(why).clicked() {
             wishes.push(app::Wish::Resume(dir.clone()));
         }
@@ -60,7 +61,8 @@ fn name_ui(sessions: &mut Sessions, ui: &mut Ui, entry: &Entry, wishes: &mut Wis
     let tokens = Tokens::of(ui);
     let dir = &entry.summary.dir;
     if let Some((_, name)) = sessions.naming.as_mut().filter(|(named, _)| named == dir) {
-        let field = TextEdit::singleline(name).hint_text(tr("A name of your own")).desired_width(f32::INFINITY);
+        let field =
+            TextEdit::singleline(name).hint_text(tr("A name of your own")).desired_width(f32::INFINITY);
         let field = ui.add(field.margin(egui::Margin::symmetric(8, 6)));
         if !field.has_focus() && !field.lost_focus() {
             field.request_focus();
@@ -95,7 +97,9 @@ fn score_ui(ui: &mut Ui, entry: &Entry) {
         return;
     };
     let (low, high) = tally.interval();
-    ui.label(RichText::new(format!("{:.1} %", 100.0 * accuracy)).text_style(theme::figure()).color(tokens.strong));
+    ui.label(
+        RichText::new(format!("{:.1} %", 100.0 * accuracy)).text_style(theme::figure()).color(tokens.strong),
+    );
     let low = format!("{:.1}", 100.0 * low);
     let high = format!("{:.1}", 100.0 * high);
     note(ui, fill("95 % interval {} to {} %, {} questions", &[&low, &high, &tally.total]));
@@ -151,10 +155,13 @@ fn export_ui(sessions: &Sessions, ui: &mut Ui, entry: &Entry, wishes: &mut Wishe
         ui.menu_button((Icon::Export.atom(), tr("Export")), |ui| {
             for format in Format::ALL {
                 if ui.button(format_name(format)).clicked() {
-                    let what =
-                        What::Save { title: tr("Export the session").into(), name: format.file_name_of(manifest) };
+                    let what = What::Save {
+                        title: tr("Export the session").into(),
+                        name: format.file_name_of(manifest),
+                    };
                     let dir = entry.summary.dir.clone();
-                    let then = Then::new(move |to| app::Wish::Sessions(Wish::Export(dir.clone(), format, to)));
+                    let then =
+                        Then::new(move |to| app::Wish::Sessions(Wish::Export(dir.clone(), format, to)));
                     wishes.push(app::Wish::Pick(what, then));
                 }
             }
@@ -181,7 +188,9 @@ fn several_ui(ui: &mut Ui, entries: &[Entry], wishes: &mut Wishes) {
         section(ui, &entry.name());
         let score = entry.summary.tally.accuracy();
         let score = score.map_or_else(|| tr("not scored").to_owned(), |it| format!("{:.1} %", 100.0 * it));
-        ui.label(RichText::new(format!("{score} · {} · {}", entry.dataset(), entry.date())).color(tokens.text));
+        ui.label(
+            RichText::new(format!("{score} · {} · {}", entry.dataset(), entry.date())).color(tokens.text),
+        );
     }
     ui.add_space(4.0);
     if let [one, other] = entries {

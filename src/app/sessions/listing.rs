@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::Result;
 use crate::demo;
 use crate::session::{Manifest, State, Summary, keeping, list};
-use crate::Result;
 
 /// A session of the list.
 #[derive(Debug, Clone, PartialEq)]
@@ -66,7 +66,8 @@ pub enum By {
 
 impl By {
     /// The columns in their order.
-    pub const ALL: [Self; 6] = [Self::Name, Self::Dataset, Self::Score, Self::State, Self::Device, Self::Date];
+    pub const ALL: [Self; 6] =
+        [Self::Name, Self::Dataset, Self::Score, Self::State, Self::Device, Self::Date];
 }
 
 impl Entry {
@@ -107,7 +108,8 @@ impl Entry {
 
     /// Whether it can go on: not complete, not being written, and its checkpoint and dataset are named.
     pub fn can_go_on(&self) -> bool {
-        let named = self.manifest().is_some_and(|it| !it.checkpoint.path.is_empty() && !it.dataset.path.is_empty());
+        let named =
+            self.manifest().is_some_and(|it| !it.checkpoint.path.is_empty() && !it.dataset.path.is_empty());
         named && !self.summary.running && matches!(self.summary.state, State::Partial { .. })
     }
 
@@ -117,7 +119,8 @@ impl Entry {
     }
 
     fn holds(&self, wanted: &str) -> bool {
-        let own = [self.name(), self.model(), self.dataset(), self.devices(), self.date(), self.summary.name()];
+        let own =
+            [self.name(), self.model(), self.dataset(), self.devices(), self.date(), self.summary.name()];
         own.iter().any(|text| text.to_lowercase().contains(wanted))
     }
 }

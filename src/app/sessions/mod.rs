@@ -160,7 +160,9 @@ impl Sessions {
             Wish::EndNaming => self.naming = None,
             Wish::Name(dir, name) => {
                 self.naming = None;
-                self.begin("name a session", wake, move || keeping::set_label(&dir, &name).map(|()| Done::Named));
+                self.begin("name a session", wake, move || {
+                    keeping::set_label(&dir, &name).map(|()| Done::Named)
+                });
             }
             Wish::Discard(dirs) => {
                 let discard = move || {
@@ -189,7 +191,12 @@ impl Sessions {
         }
     }
 
-    fn begin(&mut self, name: &'static str, wake: &Wake, work: impl FnOnce() -> Result<Done> + Send + 'static) {
+    fn begin(
+        &mut self,
+        name: &'static str,
+        wake: &Wake,
+        work: impl FnOnce() -> Result<Done> + Send + 'static,
+    ) {
         self.doing.push(Job::start(name, wake, move |_| work()));
     }
 }
@@ -202,7 +209,9 @@ fn told(done: Result<Done>) -> Option<super::Wish> {
         Ok(Done::Emptied(count)) => Some(super::Wish::Say(fill("{} sessions deleted", &[&count]))),
         Ok(Done::Discarded(dirs)) => {
             let text = match dirs.as_slice() {
-                [one] => fill("{} is in the trash", &[&one.file_name().unwrap_or_default().to_string_lossy()]),
+                [one] => {
+                    fill("{} is in the trash", &[&one.file_name().unwrap_or_default().to_string_lossy()])
+                }
                 many => fill("{} sessions are in the trash", &[&many.len()]),
             };
             let back = super::Wish::Sessions(Wish::Restore(dirs));

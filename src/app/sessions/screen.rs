@@ -25,11 +25,21 @@ pub fn ui(sessions: &mut Sessions, ui: &mut Ui, wishes: &mut Wishes) {
     let tokens = Tokens::of(ui);
     if !sessions.marked.is_empty() {
         let frame = egui::Frame::new().fill(tokens.panel).inner_margin(Margin::same(18));
-        egui::Panel::right("session").frame(frame).default_size(340.0).size_range(300.0..=520.0).show(ui, |ui| {
-            egui::ScrollArea::vertical().auto_shrink([false, false]).show(ui, |ui| detail::ui(sessions, ui, wishes));
-        });
+        egui::Panel::right("session").frame(frame).default_size(340.0).size_range(300.0..=520.0).show(
+            ui,
+            |ui| {
+                egui::ScrollArea::vertical()
+                    .auto_shrink([false, false])
+                    .show(ui, |ui| detail::ui(sessions, ui, wishes));
+            },
+        );
     }
-    let frame = egui::Frame::new().fill(tokens.canvas).inner_margin(Margin { left: 20, right: 20, top: 16, bottom: 10 });
+    let frame = egui::Frame::new().fill(tokens.canvas).inner_margin(Margin {
+        left: 20,
+        right: 20,
+        top: 16,
+        bottom: 10,
+    });
     egui::CentralPanel::default().frame(frame).show(ui, |ui| {
         head_ui(sessions, ui, wishes);
         ui.add_space(8.0);
@@ -140,7 +150,8 @@ fn keys(sessions: &Sessions, ui: &Ui, listing: &Listing, places: &[usize], wishe
         return;
     }
     let dir = |row: usize| listing.entries[places[row]].summary.dir.clone();
-    let marked = places.iter().position(|place| sessions.marked.contains(&listing.entries[*place].summary.dir));
+    let marked =
+        places.iter().position(|place| sessions.marked.contains(&listing.entries[*place].summary.dir));
     let pressed = |key| ui.input(|input| input.key_pressed(key));
     let mut wish = |wish| wishes.push(crate::app::Wish::Sessions(wish));
     if pressed(Key::ArrowDown) {
@@ -153,7 +164,8 @@ fn keys(sessions: &Sessions, ui: &Ui, listing: &Listing, places: &[usize], wishe
         wish(Wish::Discard(sessions.marked.iter().cloned().collect()));
     } else if pressed(Key::F2) {
         wish(Wish::BeginNaming(dir(row)));
-    } else if pressed(Key::Enter) && sessions.naming.is_none() && ui.input(|input| input.modifiers.is_none()) {
+    } else if pressed(Key::Enter) && sessions.naming.is_none() && ui.input(|input| input.modifiers.is_none())
+    {
         wishes.push(crate::app::Wish::ShowSession(dir(row)));
     }
 }
@@ -195,7 +207,9 @@ fn score_ui(ui: &mut Ui, entry: &Entry) {
             ui.spacing_mut().item_spacing.x = 8.0;
             let score = RichText::new(format!("{:.1} %", 100.0 * accuracy)).color(tokens.strong);
             ui.add(egui::Label::new(score).selectable(false));
-            let interval = RichText::new(format!("{:.0}–{:.0}", 100.0 * low, 100.0 * high)).small().color(tokens.subdued);
+            let interval = RichText::new(format!("{:.0}–{:.0}", 100.0 * low, 100.0 * high))
+                .small()
+                .color(tokens.subdued);
             ui.add(egui::Label::new(interval).selectable(false));
         }
     }

@@ -163,8 +163,8 @@ impl Setup {
             ui.allocate_ui_with_layout(Vec2::new(half, 0.0), top, |ui| {
                 ui.set_width(half);
                 dataset_card::dataset_ui(self, ui, workspace, wishes);
-                dataset_card::samples_ui(self, ui, wishes);
                 others::datasets_ui(self, ui, workspace, habits, wishes);
+                dataset_card::samples_ui(self, ui, wishes);
             });
             if beside {
                 ui.allocate_ui_with_layout(Vec2::new(SETTINGS, 0.0), top, |ui| {

@@ -1,11 +1,11 @@
 //! How questions are asked and answers read: every setting with its value and where that comes from.
 
-use egui::{ComboBox, DragValue, RichText, TextEdit, Ui, Vec2};
+use egui::{DragValue, RichText, TextEdit, Ui, Vec2};
 
 use super::{Setup, Wish};
 use crate::app::language::{fill, tr};
 use crate::app::parts::Icon;
-use crate::app::parts::button::choice;
+use crate::app::parts::button::{choice, list};
 use crate::app::parts::card::{card, note, section};
 use crate::app::parts::problem::problem;
 use crate::app::theme::Tokens;
@@ -18,6 +18,9 @@ use crate::scoring::Rule;
 
 /// Longest answer that can be chosen, as on the command line.
 const LONGEST_ANSWER: usize = 1 << 20;
+
+/// Width of a list of choices.
+const LIST: f32 = 120.0;
 
 /// Where a value comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +73,7 @@ fn row(ui: &mut Ui, name: &str, why: &str, from: From, control: impl FnOnce(&mut
                         From::Checkpoint => tr("checkpoint"),
                         From::Default | From::Chosen => tr("default"),
                     };
-                    let width = 62.0;
+                    let width = 64.0;
                     let (rect, _) = ui.allocate_exact_size(Vec2::new(width, 20.0), egui::Sense::hover());
                     let font = egui::TextStyle::Small.resolve(ui.style());
                     let at = rect.right_center();
@@ -118,7 +121,7 @@ fn asking_ui(ui: &mut Ui, now: &mut Choices, usual: &Choices, workspace: &Worksp
     let why = tr("The words around a question, as the named evaluation puts them");
     if row(ui, tr("Prompts"), why, prompt, |ui| {
         let shown = now.settings.style.name();
-        ComboBox::from_id_salt("style").selected_text(shown).width(128.0).truncate().show_ui(ui, |ui| {
+        list("style", shown, LIST).show_ui(ui, |ui| {
             for style in Style::ALL {
                 ui.selectable_value(&mut now.settings.style, style, style.name());
             }
@@ -129,17 +132,14 @@ fn asking_ui(ui: &mut Ui, now: &mut Choices, usual: &Choices, workspace: &Worksp
     let rule = if same_rule(&now.rule, &usual.rule) { From::Default } else { From::Chosen };
     let why = tr("How the answer is found in what the model says, and judged; it can be changed afterwards");
     if row(ui, tr("Rule"), why, rule, |ui| {
-        ComboBox::from_id_salt("rule").selected_text(now.rule.clone()).width(128.0).truncate().show_ui(
-            ui,
-            |ui| {
-                for rule in Rule::all() {
-                    let name = rule.name();
-                    if ui.selectable_label(same_rule(&now.rule, &name), &name).clicked() {
-                        now.rule = name;
-                    }
+        list("rule", &now.rule, LIST).show_ui(ui, |ui| {
+            for rule in Rule::all() {
+                let name = rule.name();
+                if ui.selectable_label(same_rule(&now.rule, &name), &name).clicked() {
+                    now.rule = name;
                 }
-            },
-        );
+            }
+        });
     }) {
         now.rule.clone_from(&usual.rule);
     }
@@ -213,10 +213,10 @@ fn running_ui(setup: &Setup, ui: &mut Ui, now: &mut Choices, usual: &Choices, wi
     let why = tr("In which number format the weights are held; on the CPU sums are always in f32");
     if row(ui, tr("Number format"), why, format, |ui| {
         let stored = setup.model.as_ref().map_or("", |(_, model)| model.formats.as_str());
-        let shown = if now.dtype == "auto" { fill("as stored: {}", &[&stored]) } else { now.dtype.clone() };
-        ComboBox::from_id_salt("dtype").selected_text(shown).width(128.0).truncate().show_ui(ui, |ui| {
+        let shown = if now.dtype == "auto" { fill("stored: {}", &[&stored]) } else { now.dtype.clone() };
+        list("dtype", shown, LIST).show_ui(ui, |ui| {
             for name in ["auto", "f32", "bf16", "f16"] {
-                let label = if name == "auto" { fill("as stored: {}", &[&stored]) } else { name.to_owned() };
+                let label = if name == "auto" { fill("stored: {}", &[&stored]) } else { name.to_owned() };
                 if ui.selectable_label(now.dtype == name, label).clicked() {
                     now.dtype = name.to_owned();
                 }
@@ -254,7 +254,7 @@ fn more_ui(ui: &mut Ui, now: &mut Choices, usual: &Choices) {
     let why = tr("What the questions ask for, whatever the dataset's columns and name say");
     if row(ui, tr("Questions are"), why, kind, |ui| {
         let shown = now.stated.kind.map_or(tr("as the dataset says"), QuestionKind::name);
-        ComboBox::from_id_salt("kind").selected_text(shown).width(128.0).truncate().show_ui(ui, |ui| {
+        list("kind", shown, LIST).show_ui(ui, |ui| {
             ui.selectable_value(&mut now.stated.kind, None, tr("as the dataset says"));
             for kind in QuestionKind::ALL {
                 ui.selectable_value(&mut now.stated.kind, Some(kind), kind.name());
