@@ -176,6 +176,32 @@ pub fn figure() -> TextStyle {
     TextStyle::Name("figure".into())
 }
 
+/// The three shards of the program's mark: height as a share of the whole, and colour.
+pub fn mark(ctx: &egui::Context) -> [(f32, Color32); 3] {
+    shards(Tokens::of(ctx))
+}
+
+fn shards(tokens: &Tokens) -> [(f32, Color32); 3] {
+    [(0.55, tokens.kinds[0]), (1.0, tokens.accent), (0.75, tokens.kinds[2])]
+}
+
+/// The mark as the window system shows it, 64 by 64 pixels.
+pub fn window_icon() -> egui::IconData {
+    const SIDE: usize = 64;
+    let mut rgba = vec![0; SIDE * SIDE * 4];
+    for (place, (height, color)) in shards(&DARK).into_iter().enumerate() {
+        let left = 4 + 20 * place;
+        let top = SIDE - 4 - (height * (SIDE - 8) as f32) as usize;
+        for y in top..SIDE - 4 {
+            for x in left..left + 16 {
+                let at = (y * SIDE + x) * 4;
+                rgba[at..at + 4].copy_from_slice(&color.to_array());
+            }
+        }
+    }
+    egui::IconData { rgba, width: SIDE as u32, height: SIDE as u32 }
+}
+
 /// Puts fonts and both themes into a context.
 pub fn install(ctx: &egui::Context) {
     let font = |name: &str, bytes: &'static [u8], family: FontFamily| FontInsert {
@@ -243,6 +269,8 @@ fn apply(style: &mut egui::Style, tokens: &Tokens) {
     visuals.selection.bg_fill = tokens.accent.gamma_multiply(0.35);
     visuals.selection.stroke = Stroke::new(1.5, tokens.accent);
     visuals.hyperlink_color = tokens.accent;
+    // A blinking cursor would draw twice a second though nothing happens.
+    visuals.text_cursor.blink = false;
     visuals.error_fg_color = tokens.bad;
     visuals.warn_fg_color = tokens.warning;
     let widgets = &mut visuals.widgets;

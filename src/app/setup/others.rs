@@ -4,7 +4,7 @@ use std::path::Path;
 
 use egui::{Button, Key, RichText, ScrollArea, Sense, TextEdit, Ui, Vec2, WidgetInfo};
 
-use super::sources::Source;
+use super::sources::{self, Source};
 use super::{List, Setup};
 use crate::app::habits::Habits;
 use crate::app::job::Loadable;
@@ -66,8 +66,7 @@ pub fn checkpoints_ui(
                         .desired_width(f32::INFINITY),
                 );
                 let wanted = setup.search.to_lowercase();
-                let known = found.map_or(&none, |found| &found.catalogue);
-                let known = known.iter().filter(|it| it.name.to_lowercase().contains(&wanted));
+                let known = sources::catalogue().iter().filter(|it| it.name.to_lowercase().contains(&wanted));
                 known
                     .map(|it| Row {
                         name: it.name.clone(),
