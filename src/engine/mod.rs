@@ -16,6 +16,7 @@ pub mod pace;
 pub mod reuse;
 pub mod scheduler;
 pub mod stages;
+pub mod talk;
 pub mod worker;
 
 pub use asking::{Asked, RunSettings};

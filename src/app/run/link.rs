@@ -24,13 +24,7 @@ impl Link {
     /// The system gives no thread.
     pub fn start(order: Order, wake: &Wake) -> Result<Self> {
         let run = Run::start(order)?;
-        let (from, wake) = (run.events.clone(), wake.clone());
-        let (to, events) = unbounded();
-        let body = move || forward(&from, |event| to.send(event).is_ok(), &*wake);
-        std::thread::Builder::new()
-            .name("engine's events".into())
-            .spawn(body)
-            .map_err(|error| Problem::new(format!("the system gives no thread: {error}")))?;
+        let events = forwarded(run.events.clone(), wake)?;
         Ok(Self { run, events })
     }
 
@@ -48,6 +42,21 @@ impl Link {
     pub fn join(self) {
         self.run.join();
     }
+}
+
+/// A queue that a thread fills with what comes from another one, and wakes the window for it.
+///
+/// # Errors
+/// The system gives no thread.
+pub fn forwarded<T: Send + 'static>(from: Receiver<T>, wake: &Wake) -> Result<Receiver<T>> {
+    let wake = wake.clone();
+    let (to, events) = unbounded();
+    let body = move || forward(&from, |event| to.send(event).is_ok(), &*wake);
+    std::thread::Builder::new()
+        .name("engine's events".into())
+        .spawn(body)
+        .map_err(|error| Problem::new(format!("the system gives no thread: {error}")))?;
+    Ok(events)
 }
 
 /// Hands events on as they come; wakes at once after a pause, and else at a steady pace.

@@ -159,7 +159,7 @@ fn head_ui(runs: &Runs, ui: &mut Ui, wishes: &mut Wishes) {
         let done = format!("{} / {}", live.done, live.about.total);
         ui.label(RichText::new(done).size(20.0).family(semibold()).color(tokens.strong));
         stage_ui(ui, live);
-        ui.with_layout(Layout::right_to_left(Align::Center), |ui| controls_ui(live, ui, wishes));
+        ui.with_layout(Layout::right_to_left(Align::Center), |ui| controls_ui(live, runs.shown(), ui, wishes));
     });
     ui.add_space(2.0);
     progress_ui(ui, live);
@@ -226,7 +226,7 @@ fn stage_ui(ui: &mut Ui, live: &Live) {
     }
 }
 
-fn controls_ui(live: &Live, ui: &mut Ui, wishes: &mut Wishes) {
+fn controls_ui(live: &Live, shown: Option<usize>, ui: &mut Ui, wishes: &mut Wishes) {
     let mut wish = |wish| wishes.push(app::Wish::Run(wish));
     match &live.stage {
         Stage::Over(_) | Stage::Broken(_) => {
@@ -250,6 +250,12 @@ fn controls_ui(live: &Live, ui: &mut Ui, wishes: &mut Wishes) {
                 wish(Wish::Stop);
             }
         }
+    }
+    let flying = shown.filter(|row| live.flight(*row).is_some()).or(live.flights.last().map(|it| it.row));
+    let skip = ui.add_enabled(flying.is_some(), egui::Button::new(tr("Skip")));
+    let about = tr("Leave the question at hand out for now; it is asked again when the session is resumed");
+    if let (true, Some(row)) = (skip.on_hover_text(about).clicked(), flying) {
+        wish(Wish::Skip(row));
     }
     match &live.stage {
         Stage::Paused => {
