@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::Problem;
+use crate::app::render::RenderArgs;
 use crate::dataset::{QuestionKind, Style};
 use crate::endpoint::Price;
 use crate::scoring::AnswerType;
@@ -69,6 +70,8 @@ pub enum Command {
     /// Sessions on disk.
     #[command(subcommand)]
     Sessions(SessionsCommand),
+    /// Draw a screen of the window as a PNG, with no display and no GPU.
+    Render(RenderArgs),
     /// List the datasets found on this machine: VLMEvalKit's ($LMUData, ~/LMUData) and Hugging Face's cache.
     Datasets(DatasetsArgs),
 }

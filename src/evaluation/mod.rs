@@ -29,7 +29,7 @@ use crate::session::{Answer, Session};
 use crate::{Problem, Result, demo};
 
 /// Everything about a run that a person can choose, besides checkpoint and dataset.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Choices {
     /// Which questions are asked.
     pub questions: Questions,
