@@ -1,5 +1,6 @@
 //! The engine's worker and the window: its events come in a queue of their own, and many of them wake the window once.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, unbounded};
@@ -15,6 +16,8 @@ const BETWEEN: Duration = Duration::from_millis(40);
 pub struct Link {
     run: Run,
     events: Receiver<Event>,
+    /// The window is not at rest while a run goes on.
+    _wake: Wake,
 }
 
 impl Link {
@@ -25,7 +28,7 @@ impl Link {
     pub fn start(order: Order, wake: &Wake) -> Result<Self> {
         let run = Run::start(order)?;
         let events = forwarded(run.events.clone(), wake)?;
-        Ok(Self { run, events })
+        Ok(Self { run, events, _wake: wake.clone() })
     }
 
     /// Tells the worker what to do; one that has ended hears nothing.
@@ -49,9 +52,17 @@ impl Link {
 /// # Errors
 /// The system gives no thread.
 pub fn forwarded<T: Send + 'static>(from: Receiver<T>, wake: &Wake) -> Result<Receiver<T>> {
-    let wake = wake.clone();
+    // Whoever waits here for the next word is no work that the window waits for.
+    let wake = Arc::downgrade(wake);
     let (to, events) = unbounded();
-    let body = move || forward(&from, |event| to.send(event).is_ok(), &*wake);
+    let body = move || {
+        let wake = || {
+            if let Some(wake) = wake.upgrade() {
+                wake();
+            }
+        };
+        forward(&from, |event| to.send(event).is_ok(), &wake);
+    };
     std::thread::Builder::new()
         .name("engine's events".into())
         .spawn(body)
