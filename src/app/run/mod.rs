@@ -103,6 +103,9 @@ impl Runs {
                 link.join();
                 self.sampling = None;
                 wishes.push(app::Wish::Say(over(live)));
+                if live.done > 0 {
+                    wishes.push(app::Wish::Results(super::results::Wish::Offer(live.about.folder.clone())));
+                }
             }
         }
         self.gallery.receive();

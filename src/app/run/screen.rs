@@ -230,7 +230,7 @@ fn controls_ui(live: &Live, shown: Option<usize>, ui: &mut Ui, wishes: &mut Wish
     let mut wish = |wish| wishes.push(app::Wish::Run(wish));
     match &live.stage {
         Stage::Over(_) | Stage::Broken(_) => {
-            if live.done > 0 && primary(ui, None, tr("Results")).clicked() {
+            if live.done > 0 && primary(ui, None, tr("See the results")).clicked() {
                 wishes.push(app::Wish::ShowSession(live.about.folder.clone()));
             }
             if live.done < live.about.total && ui.button(tr("Resume")).clicked() {
@@ -401,16 +401,17 @@ fn title_ui(ui: &mut Ui, index: &str, category: Option<&str>, cost: &str) {
 }
 
 fn cost(flight: Option<&Flight>, done: Option<&Answer>) -> String {
-    let text = |tiles: &dyn std::fmt::Display, tokens: &dyn std::fmt::Display| {
-        fill("{} tiles · {} tokens in the prompt", &[tiles, tokens])
+    let text = |tiles: u64, tokens: u64| match tiles {
+        1 => fill("1 tile · {} tokens in the prompt", &[&tokens]),
+        _ => fill("{} tiles · {} tokens in the prompt", &[&tiles, &tokens]),
     };
     match (flight, done) {
         (_, Some(answer)) => format!(
             "{} · {}",
-            text(&answer.tiles, &answer.prompt_tokens),
-            fill("{} answered in {}", &[&answer.output_tokens, &figure::seconds(answer.seconds.total)])
+            text(answer.tiles, answer.prompt_tokens),
+            fill("{} tokens in {}", &[&answer.output_tokens, &figure::seconds(answer.seconds.total)])
         ),
-        (Some(flight), _) => text(&flight.tiles, &flight.prompt_tokens),
+        (Some(flight), _) => text(flight.tiles as u64, flight.prompt_tokens as u64),
         _ => String::new(),
     }
 }
