@@ -28,106 +28,57 @@ pub fn ui(ui: &mut Ui, desk: &Desk, workspace: &Workspace, elsewhere: &Elsewhere
     let tokens = Tokens::of(ui);
     let taken = &desk.case().assumptions;
     let settings = &workspace.choices.settings;
-    ui.label(
-        RichText::new(tr("Every change plans anew at once. The first six belong to the run as well."))
-            .small()
-            .color(tokens.subdued),
-    );
+    ui.label(RichText::new(tr("Every change plans anew at once. The first six belong to the run as well.")).small().color(tokens.subdued));
     ui.add_space(4.0);
     let mut say = |change: Assume| ask(wishes, Wish::Assume(change));
     Grid::new("board assumptions").num_columns(3).spacing([8.0, 8.0]).show(ui, |ui| {
-        row(
-            ui,
-            tr("Number format"),
-            tr("How the weights are held on the devices"),
-            taken.dtype.source,
-            |ui| {
-                let now = taken.dtype.value;
-                ComboBox::from_id_salt("dtype").selected_text(now.name()).width(104.0).show_ui(ui, |ui| {
-                    if ui.selectable_label(false, tr("as the checkpoint")).clicked() {
-                        say(Assume::Dtype(None));
+        row(ui, tr("Number format"), tr("How the weights are held on the devices"), taken.dtype.source, |ui| {
+            let now = taken.dtype.value;
+            ComboBox::from_id_salt("dtype").selected_text(now.name()).width(104.0).show_ui(ui, |ui| {
+                if ui.selectable_label(false, tr("as the checkpoint")).clicked() {
+                    say(Assume::Dtype(None));
+                }
+                for dtype in Dtype::ALL {
+                    if ui.selectable_label(now == dtype, dtype.name()).clicked() {
+                        say(Assume::Dtype(Some(dtype)));
                     }
-                    for dtype in Dtype::ALL {
-                        if ui.selectable_label(now == dtype, dtype.name()).clicked() {
-                            say(Assume::Dtype(Some(dtype)));
-                        }
-                    }
-                });
-            },
-        );
-        row(
-            ui,
-            tr("Longest answer"),
-            tr("Tokens; keys and values are kept for all of them"),
-            taken.max_new_tokens.source,
-            |ui| {
-                if let Some(tokens) = number(ui, tr("Longest answer"), settings.max_new_tokens, 1..=1_048_576)
-                {
-                    say(Assume::MaxNewTokens(tokens));
                 }
-            },
-        );
-        row(
-            ui,
-            tr("Questions in flight"),
-            tr("Each keeps its own keys and values"),
-            taken.in_flight.source,
-            |ui| {
-                if let Some(count) =
-                    number(ui, tr("Questions in flight"), workspace.choices.batch, 1..=65_536)
-                {
-                    say(Assume::InFlight(count));
-                }
-            },
-        );
-        row(
-            ui,
-            tr("Tiles at once"),
-            tr("Tiles of a picture that go through the vision tower together"),
-            taken.tile_batch.source,
-            |ui| {
-                if let Some(tiles) = at_once(ui, tr("Tiles at once"), settings.micro_batch, &[1, 2, 4, 8, 16])
-                {
-                    say(Assume::TileBatch(tiles));
-                }
-            },
-        );
-        row(
-            ui,
-            tr("Prompt tokens at once"),
-            tr("Tokens of the prompt that go through the decoder together"),
-            taken.prefill_chunk.source,
-            |ui| {
-                if let Some(tokens) =
-                    at_once(ui, tr("Prompt tokens at once"), settings.prefill_chunk, &[256, 512, 1024, 4096])
-                {
-                    say(Assume::PrefillChunk(tokens));
-                }
-            },
-        );
+            });
+        });
+        row(ui, tr("Longest answer"), tr("Tokens; keys and values are kept for all of them"), taken.max_new_tokens.source, |ui| {
+            if let Some(tokens) = number(ui, tr("Longest answer"), settings.max_new_tokens, 1..=1_048_576) {
+                say(Assume::MaxNewTokens(tokens));
+            }
+        });
+        row(ui, tr("Questions in flight"), tr("Each keeps its own keys and values"), taken.in_flight.source, |ui| {
+            if let Some(count) = number(ui, tr("Questions in flight"), workspace.choices.batch, 1..=65_536) {
+                say(Assume::InFlight(count));
+            }
+        });
+        row(ui, tr("Tiles at once"), tr("Tiles of a picture that go through the vision tower together"), taken.tile_batch.source, |ui| {
+            if let Some(tiles) = at_once(ui, tr("Tiles at once"), settings.micro_batch, &[1, 2, 4, 8, 16]) {
+                say(Assume::TileBatch(tiles));
+            }
+        });
+        row(ui, tr("Prompt tokens at once"), tr("Tokens of the prompt that go through the decoder together"), taken.prefill_chunk.source, |ui| {
+            if let Some(tokens) = at_once(ui, tr("Prompt tokens at once"), settings.prefill_chunk, &[256, 512, 1024, 4096]) {
+                say(Assume::PrefillChunk(tokens));
+            }
+        });
         let tiles_source = if settings.max_tiles.is_some() { Source::Chosen } else { Source::Default };
-        row(
-            ui,
-            tr("Tiles a picture"),
-            tr("Most tiles that a picture is cut into; changes what is measured"),
-            tiles_source,
-            |ui| {
-                let text = settings
-                    .max_tiles
-                    .map_or_else(|| tr("as the dataset").to_owned(), |tiles| tiles.to_string());
-                ComboBox::from_id_salt("tiles").selected_text(text).width(104.0).show_ui(ui, |ui| {
-                    if ui.selectable_label(settings.max_tiles.is_none(), tr("as the dataset")).clicked() {
-                        say(Assume::MaxTiles(None));
+        row(ui, tr("Tiles a picture"), tr("Most tiles that a picture is cut into; changes what is measured"), tiles_source, |ui| {
+            let text = settings.max_tiles.map_or_else(|| tr("as the dataset").to_owned(), |tiles| tiles.to_string());
+            ComboBox::from_id_salt("tiles").selected_text(text).width(104.0).show_ui(ui, |ui| {
+                if ui.selectable_label(settings.max_tiles.is_none(), tr("as the dataset")).clicked() {
+                    say(Assume::MaxTiles(None));
+                }
+                for tiles in [1, 2, 4, 6, 12, 24, 40] {
+                    if ui.selectable_label(settings.max_tiles == Some(tiles), tiles.to_string()).clicked() {
+                        say(Assume::MaxTiles(Some(tiles)));
                     }
-                    for tiles in [1, 2, 4, 6, 12, 24, 40] {
-                        if ui.selectable_label(settings.max_tiles == Some(tiles), tiles.to_string()).clicked()
-                        {
-                            say(Assume::MaxTiles(Some(tiles)));
-                        }
-                    }
-                });
-            },
-        );
+                }
+            });
+        });
         row(ui, tr("Attention scores"), tr("Held as a matrix or not at all"), taken.attention.source, |ui| {
             let now = taken.attention.value;
             let text = |kind: AttentionKind| match kind {
@@ -143,61 +94,41 @@ pub fn ui(ui: &mut Ui, desk: &Desk, workspace: &Workspace, elsewhere: &Elsewhere
                 }
             });
         });
-        row(
-            ui,
-            tr("Logits"),
-            tr("Positions that the head is computed for while the prompt is read"),
-            taken.logits.source,
-            |ui| {
-                let now = taken.logits.value;
-                let text =
-                    |logits| if logits == Logits::Last { tr("last position") } else { tr("all positions") };
-                ComboBox::from_id_salt("logits").selected_text(text(now)).width(104.0).show_ui(ui, |ui| {
-                    for logits in [Logits::Last, Logits::All] {
-                        if ui.selectable_label(now == logits, text(logits)).clicked() {
-                            say(Assume::Logits(Some(logits)));
-                        }
+        row(ui, tr("Logits"), tr("Positions that the head is computed for while the prompt is read"), taken.logits.source, |ui| {
+            let now = taken.logits.value;
+            let text = |logits| if logits == Logits::Last { tr("last position") } else { tr("all positions") };
+            ComboBox::from_id_salt("logits").selected_text(text(now)).width(104.0).show_ui(ui, |ui| {
+                for logits in [Logits::Last, Logits::All] {
+                    if ui.selectable_label(now == logits, text(logits)).clicked() {
+                        say(Assume::Logits(Some(logits)));
                     }
-                });
-            },
-        );
-        row(
-            ui,
-            tr("Temporary memory"),
-            tr("A simulated device stands for a GPU; a run on it computes on this CPU"),
-            taken.engine.source,
-            |ui| {
-                let now = taken.engine.value;
-                let text =
-                    |engine| if engine == Engine::Gpu { tr("as on a GPU") } else { tr("as on this CPU") };
-                ComboBox::from_id_salt("engine").selected_text(text(now)).width(104.0).show_ui(ui, |ui| {
-                    for engine in [Engine::Gpu, assumed::on_the_cpu(&workspace.choices)] {
-                        if ui.selectable_label(now == engine, text(engine)).clicked() {
-                            say(Assume::Engine(Some(engine)));
-                        }
+                }
+            });
+        });
+        row(ui, tr("Temporary memory"), tr("A simulated device stands for a GPU; a run on it computes on this CPU"), taken.engine.source, |ui| {
+            let now = taken.engine.value;
+            let text = |engine| if engine == Engine::Gpu { tr("as on a GPU") } else { tr("as on this CPU") };
+            ComboBox::from_id_salt("engine").selected_text(text(now)).width(104.0).show_ui(ui, |ui| {
+                for engine in [Engine::Gpu, assumed::on_the_cpu(&workspace.choices)] {
+                    if ui.selectable_label(now == engine, text(engine)).clicked() {
+                        say(Assume::Engine(Some(engine)));
                     }
-                });
-            },
-        );
-        row(
-            ui,
-            tr("Driver overhead"),
-            tr("Memory that driver and libraries hold on every GPU"),
-            taken.overhead.source,
-            |ui| {
-                let text = taken.overhead.value.map_or_else(|| tr("per device").to_owned(), human);
-                ComboBox::from_id_salt("overhead").selected_text(text).width(104.0).show_ui(ui, |ui| {
-                    if ui.selectable_label(elsewhere.overhead.is_none(), tr("per device")).clicked() {
-                        say(Assume::Overhead(None));
+                }
+            });
+        });
+        row(ui, tr("Driver overhead"), tr("Memory that driver and libraries hold on every GPU"), taken.overhead.source, |ui| {
+            let text = taken.overhead.value.map_or_else(|| tr("per device").to_owned(), human);
+            ComboBox::from_id_salt("overhead").selected_text(text).width(104.0).show_ui(ui, |ui| {
+                if ui.selectable_label(elsewhere.overhead.is_none(), tr("per device")).clicked() {
+                    say(Assume::Overhead(None));
+                }
+                for bytes in [0, CUDA_OVERHEAD, GIB, 2 * GIB] {
+                    if ui.selectable_label(elsewhere.overhead == Some(bytes), human(bytes)).clicked() {
+                        say(Assume::Overhead(Some(bytes)));
                     }
-                    for bytes in [0, CUDA_OVERHEAD, GIB, 2 * GIB] {
-                        if ui.selectable_label(elsewhere.overhead == Some(bytes), human(bytes)).clicked() {
-                            say(Assume::Overhead(Some(bytes)));
-                        }
-                    }
-                });
-            },
-        );
+                }
+            });
+        });
     });
     ui.add_space(6.0);
     if ui.button(tr("Back to the defaults")).clicked() {
@@ -210,9 +141,7 @@ pub fn ui(ui: &mut Ui, desk: &Desk, workspace: &Workspace, elsewhere: &Elsewhere
         ui.label(RichText::new(format!("{text} {}", human(bytes))).color(tokens.text));
     }
     if desk.case().calibration != crate::plan::Calibration::default() {
-        ui.label(
-            RichText::new(tr("corrected by what was measured on such devices")).small().color(tokens.subdued),
-        );
+        ui.label(RichText::new(tr("corrected by what was measured on such devices")).small().color(tokens.subdued));
     }
 }
 

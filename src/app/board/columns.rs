@@ -1,8 +1,8 @@
 //! The columns: dragging chips, stages and boundaries between devices, with mouse and keys.
 
 use egui::{
-    Align2, CornerRadius, CursorIcon, DragAndDrop, EventFilter, Id, Key, LayerId, Modifiers, Order, Pos2,
-    Rect, Response, Role, ScrollArea, Sense, Stroke, StrokeKind, Ui, Vec2, WidgetInfo, pos2, vec2,
+    Align2, CornerRadius, CursorIcon, DragAndDrop, EventFilter, Id, Key, LayerId, Modifiers, Order, Pos2, Rect,
+    Response, Role, ScrollArea, Sense, Stroke, StrokeKind, Ui, Vec2, WidgetInfo, pos2, vec2,
 };
 
 use super::alternatives::Alternative;
@@ -121,8 +121,7 @@ impl Places {
             .into_iter()
             .map(|rect| rect.translate(origin.to_vec2()))
             .collect();
-        let extent =
-            rects.iter().fold(Rect::from_min_size(origin, vec2(room.x, 0.0)), |all, rect| all.union(*rect));
+        let extent = rects.iter().fold(Rect::from_min_size(origin, vec2(room.x, 0.0)), |all, rect| all.union(*rect));
         Self { columns: rects, figures, extent }
     }
 }
@@ -148,20 +147,14 @@ fn target(desk: &Desk) -> Option<usize> {
 }
 
 /// Works out what the drag under way would do, and does it where the pointer is released.
-fn follow_pointer(
-    ui: &Ui,
-    desk: &mut Desk,
-    places: &Places,
-    pulling: &mut Option<Pulling>,
-    wishes: &mut Wishes,
-) {
+fn follow_pointer(ui: &Ui, desk: &mut Desk, places: &Places, pulling: &mut Option<Pulling>, wishes: &mut Wishes) {
     let (pointer, is_released, is_escaped) =
         ui.input(|i| (i.pointer.interact_pos(), i.pointer.any_released(), i.key_pressed(Key::Escape)));
     let mut pull = None;
     if let Some(carried) = DragAndDrop::payload::<Carried>(ui) {
-        let on = pointer
-            .filter(|at| ui.clip_rect().contains(*at))
-            .and_then(|at| places.columns.iter().position(|rect| rect.contains(at)));
+        let on = pointer.filter(|at| ui.clip_rect().contains(*at)).and_then(|at| {
+            places.columns.iter().position(|rect| rect.contains(at))
+        });
         let lies = |unit: &usize| desk.draft().plan.assignment.get(*unit).copied();
         pull = on
             .filter(|device| carried.0.iter().any(|unit| lies(unit) != Some(*device)))
@@ -213,10 +206,7 @@ fn column_ui(
         view.selection.clear();
     }
     head_ui(ui, column, rect, figures, true);
-    let head = Rect::from_min_max(
-        rect.min,
-        pos2(rect.max.x, rect.min.y + HEAD + figures.height(rect.width() - 2.0 * MARGIN) - 4.0),
-    );
+    let head = Rect::from_min_max(rect.min, pos2(rect.max.x, rect.min.y + HEAD + figures.height(rect.width() - 2.0 * MARGIN) - 4.0));
     let stage = ui.interact(head, Id::unique(("board stage", column.device)), Sense::click_and_drag());
     stage.widget_info(|| WidgetInfo::labeled(Role::Button, true, fill("{}, all its units", &[&column.name])));
     if stage.drag_started() {
@@ -237,15 +227,7 @@ fn column_ui(
         let inside = chips_rect(rect, figures);
         let text = if is_target { "" } else { tr("Empty. Drop units here.") };
         let at = pos2(inside.center().x, inside.min.y + 14.0);
-        paint::line(
-            ui.painter(),
-            at,
-            Align2::CENTER_CENTER,
-            inside.width(),
-            text,
-            paint::small(),
-            tokens.subdued,
-        );
+        paint::line(ui.painter(), at, Align2::CENTER_CENTER, inside.width(), text, paint::small(), tokens.subdued);
     }
 }
 
@@ -271,50 +253,18 @@ fn head_ui(ui: &Ui, column: &Column, rect: Rect, figures: &Figures, has_card: bo
         let word = verdict_name(column.verdict);
         let wide = rect.width() > 150.0;
         if wide {
-            let said = paint::line(
-                painter,
-                pos2(right, first),
-                Align2::RIGHT_CENTER,
-                rect.width() * 0.5,
-                word,
-                paint::small(),
-                color,
-            );
+            let said = paint::line(painter, pos2(right, first), Align2::RIGHT_CENTER, rect.width() * 0.5, word, paint::small(), color);
             free = said.min.x - 4.0;
         }
         paint::verdict_mark(painter, pos2(free - 6.0, first), 10.0, column.verdict, color);
         free -= 16.0;
         let room = share.min.x - left - 4.0;
-        paint::line(
-            painter,
-            pos2(left, first + 18.0),
-            Align2::LEFT_CENTER,
-            room,
-            &column.figures(),
-            paint::small(),
-            tokens.text,
-        );
+        paint::line(painter, pos2(left, first + 18.0), Align2::LEFT_CENTER, room, &column.figures(), paint::small(), tokens.text);
     } else {
-        paint::line(
-            painter,
-            pos2(left, first + 18.0),
-            Align2::LEFT_CENTER,
-            right - left,
-            &column.figures(),
-            paint::small(),
-            tokens.subdued,
-        );
+        paint::line(painter, pos2(left, first + 18.0), Align2::LEFT_CENTER, right - left, &column.figures(), paint::small(), tokens.subdued);
     }
     let name_at = pos2(left + 14.0, first);
-    let name = paint::line(
-        painter,
-        name_at,
-        Align2::LEFT_CENTER,
-        free - left - 18.0,
-        &column.name,
-        paint::bold(14.0),
-        tokens.strong,
-    );
+    let name = paint::line(painter, name_at, Align2::LEFT_CENTER, free - left - 18.0, &column.name, paint::bold(14.0), tokens.strong);
     let room = free - name.max.x - 10.0;
     if has_card && room > 60.0 && column.card != human(column.memory.capacity) {
         let at = pos2(name.max.x + 8.0, first + 1.0);
@@ -433,13 +383,7 @@ fn chip_ui(
     }
     response.context_menu(|ui| {
         let units = carried(chip, view);
-        move_menu(
-            ui,
-            if units.len() == chip.len() { column.device } else { usize::MAX },
-            &units,
-            draft,
-            wishes,
-        );
+        move_menu(ui, if units.len() == chip.len() { column.device } else { usize::MAX }, &units, draft, wishes);
         ui.separator();
         let all_pinned = units.iter().all(|unit| draft.pins.contains_key(unit));
         if ui.button(if all_pinned { tr("Unpin") } else { tr("Pin") }).clicked() {
@@ -499,9 +443,7 @@ fn keys(ui: &Ui, response: &Response, device: usize, draft: &Draft, units: &[usi
 /// Arrows go from chip to chip: left and right in execution order, up and down within the column. With Shift they
 /// select on their way.
 fn walk(ui: &Ui, chips: &[(usize, usize, Rect)], view: &mut View) {
-    let Some(here) = chips.iter().find(|(_, first, _)| ui.memory(|m| m.has_focus(chip_id(*first)))) else {
-        return;
-    };
+    let Some(here) = chips.iter().find(|(_, first, _)| ui.memory(|m| m.has_focus(chip_id(*first)))) else { return };
     let arrows = [Key::ArrowLeft, Key::ArrowRight, Key::ArrowUp, Key::ArrowDown];
     let pressed = ui.input_mut(|input| {
         arrows.into_iter().find_map(|key| {
@@ -519,8 +461,7 @@ fn walk(ui: &Ui, chips: &[(usize, usize, Rect)], view: &mut View) {
             let away = |c: &(usize, usize, Rect)| (c.2.center().y - rect.center().y) * sign;
             let beyond = chips.iter().filter(|c| c.0 == device && away(c) > 1.0);
             beyond.min_by(|a, b| {
-                let far =
-                    |c: &(usize, usize, Rect)| away(c) * 16.0 + (c.2.center().x - rect.center().x).abs();
+                let far = |c: &(usize, usize, Rect)| away(c) * 16.0 + (c.2.center().x - rect.center().x).abs();
                 far(a).total_cmp(&far(b))
             })
         }
@@ -568,15 +509,7 @@ fn handles_ui(ui: &mut Ui, desk: &Desk, places: &Places, pulling: &mut Option<Pu
         if is_held && let Some(Pull::Boundary { by, .. }) = desk.hypothesis().map(|h| &h.pull) {
             let at = center - vec2(0.0, HANDLE.y / 2.0 + 10.0);
             let text = format!("{by:+}");
-            paint::line(
-                ui.painter(),
-                at,
-                Align2::CENTER_CENTER,
-                60.0,
-                &text,
-                paint::bold(13.0),
-                tokens.accent,
-            );
+            paint::line(ui.painter(), at, Align2::CENTER_CENTER, 60.0, &text, paint::bold(13.0), tokens.accent);
         }
         if response.has_focus() {
             let filter = EventFilter { horizontal_arrows: true, ..EventFilter::default() };
@@ -590,10 +523,7 @@ fn handles_ui(ui: &mut Ui, desk: &Desk, places: &Places, pulling: &mut Option<Pu
                 ask(wishes, Wish::Pull(Pull::Boundary { run, by }));
             }
         }
-        let text = fill(
-            "Pull to hand units from {} to {} or back; arrow keys do the same. Pinned units stop it.",
-            &[&names(run), &names(run + 1)],
-        );
+        let text = fill("Pull to hand units from {} to {} or back; arrow keys do the same. Pinned units stop it.", &[&names(run), &names(run + 1)]);
         if pulling.is_none() {
             response.on_hover_text(text).on_hover_cursor(CursorIcon::ResizeHorizontal);
         }
@@ -609,8 +539,7 @@ fn beside_ui(ui: &mut Ui, alternative: &Alternative, desk: &Desk, view: &mut Vie
         let verdict = judged.forecast.verdict;
         paint::verdict_icon(ui, verdict);
         let share = model::percent(judged.forecast.worst_share);
-        let text =
-            fill("{}, {} on the fullest, {} hops", &[&verdict_name(verdict), &share, &judged.plan.hops()]);
+        let text = fill("{}, {} on the fullest, {} hops", &[&verdict_name(verdict), &share, &judged.plan.hops()]);
         ui.label(egui::RichText::new(text).color(paint::verdict_color(tokens, verdict)));
         if alternative.released.is_some() {
             ui.label(egui::RichText::new(tr("as the software it comes from runs it")).color(tokens.subdued));
@@ -628,8 +557,7 @@ fn beside_ui(ui: &mut Ui, alternative: &Alternative, desk: &Desk, view: &mut Vie
     let habits = if alternative.released.is_some() { Habits::Released } else { Habits::Own };
     let folded = View { folding: Folding::All, zoom: view.zoom, ..View::default() };
     let draft = Draft::new(judged.plan.clone());
-    let columns =
-        model::columns(desk.case_of(habits), &draft, &judged.forecast, &folded, Some(&desk.draft().plan));
+    let columns = model::columns(desk.case_of(habits), &draft, &judged.forecast, &folded, Some(&desk.draft().plan));
     let room = vec2(ui.available_width(), 0.0);
     let figures = Figures { parts: Vec::new() };
     let natural = |device: usize, width: f32| {
@@ -641,16 +569,9 @@ fn beside_ui(ui: &mut Ui, alternative: &Alternative, desk: &Desk, view: &mut Vie
         .into_iter()
         .map(|rect| rect.translate(origin.to_vec2()))
         .collect();
-    let extent =
-        rects.iter().fold(Rect::from_min_size(origin, vec2(room.x, 0.0)), |all, rect| all.union(*rect));
+    let extent = rects.iter().fold(Rect::from_min_size(origin, vec2(room.x, 0.0)), |all, rect| all.union(*rect));
     for (column, rect) in columns.iter().zip(&rects) {
-        ui.painter().rect(
-            *rect,
-            CornerRadius::same(8),
-            tokens.panel,
-            Stroke::new(1.0, tokens.line),
-            StrokeKind::Inside,
-        );
+        ui.painter().rect(*rect, CornerRadius::same(8), tokens.panel, Stroke::new(1.0, tokens.line), StrokeKind::Inside);
         head_ui(ui, column, *rect, &figures, false);
         let inside = chips_rect(*rect, &figures);
         for (chip, at) in column.chips.iter().zip(placed(column, inside, view.zoom)) {

@@ -309,8 +309,7 @@ impl Board {
         self.refused = None;
         let pins = self.pins(&laid.ground);
         let keeps = self.desk.as_ref().is_some_and(|desk| {
-            Arc::ptr_eq(&desk.ground.shape, &laid.ground.shape)
-                && Arc::ptr_eq(&desk.ground.found, &laid.ground.found)
+            Arc::ptr_eq(&desk.ground.shape, &laid.ground.shape) && Arc::ptr_eq(&desk.ground.found, &laid.ground.found)
         });
         if !keeps {
             self.view.begin_anew();
@@ -372,49 +371,31 @@ impl Board {
         egui::Panel::top("board bar").frame(bar).show(ui, |ui| {
             toolbar::ui(ui, desk, &mut self.view, compared, self.planning.is_some(), wishes);
         });
-        let strip =
-            Frame::new().fill(tokens.canvas).inner_margin(Margin { left: 14, right: 14, top: 10, bottom: 0 });
+        let strip = Frame::new().fill(tokens.canvas).inner_margin(Margin { left: 14, right: 14, top: 10, bottom: 0 });
         egui::Panel::top("board summary").frame(strip).show_separator_line(false).show(ui, |ui| {
             toolbar::summary_ui(ui, desk, &self.priced, wishes);
-            let problems =
-                [self.refused.as_ref(), refusal(&self.found), refusal(&self.priced), refusal(&self.writing)];
+            let problems = [self.refused.as_ref(), refusal(&self.found), refusal(&self.priced), refusal(&self.writing)];
             for problem in problems.into_iter().flatten() {
                 problem_ui(ui, problem);
             }
         });
         if self.view.is_side_open {
             let side = Frame::new().fill(tokens.panel);
-            egui::Panel::right("board side").default_size(348.0).size_range(260.0..=560.0).frame(side).show(
-                ui,
-                |ui| {
-                    let tabs = Frame::new().inner_margin(Margin { left: 10, right: 10, top: 8, bottom: 2 });
-                    tabs.show(ui, |ui| tabs_ui(ui, desk, &mut self.view));
-                    ui.separator();
-                    ScrollArea::vertical()
-                        .id_salt(("board side", self.view.tab as usize))
-                        .auto_shrink(false)
-                        .show(ui, |ui| {
-                            Frame::new().inner_margin(Margin::symmetric(12, 4)).show(ui, |ui| {
-                                match self.view.tab {
-                                    Tab::Findings => findings_ui::ui(ui, desk, wishes),
-                                    Tab::Plans => {
-                                        plans_ui::ui(ui, desk, &self.compared, &mut self.view, wishes)
-                                    }
-                                    Tab::Devices => {
-                                        devices_ui::ui(ui, desk, &self.spec, &mut self.fields.spec, wishes)
-                                    }
-                                    Tab::Assumptions => {
-                                        assumptions_ui::ui(ui, desk, workspace, &self.elsewhere, wishes)
-                                    }
-                                    Tab::Needs => needs_ui::ui(ui, &self.needed, wishes),
-                                    Tab::Maps => {
-                                        maps_ui::ui(ui, desk, &mut self.fields, &self.read_map, wishes)
-                                    }
-                                }
-                            });
-                        });
-                },
-            );
+            egui::Panel::right("board side").default_size(348.0).size_range(260.0..=560.0).frame(side).show(ui, |ui| {
+                let tabs = Frame::new().inner_margin(Margin { left: 10, right: 10, top: 8, bottom: 2 });
+                tabs.show(ui, |ui| tabs_ui(ui, desk, &mut self.view));
+                ui.separator();
+                ScrollArea::vertical().id_salt(("board side", self.view.tab as usize)).auto_shrink(false).show(ui, |ui| {
+                    Frame::new().inner_margin(Margin::symmetric(12, 4)).show(ui, |ui| match self.view.tab {
+                        Tab::Findings => findings_ui::ui(ui, desk, wishes),
+                        Tab::Plans => plans_ui::ui(ui, desk, &self.compared, &mut self.view, wishes),
+                        Tab::Devices => devices_ui::ui(ui, desk, &self.spec, &mut self.fields.spec, wishes),
+                        Tab::Assumptions => assumptions_ui::ui(ui, desk, workspace, &self.elsewhere, wishes),
+                        Tab::Needs => needs_ui::ui(ui, &self.needed, wishes),
+                        Tab::Maps => maps_ui::ui(ui, desk, &mut self.fields, &self.read_map, wishes),
+                    });
+                });
+            });
         }
         let is_lower_open = self.view.is_lower_open.unwrap_or(ui.available_height() > 460.0);
         if is_lower_open {
@@ -427,12 +408,7 @@ impl Board {
                 .show(ui, |ui| forecast_ui::ui(ui, desk, &mut self.view));
         }
         let alternative = beside.and_then(|layout| compared?.iter().find(|a| a.layout == layout));
-        let board = Frame::new().fill(tokens.canvas).inner_margin(Margin {
-            left: 14,
-            right: 14,
-            top: 10,
-            bottom: 10,
-        });
+        let board = Frame::new().fill(tokens.canvas).inner_margin(Margin { left: 14, right: 14, top: 10, bottom: 10 });
         egui::CentralPanel::default().frame(board).show(ui, |ui| {
             columns::ui(ui, desk, &mut self.view, &mut self.pulling, alternative, wishes);
         });
@@ -542,8 +518,7 @@ impl Board {
                 let edits = desk.edits();
                 let habits = Habits::of(layout, Habits::Own);
                 let case = Arc::clone(desk.case_of(habits));
-                let plan =
-                    move |_: &super::job::Handle| Ok((edits, Draft::new(planner::plan(&case, layout)?)));
+                let plan = move |_: &super::job::Handle| Ok((edits, Draft::new(planner::plan(&case, layout)?)));
                 self.planning = Some(Job::start("plan by a layout", wake, plan));
             }
             _ => {}
@@ -600,11 +575,8 @@ fn refusal<T>(loadable: &Loadable<T>) -> Option<&Problem> {
 /// Where the platform keeps a layout; the same layout has the same place.
 fn kept(model: &str, text: &str) -> Option<PathBuf> {
     use sha2::{Digest, Sha256};
-    let plain: String = model
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() || "-._".contains(c) { c } else { '_' })
-        .take(60)
-        .collect();
+    let plain: String =
+        model.chars().map(|c| if c.is_ascii_alphanumeric() || "-._".contains(c) { c } else { '_' }).take(60).collect();
     let digest = Sha256::digest(text.as_bytes());
     let short: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
     let folder = dirs::data_dir()?.join("shardscope").join("layouts");
@@ -642,10 +614,7 @@ fn tabs_ui(ui: &mut Ui, desk: &Desk, view: &mut View) {
                 _ => tab.name().to_owned(),
             };
             let color = if is_here { tokens.strong } else { tokens.subdued };
-            if ui
-                .add(egui::Button::selectable(is_here, RichText::new(name).color(color).size(12.5)))
-                .clicked()
-            {
+            if ui.add(egui::Button::selectable(is_here, RichText::new(name).color(color).size(12.5))).clicked() {
                 view.tab = tab;
             }
         }
@@ -668,8 +637,7 @@ fn keys(ui: &Ui, desk: &Desk, view: &mut View, wishes: &mut Wishes) {
     }
     if ui.input_mut(|input| input.consume_shortcut(&SELECT_ALL)) {
         let units = &desk.case().model.units;
-        let passes =
-            |unit: &usize| view.filter.passes(model::Kind::of(units[*unit].kind), &units[*unit].name);
+        let passes = |unit: &usize| view.filter.passes(model::Kind::of(units[*unit].kind), &units[*unit].name);
         let all: Vec<usize> = (0..units.len()).filter(passes).collect();
         view.selection.only(all);
     }

@@ -23,13 +23,7 @@ pub fn ui(ui: &mut Ui, needed: &Loadable<Needs>, wishes: &mut Wishes) {
             return;
         }
     };
-    ui.label(
-        RichText::new(tr(
-            "The fewest cards of each size on which every question fits. A click simulates them.",
-        ))
-        .small()
-        .color(tokens.subdued),
-    );
+    ui.label(RichText::new(tr("The fewest cards of each size on which every question fits. A click simulates them.")).small().color(tokens.subdued));
     ui.add_space(4.0);
     if needs.sets.is_empty() {
         ui.label(RichText::new(tr("No set of up to 16 common cards holds this model")).color(tokens.strong));
@@ -39,14 +33,9 @@ pub fn ui(ui: &mut Ui, needed: &Loadable<Needs>, wishes: &mut Wishes) {
             cards(ui, need.cards, wishes);
             ui.horizontal(|ui| {
                 paint::verdict_icon(ui, need.verdict);
-                ui.label(
-                    RichText::new(percent(need.worst_share))
-                        .color(paint::verdict_color(tokens, need.verdict)),
-                );
+                ui.label(RichText::new(percent(need.worst_share)).color(paint::verdict_color(tokens, need.verdict)));
             });
-            ui.label(
-                RichText::new(fill("{} to spare", &[&human(need.headroom)])).small().color(tokens.subdued),
-            );
+            ui.label(RichText::new(fill("{} to spare", &[&human(need.headroom)])).small().color(tokens.subdued));
             ui.end_row();
         }
     });

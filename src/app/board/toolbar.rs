@@ -47,8 +47,7 @@ pub fn ui(
         strategy_ui(ui, desk, compared, wishes);
         let pins = desk.draft().pins.len();
         let replan = ui.add_enabled(!is_planning, egui::Button::new(tr("Re-plan the rest")));
-        if replan.on_hover_text(fill("Plans every unit anew that is not pinned ({} are)", &[&pins])).clicked()
-        {
+        if replan.on_hover_text(fill("Plans every unit anew that is not pinned ({} are)", &[&pins])).clicked() {
             ask(wishes, Wish::Replan);
         }
         let (back, forth) = desk.can();
@@ -93,8 +92,7 @@ fn strategy_ui(ui: &mut Ui, desk: &Desk, compared: Option<&[Alternative]>, wishe
                     if let Some(judged) = judged {
                         let verdict = judged.forecast.verdict;
                         let color = paint::verdict_color(tokens, verdict);
-                        let text =
-                            format!("{} · {}", percent(judged.forecast.worst_share), verdict_name(verdict));
+                        let text = format!("{} · {}", percent(judged.forecast.worst_share), verdict_name(verdict));
                         ui.label(RichText::new(text).size(12.0).color(color));
                         paint::verdict_icon(ui, verdict);
                     }
@@ -131,23 +129,14 @@ fn shown_ui(ui: &mut Ui, view: &mut View) {
         if response.hovered() || response.has_focus() {
             ui.painter().rect_filled(rect, 5, tokens.raised);
         }
-        let square =
-            egui::Rect::from_center_size(egui::pos2(rect.min.x + 11.0, rect.center().y), Vec2::splat(9.0));
+        let square = egui::Rect::from_center_size(egui::pos2(rect.min.x + 11.0, rect.center().y), Vec2::splat(9.0));
         if is_on {
             ui.painter().rect_filled(square, 2, color);
         } else {
             ui.painter().rect_stroke(square, 2, egui::Stroke::new(1.5, color), egui::StrokeKind::Inside);
         }
         let at = egui::pos2(rect.min.x + 20.0, rect.center().y);
-        paint::line(
-            ui.painter(),
-            at,
-            egui::Align2::LEFT_CENTER,
-            200.0,
-            kind.name(),
-            egui::FontId::proportional(12.5),
-            ink,
-        );
+        paint::line(ui.painter(), at, egui::Align2::LEFT_CENTER, 200.0, kind.name(), egui::FontId::proportional(12.5), ink);
         response.widget_info(|| {
             egui::WidgetInfo::selected(egui::Role::CheckBox, true, is_on, fill("show {}", &[&kind.name()]))
         });
@@ -155,9 +144,7 @@ fn shown_ui(ui: &mut Ui, view: &mut View) {
             view.filter.kinds[kind as usize] = !is_on;
         }
     }
-    let field = TextEdit::singleline(&mut view.filter.text)
-        .hint_text(tr("Filter: name or number"))
-        .desired_width(150.0);
+    let field = TextEdit::singleline(&mut view.filter.text).hint_text(tr("Filter: name or number")).desired_width(150.0);
     let field = ui.add(field);
     name(&field, egui::Role::TextInput, tr("filter units"));
     egui::ComboBox::from_id_salt("board folding")
@@ -171,9 +158,7 @@ fn shown_ui(ui: &mut Ui, view: &mut View) {
             }
         })
         .response
-        .on_hover_text(tr(
-            "Runs of one kind on a device become one chip; double click a chip to fold or unfold its run",
-        ));
+        .on_hover_text(tr("Runs of one kind on a device become one chip; double click a chip to fold or unfold its run"));
     ui.spacing_mut().slider_width = 72.0;
     let zoom = ui.add(egui::Slider::new(&mut view.zoom, ZOOM).show_value(false));
     name(&zoom, egui::Role::Slider, tr("size of chips"));
@@ -181,8 +166,7 @@ fn shown_ui(ui: &mut Ui, view: &mut View) {
 }
 
 fn kind_size(ui: &mut Ui, kind: Kind) -> (egui::Rect, egui::Response) {
-    let galley =
-        ui.painter().layout_no_wrap(kind.name().into(), egui::FontId::proportional(12.5), Color32::WHITE);
+    let galley = ui.painter().layout_no_wrap(kind.name().into(), egui::FontId::proportional(12.5), Color32::WHITE);
     ui.allocate_exact_size(vec2(galley.size().x + 26.0, 24.0), Sense::click())
 }
 
@@ -192,7 +176,12 @@ pub fn name(response: &egui::Response, role: egui::Role, text: &str) {
 }
 
 /// What the plan comes to, in one line.
-pub fn summary_ui(ui: &mut Ui, desk: &Desk, priced: &Loadable<Arc<Priced>>, wishes: &mut Wishes) {
+pub fn summary_ui(
+    ui: &mut Ui,
+    desk: &Desk,
+    priced: &Loadable<Arc<Priced>>,
+    wishes: &mut Wishes,
+) {
     let tokens = Tokens::of(ui);
     let (draft, outlook) = desk.shown();
     let (case, forecast) = (desk.case(), &outlook.forecast);
@@ -201,10 +190,7 @@ pub fn summary_ui(ui: &mut Ui, desk: &Desk, priced: &Loadable<Arc<Priced>>, wish
         let color = paint::verdict_color(tokens, forecast.verdict);
         paint::verdict_icon(ui, forecast.verdict);
         let stages = draft.plan.runs().len();
-        let said = fill(
-            "{}, {} of the fullest device",
-            &[&verdict_name(forecast.verdict), &percent(forecast.worst_share)],
-        );
+        let said = fill("{}, {} of the fullest device", &[&verdict_name(forecast.verdict), &percent(forecast.worst_share)]);
         ui.label(RichText::new(said).font(paint::bold(14.0)).color(color));
         let facts = [
             fill("{} in {}", &[&human(case.model.weight_bytes()), &case.model.dtype.name()]),
@@ -225,9 +211,7 @@ pub fn summary_ui(ui: &mut Ui, desk: &Desk, priced: &Loadable<Arc<Priced>>, wish
         }
         if draft.plan.exact {
             let best = ui.label(RichText::new(tr("no contiguous plan does better")).color(tokens.subdued));
-            best.on_hover_text(tr(
-                "Every cut into contiguous stages and every order of devices was considered",
-            ));
+            best.on_hover_text(tr("Every cut into contiguous stages and every order of devices was considered"));
         }
         ui.with_layout(Lines::right_to_left(Align::Center), |ui| habits_ui(ui, desk, wishes));
     });
@@ -253,10 +237,9 @@ fn questions(desk: &Desk, forecast: &Forecast, priced: &Loadable<Arc<Priced>>) -
     let mut text = match counts {
         [_, 0, 0] => fill("all {} questions fit", &[&grouped(count as u64)]),
         [fits, tight, 0] => fill("{} questions: {} fit, {} tight", &[&grouped(count as u64), &fits, &tight]),
-        [fits, tight, over] => fill(
-            "{} questions: {} fit, {} tight, {} do not fit",
-            &[&grouped(count as u64), &fits, &tight, &over],
-        ),
+        [fits, tight, over] => {
+            fill("{} questions: {} fit, {} tight, {} do not fit", &[&grouped(count as u64), &fits, &tight, &over])
+        }
     };
     if unread > 0 {
         text.push_str(&fill(", {} cannot be read", &[&unread]));
@@ -269,9 +252,7 @@ fn habits_ui(ui: &mut Ui, desk: &Desk, wishes: &mut Wishes) {
     let mut habits = desk.habits();
     let choices = [(Habits::Released, tr("PyTorch")), (Habits::Own, tr("Shardscope"))];
     let shown = ui.scope(|ui| choice(ui, &mut habits, &choices));
-    let meaning = tr(
-        "PyTorch as released: all tiles at once, logits of every position, a CUDA context on every card. Shardscope: tiles in batches, logits of the last position alone.",
-    );
+    let meaning = tr("PyTorch as released: all tiles at once, logits of every position, a CUDA context on every card. Shardscope: tiles in batches, logits of the last position alone.");
     shown.response.on_hover_text(meaning);
     if shown.inner {
         ask(wishes, Wish::JudgeBy(habits));

@@ -113,13 +113,10 @@ impl Sampling {
                     if let Some(driver) = driver.as_ref().filter(|_| look % (20 * LOOKS) == LOOKS) {
                         gpus = driver.gpus();
                     }
-                    let measured =
-                        driver.as_ref().map(|driver| sources.gpus(driver, &gpus)).unwrap_or_default();
+                    let measured = driver.as_ref().map(|driver| sources.gpus(driver, &gpus)).unwrap_or_default();
                     most.extend(measured.into_iter().map(|now| (now.device.clone(), now)));
-                    let new: Vec<Measured> = std::mem::take(&mut most)
-                        .into_values()
-                        .filter(|it| sent.get(&it.device) != Some(it))
-                        .collect();
+                    let new: Vec<Measured> =
+                        std::mem::take(&mut most).into_values().filter(|it| sent.get(&it.device) != Some(it)).collect();
                     // What has not changed needs no frame.
                     if !new.is_empty() {
                         for measured in new {

@@ -50,10 +50,7 @@ fn new_line(out: &mut String, rest: &str) {
     let last = out.rsplit('\n').next().unwrap_or_default().trim_start();
     let next = rest.lines().next().unwrap_or_default().trim_start();
     let is_block = |line: &str| {
-        line.is_empty()
-            || line.starts_with(['|', '#', '>'])
-            || line.starts_with("- ")
-            || line.starts_with("* ")
+        line.is_empty() || line.starts_with(['|', '#', '>']) || line.starts_with("- ") || line.starts_with("* ")
     };
     if !is_block(last) && !is_block(next) {
         out.push_str("  ");
@@ -102,10 +99,7 @@ fn is_formula(inside: &str) -> bool {
     if inside.contains(['\\', '^', '_', '{']) {
         return true;
     }
-    if inside.starts_with(char::is_whitespace)
-        || inside.ends_with(char::is_whitespace)
-        || inside.contains('\n')
-    {
+    if inside.starts_with(char::is_whitespace) || inside.ends_with(char::is_whitespace) || inside.contains('\n') {
         return false;
     }
     let words = inside.split(|c: char| !c.is_alphabetic()).filter(|word| word.chars().count() >= 3).count();
@@ -143,9 +137,7 @@ mod tests {
 
     #[test]
     fn any_text_is_prepared_in_time_that_grows_with_it() {
-        for hostile in
-            ["$".repeat(20_000), "\\(".repeat(20_000), "$a".repeat(20_000), "\\[ $$ ".repeat(5_000)]
-        {
+        for hostile in ["$".repeat(20_000), "\\(".repeat(20_000), "$a".repeat(20_000), "\\[ $$ ".repeat(5_000)] {
             assert!(markdown(&hostile).len() >= hostile.len() / 2);
         }
     }
