@@ -23,6 +23,8 @@ pub struct Tokens {
     pub card: Color32,
     /// A card under the pointer, a chosen row.
     pub raised: Color32,
+    /// Fields for text.
+    pub field: Color32,
     /// Hairlines.
     pub line: Color32,
     /// Ordinary text.
@@ -73,6 +75,7 @@ const DARK: Tokens = Tokens {
     canvas: hex(0x0C_0D_0F),
     card: hex(0x1B_1E_22),
     raised: hex(0x25_29_2F),
+    field: hex(0x13_15_18),
     line: hex(0x2E_33_3A),
     text: hex(0xC9_CE_D6),
     subdued: hex(0x8B_93_9F),
@@ -101,6 +104,7 @@ const LIGHT: Tokens = Tokens {
     canvas: hex(0xED_EF_F3),
     card: hex(0xFF_FF_FF),
     raised: hex(0xF0_F3_F8),
+    field: hex(0xF5_F7_FA),
     line: hex(0xD9_DD_E3),
     text: hex(0x2B_30_38),
     subdued: hex(0x66_6E_7A),
@@ -269,6 +273,7 @@ fn apply(style: &mut egui::Style, tokens: &Tokens) {
     visuals.selection.bg_fill = tokens.accent.gamma_multiply(0.35);
     visuals.selection.stroke = Stroke::new(1.5, tokens.accent);
     visuals.hyperlink_color = tokens.accent;
+    visuals.text_edit_bg_color = Some(tokens.field);
     // A blinking cursor would draw twice a second though nothing happens.
     visuals.text_cursor.blink = false;
     visuals.error_fg_color = tokens.bad;

@@ -160,6 +160,7 @@ impl Table<'_> {
             Icon::Down.paint(ui.painter(), icon, color);
         }
         let name = column.name;
+        // The heading of a column, not one of its cells.
         response.widget_info(|| WidgetInfo::labeled(Role::Button, true, name));
         response.clicked()
     }

@@ -37,7 +37,8 @@ impl Listing {
             .into_iter()
             .map(|summary| Entry { label: keeping::label(&summary.dir), summary })
             .collect();
-        Ok(Self { root: root.to_owned(), entries, discarded: keeping::discarded(root) })
+        let absolute = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
+        Ok(Self { root: absolute, entries, discarded: keeping::discarded(root) })
     }
 
     /// The session of a folder.

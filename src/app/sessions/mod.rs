@@ -98,7 +98,11 @@ impl Sessions {
             self.was_running = is_running;
             self.look(wake);
         }
-        self.listing.poll();
+        if self.listing.poll()
+            && let Some(newest) = self.listing.ready().and_then(|listing| listing.entries.first())
+        {
+            self.marked.insert(newest.summary.dir.clone());
+        }
         if let Some(result) = self.again.as_ref().and_then(Job::poll) {
             self.again = None;
             self.listing = match result {

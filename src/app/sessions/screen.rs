@@ -67,9 +67,12 @@ pub fn ui(sessions: &mut Sessions, ui: &mut Ui, wishes: &mut Wishes) {
 
 fn head_ui(sessions: &mut Sessions, ui: &mut Ui, wishes: &mut Wishes) {
     ui.horizontal(|ui| {
-        title(ui, tr("Sessions"));
+        let title = title(ui, tr("Sessions"));
         if let Some(listing) = sessions.listing.ready() {
-            note(ui, listing.root.display().to_string());
+            title.on_hover_text(listing.root.display().to_string());
+            if !listing.entries.is_empty() {
+                note(ui, listing.entries.len().to_string());
+            }
         }
         ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
             if Icon::Refresh.button(ui, tr("Read the folder again")).clicked() {
@@ -124,7 +127,7 @@ fn list_ui(sessions: &Sessions, ui: &mut Ui, wishes: &mut Wishes) {
     let touched = table.show(
         ui,
         |row| sessions.marked.contains(&entry(row).summary.dir),
-        |row| entry(row).name(),
+        |row| [entry(row).name(), entry(row).dataset(), entry(row).date()].join(", "),
         |ui, row, column| cell_ui(ui, entry(row), By::ALL[column]),
     );
     let mut wish = |wish| wishes.push(crate::app::Wish::Sessions(wish));
@@ -210,7 +213,7 @@ fn score_ui(ui: &mut Ui, entry: &Entry) {
             let interval = RichText::new(format!("{:.0}–{:.0}", 100.0 * low, 100.0 * high))
                 .small()
                 .color(tokens.subdued);
-            ui.add(egui::Label::new(interval).selectable(false));
+            ui.add(egui::Label::new(interval).selectable(false)).on_hover_text(tr("95 % interval"));
         }
     }
 }

@@ -128,7 +128,7 @@ fn which_ui(setup: &Setup, ui: &mut Ui, workspace: &Workspace, dataset: &Dataset
             (None, Some(_)) => Many::First,
             (None, None) => Many::All,
         };
-        let names = [(Many::All, tr("All")), (Many::First, tr("First")), (Many::Random, tr("Random"))];
+        let names = [(Many::All, tr("All")), (Many::First, tr("The first")), (Many::Random, tr("Random"))];
         if choice(ui, &mut many, &names) {
             questions.limit = (many == Many::First).then_some(usual);
             questions.sample = (many == Many::Random).then_some(usual);

@@ -7,7 +7,7 @@ use super::model_facts::ModelFacts;
 use crate::app::job::Loadable;
 use crate::app::language::{fill, tr};
 use crate::app::parts::card::{card, facts, heading, legend, note, pill, section};
-use crate::app::parts::problem::problem;
+use crate::app::parts::problem::{problem, remark};
 use crate::app::parts::progress::{bar, progress};
 use crate::app::theme::Tokens;
 use crate::app::workspace::Subject;
@@ -58,8 +58,11 @@ fn subject_ui(ui: &mut Ui, subject: &Subject, known: &ModelFacts) {
     facts(ui, 128.0, &pairs(known));
     ui.add_space(2.0);
     parts_ui(ui, known);
-    if let Some(obstacle) = subject.obstacle() {
-        problem(ui, &obstacle);
+    match (subject.obstacle(), &subject.checkpoint) {
+        (Some(obstacle), Some(_)) => problem(ui, &obstacle),
+        // Not a fault: it is for planning.
+        (Some(obstacle), None) => remark(ui, &obstacle),
+        (None, _) => {}
     }
 }
 
@@ -107,7 +110,8 @@ fn parts_ui(ui: &mut Ui, known: &ModelFacts) {
         known.parts.iter().zip(tokens.kinds).map(|(part, color)| (*part as f32 / whole, color)).collect();
     bar(ui, 8.0, &shares, tr("What its weights are made of"));
     ui.horizontal_wrapped(|ui| {
-        ui.spacing_mut().item_spacing = Vec2::new(14.0, 2.0);
+        ui.spacing_mut().item_spacing = Vec2::new(14.0, 4.0);
+        ui.spacing_mut().interact_size.y = 14.0;
         for ((part, name), color) in known.parts.iter().zip(names).zip(tokens.kinds) {
             if *part > 0 {
                 legend(ui, name, &size(*part), color);

@@ -213,10 +213,14 @@ fn running_ui(setup: &Setup, ui: &mut Ui, now: &mut Choices, usual: &Choices, wi
     let why = tr("In which number format the weights are held; on the CPU sums are always in f32");
     if row(ui, tr("Number format"), why, format, |ui| {
         let stored = setup.model.as_ref().map_or("", |(_, model)| model.formats.as_str());
-        let shown = if now.dtype == "auto" { fill("stored: {}", &[&stored]) } else { now.dtype.clone() };
+        let as_stored = match stored {
+            "" => tr("as stored").to_owned(),
+            stored => fill("stored: {}", &[&stored]),
+        };
+        let shown = if now.dtype == "auto" { as_stored.clone() } else { now.dtype.clone() };
         list("dtype", shown, LIST).show_ui(ui, |ui| {
             for name in ["auto", "f32", "bf16", "f16"] {
-                let label = if name == "auto" { fill("stored: {}", &[&stored]) } else { name.to_owned() };
+                let label = if name == "auto" { &as_stored } else { name };
                 if ui.selectable_label(now.dtype == name, label).clicked() {
                     now.dtype = name.to_owned();
                 }
