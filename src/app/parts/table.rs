@@ -94,7 +94,7 @@ impl Table<'_> {
                     let marked = chosen(row);
                     response.widget_info(|| WidgetInfo::selected(Role::Button, true, marked, name(row)));
                     if marked {
-                        ui.painter().rect_filled(rect, 4.0, tokens.accent.gamma_multiply(0.22));
+                        ui.painter().rect_filled(rect, 4.0, tokens.accent.gamma_multiply(0.16));
                     } else if response.hovered() {
                         ui.painter().rect_filled(rect, 4.0, tokens.raised);
                     }

@@ -1,6 +1,6 @@
 //! The list of sessions, and what is marked in it beside.
 
-use egui::{Key, Margin, Modal, RichText, TextEdit, Ui, Vec2};
+use egui::{Key, Margin, RichText, TextEdit, Ui, Vec2};
 
 use super::listing::{By, Entry, Listing, arranged};
 use super::{Sessions, Wish, detail};
@@ -10,6 +10,7 @@ use crate::app::parts::Icon;
 use crate::app::parts::button::{button, primary};
 use crate::app::parts::card::{heading, note, pill, title};
 use crate::app::parts::empty::empty;
+use crate::app::parts::modal::modal;
 use crate::app::parts::problem::problem;
 use crate::app::parts::progress::progress;
 use crate::app::parts::table::{Column, Table, text};
@@ -235,8 +236,7 @@ pub fn state_ui(ui: &mut Ui, entry: &Entry) {
 
 fn ask_to_empty(sessions: &Sessions, ui: &Ui, wishes: &mut Wishes) {
     let mut wish = |wish| wishes.push(crate::app::Wish::Sessions(wish));
-    let modal = Modal::new(egui::Id::unique("empty the trash")).show(ui.ctx(), |ui| {
-        ui.set_width(400.0);
+    let left = modal(ui, "empty the trash", 440.0, |ui| {
         heading(ui, tr("Empty the trash?"));
         let count = sessions.listing.ready().map_or(0, |listing| listing.discarded.len());
         ui.label(fill("{} sessions are deleted for good. Their answers cannot be brought back.", &[&count]));
@@ -256,7 +256,7 @@ fn ask_to_empty(sessions: &Sessions, ui: &Ui, wishes: &mut Wishes) {
             }
         });
     });
-    if modal.should_close() {
+    if left {
         wishes.push(crate::app::Wish::Sessions(Wish::AskToEmpty(false)));
     }
 }

@@ -57,7 +57,7 @@ fn subject_ui(ui: &mut Ui, subject: &Subject, known: &ModelFacts) {
     });
     facts(ui, 128.0, &pairs(known));
     ui.add_space(2.0);
-    parts_ui(ui, known);
+    ui.scope(|ui| parts_ui(ui, known));
     match (subject.obstacle(), &subject.checkpoint) {
         (Some(obstacle), Some(_)) => problem(ui, &obstacle),
         // Not a fault: it is for planning.
@@ -109,9 +109,10 @@ fn parts_ui(ui: &mut Ui, known: &ModelFacts) {
     let shares: Vec<_> =
         known.parts.iter().zip(tokens.kinds).map(|(part, color)| (*part as f32 / whole, color)).collect();
     bar(ui, 8.0, &shares, tr("What its weights are made of"));
+    // Lines as low as their text.
+    ui.spacing_mut().interact_size.y = 14.0;
     ui.horizontal_wrapped(|ui| {
         ui.spacing_mut().item_spacing = Vec2::new(14.0, 4.0);
-        ui.spacing_mut().interact_size.y = 14.0;
         for ((part, name), color) in known.parts.iter().zip(names).zip(tokens.kinds) {
             if *part > 0 {
                 legend(ui, name, &size(*part), color);

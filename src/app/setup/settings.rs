@@ -29,6 +29,8 @@ enum From {
     Dataset,
     Checkpoint,
     Chosen,
+    /// It belongs to the setting above.
+    Above,
 }
 
 /// Draws the card.
@@ -71,7 +73,8 @@ fn row(ui: &mut Ui, name: &str, why: &str, from: From, control: impl FnOnce(&mut
                     let text = match from {
                         From::Dataset => tr("dataset"),
                         From::Checkpoint => tr("checkpoint"),
-                        From::Default | From::Chosen => tr("default"),
+                        From::Default => tr("default"),
+                        From::Chosen | From::Above => "",
                     };
                     let width = 64.0;
                     let (rect, _) = ui.allocate_exact_size(Vec2::new(width, 20.0), egui::Sense::hover());
@@ -181,14 +184,14 @@ fn asking_ui(ui: &mut Ui, now: &mut Choices, usual: &Choices, workspace: &Worksp
 /// The numbers of a draw.
 fn sampling_ui(ui: &mut Ui, sampling: &mut Sampling) {
     let Sampling::Sample { temperature, top_p, top_k, seed } = sampling else { return };
-    row(ui, tr("Temperature"), tr("Divides the logits: higher is more varied"), From::Chosen, |ui| {
+    row(ui, tr("Temperature"), tr("Divides the logits: higher is more varied"), From::Above, |ui| {
         ui.add(DragValue::new(temperature).range(0.01..=10.0).speed(0.01));
     });
     row(
         ui,
         tr("Top p"),
         tr("Draw from the smallest set of tokens with this probability; 1 is all"),
-        From::Chosen,
+        From::Above,
         |ui| {
             let mut share = top_p.unwrap_or(1.0);
             if ui.add(DragValue::new(&mut share).range(0.01..=1.0).speed(0.01)).changed() {
@@ -196,13 +199,13 @@ fn sampling_ui(ui: &mut Ui, sampling: &mut Sampling) {
             }
         },
     );
-    row(ui, tr("Top k"), tr("Draw from so many of the likeliest tokens; 0 is all"), From::Chosen, |ui| {
+    row(ui, tr("Top k"), tr("Draw from so many of the likeliest tokens; 0 is all"), From::Above, |ui| {
         let mut count = top_k.unwrap_or(0);
         if ui.add(DragValue::new(&mut count).range(0..=100_000)).changed() {
             *top_k = (count > 0).then_some(count);
         }
     });
-    row(ui, tr("Seed"), tr("The same seed draws the same tokens"), From::Chosen, |ui| {
+    row(ui, tr("Seed"), tr("The same seed draws the same tokens"), From::Above, |ui| {
         ui.add(DragValue::new(seed));
     });
 }
