@@ -34,7 +34,7 @@ pub fn ui(ui: &mut Ui, desk: &Desk, workspace: &Workspace, elsewhere: &Elsewhere
     Grid::new("board assumptions").num_columns(3).spacing([8.0, 8.0]).show(ui, |ui| {
         row(ui, tr("Number format"), tr("How the weights are held on the devices"), taken.dtype.source, |ui| {
             let now = taken.dtype.value;
-            ComboBox::from_id_salt("dtype").selected_text(now.name()).width(104.0).show_ui(ui, |ui| {
+            ComboBox::from_id_salt("dtype").selected_text(now.name()).width(112.0).truncate().show_ui(ui, |ui| {
                 if ui.selectable_label(false, tr("as the checkpoint")).clicked() {
                     say(Assume::Dtype(None));
                 }
@@ -68,7 +68,7 @@ pub fn ui(ui: &mut Ui, desk: &Desk, workspace: &Workspace, elsewhere: &Elsewhere
         let tiles_source = if settings.max_tiles.is_some() { Source::Chosen } else { Source::Default };
         row(ui, tr("Tiles a picture"), tr("Most tiles that a picture is cut into; changes what is measured"), tiles_source, |ui| {
             let text = settings.max_tiles.map_or_else(|| tr("as the dataset").to_owned(), |tiles| tiles.to_string());
-            ComboBox::from_id_salt("tiles").selected_text(text).width(104.0).show_ui(ui, |ui| {
+            ComboBox::from_id_salt("tiles").selected_text(text).width(112.0).truncate().show_ui(ui, |ui| {
                 if ui.selectable_label(settings.max_tiles.is_none(), tr("as the dataset")).clicked() {
                     say(Assume::MaxTiles(None));
                 }
@@ -86,7 +86,7 @@ pub fn ui(ui: &mut Ui, desk: &Desk, workspace: &Workspace, elsewhere: &Elsewhere
                 AttentionKind::Chunked(rows) => rows.to_string(),
                 AttentionKind::Eager => tr("whole matrix").to_owned(),
             };
-            ComboBox::from_id_salt("attention").selected_text(text(now)).width(104.0).show_ui(ui, |ui| {
+            ComboBox::from_id_salt("attention").selected_text(text(now)).width(112.0).truncate().show_ui(ui, |ui| {
                 for kind in [AttentionKind::Fused, AttentionKind::Chunked(128), AttentionKind::Eager] {
                     if ui.selectable_label(now == kind, text(kind)).clicked() {
                         say(Assume::Attention((kind != AttentionKind::Fused).then_some(kind)));
@@ -97,7 +97,7 @@ pub fn ui(ui: &mut Ui, desk: &Desk, workspace: &Workspace, elsewhere: &Elsewhere
         row(ui, tr("Logits"), tr("Positions that the head is computed for while the prompt is read"), taken.logits.source, |ui| {
             let now = taken.logits.value;
             let text = |logits| if logits == Logits::Last { tr("last position") } else { tr("all positions") };
-            ComboBox::from_id_salt("logits").selected_text(text(now)).width(104.0).show_ui(ui, |ui| {
+            ComboBox::from_id_salt("logits").selected_text(text(now)).width(112.0).truncate().show_ui(ui, |ui| {
                 for logits in [Logits::Last, Logits::All] {
                     if ui.selectable_label(now == logits, text(logits)).clicked() {
                         say(Assume::Logits(Some(logits)));
@@ -108,7 +108,7 @@ pub fn ui(ui: &mut Ui, desk: &Desk, workspace: &Workspace, elsewhere: &Elsewhere
         row(ui, tr("Temporary memory"), tr("A simulated device stands for a GPU; a run on it computes on this CPU"), taken.engine.source, |ui| {
             let now = taken.engine.value;
             let text = |engine| if engine == Engine::Gpu { tr("as on a GPU") } else { tr("as on this CPU") };
-            ComboBox::from_id_salt("engine").selected_text(text(now)).width(104.0).show_ui(ui, |ui| {
+            ComboBox::from_id_salt("engine").selected_text(text(now)).width(112.0).truncate().show_ui(ui, |ui| {
                 for engine in [Engine::Gpu, assumed::on_the_cpu(&workspace.choices)] {
                     if ui.selectable_label(now == engine, text(engine)).clicked() {
                         say(Assume::Engine(Some(engine)));
@@ -118,7 +118,7 @@ pub fn ui(ui: &mut Ui, desk: &Desk, workspace: &Workspace, elsewhere: &Elsewhere
         });
         row(ui, tr("Driver overhead"), tr("Memory that driver and libraries hold on every GPU"), taken.overhead.source, |ui| {
             let text = taken.overhead.value.map_or_else(|| tr("per device").to_owned(), human);
-            ComboBox::from_id_salt("overhead").selected_text(text).width(104.0).show_ui(ui, |ui| {
+            ComboBox::from_id_salt("overhead").selected_text(text).width(112.0).truncate().show_ui(ui, |ui| {
                 if ui.selectable_label(elsewhere.overhead.is_none(), tr("per device")).clicked() {
                     say(Assume::Overhead(None));
                 }
@@ -158,7 +158,7 @@ fn row(ui: &mut Ui, title: &str, meaning: &str, source: Source, value: impl FnOn
 fn number(ui: &mut Ui, title: &str, now: usize, range: std::ops::RangeInclusive<usize>) -> Option<usize> {
     let mut value = now;
     let field = DragValue::new(&mut value).range(range).speed(1.0);
-    let response = ui.add_sized([104.0, 26.0], field);
+    let response = ui.add_sized([112.0, 26.0], field);
     name(&response, egui::Role::SpinButton, title);
     (response.changed() && value != now).then_some(value)
 }
@@ -167,7 +167,7 @@ fn number(ui: &mut Ui, title: &str, now: usize, range: std::ops::RangeInclusive<
 fn at_once(ui: &mut Ui, title: &str, now: usize, choices: &[usize]) -> Option<usize> {
     let text = |count: usize| if count >= ALL_AT_ONCE { tr("all").to_owned() } else { count.to_string() };
     let mut chosen = None;
-    ComboBox::from_id_salt(title).selected_text(text(now)).width(104.0).show_ui(ui, |ui| {
+    ComboBox::from_id_salt(title).selected_text(text(now)).width(112.0).truncate().show_ui(ui, |ui| {
         for count in choices.iter().copied().chain([ALL_AT_ONCE]) {
             if ui.selectable_label(now == count, text(count)).clicked() {
                 chosen = Some(count);

@@ -7,7 +7,7 @@ use egui::{
 
 use super::alternatives::Alternative;
 use super::desk::{Desk, Habits, Pull};
-use super::layout::{self, CHIP_GAP, GAP, HANDLE, MARGIN};
+use super::layout::{self, CHIP_GAP, GAP, Grid, HANDLE, MARGIN};
 use super::model::{self, Chip, Column, Kind, PARTS, part_meaning, part_name, verdict_name};
 use super::view::{Folding, View};
 use super::{Wish, ask, paint};
@@ -33,19 +33,25 @@ const HEAD: f32 = MARGIN + 18.0 + 18.0 + 6.0 + 10.0 + 8.0;
 /// Height of a line of figures.
 const LINE: f32 = 15.0;
 
-/// Which parts of the memory are written out, and in how many lines.
+/// Which parts of the memory are written out.
+#[derive(Clone)]
 struct Figures {
     parts: Vec<usize>,
 }
 
 impl Figures {
-    /// The parts that any device has; none where rows of columns leave no room.
-    fn of(columns: &[Column], is_compact: bool) -> Self {
+    /// The parts that any device has.
+    fn of(columns: &[Column]) -> Self {
         let any = |part: &usize| *part < 3 || columns.iter().any(|column| column.memory.parts[*part] > 0);
-        Self { parts: if is_compact { Vec::new() } else { (0..PARTS).filter(any).collect() } }
+        Self { parts: (0..PARTS).filter(any).collect() }
     }
 
-    fn per_line(&self, width: f32) -> usize {
+    /// None: where there is no room for them.
+    fn none() -> Self {
+        Self { parts: Vec::new() }
+    }
+
+    fn per_line(width: f32) -> usize {
         if width > 250.0 { 2 } else { 1 }
     }
 
@@ -53,11 +59,11 @@ impl Figures {
         if self.parts.is_empty() {
             return 4.0;
         }
-        self.parts.len().div_ceil(self.per_line(width)) as f32 * LINE + 8.0
+        self.parts.len().div_ceil(Self::per_line(width)) as f32 * LINE + 8.0
     }
 }
 
-/// Draws the board. Gives whether what a drag would do has changed.
+/// Draws the board.
 pub fn ui(
     ui: &mut Ui,
     desk: &mut Desk,
@@ -84,12 +90,13 @@ pub fn ui(
             let is_target = target(desk) == Some(column.device);
             column_ui(ui, column, *rect, &places.figures, is_target, desk, view, wishes);
             let inside = chips_rect(*rect, &places.figures);
-            for (chip, rect) in column.chips.iter().zip(placed(column, inside, view.zoom)) {
+            for (chip, rect) in column.chips.iter().zip(placed(column, inside, places.zoom)) {
                 chips.push((column.device, chip.first, rect));
-                chip_ui(ui, chip, rect, inside, column, draft, view, wishes);
+                chip_ui(ui, chip, (rect, inside, places.zoom), column, draft, view, wishes);
             }
         }
         walk(ui, &chips, view);
+        what_if_ui(ui, desk, &places, wishes);
         handles_ui(ui, desk, &places, pulling, wishes);
         if let Some(alternative) = beside {
             ui.add_space(GAP);
@@ -104,26 +111,45 @@ pub fn ui(
 struct Places {
     columns: Vec<Rect>,
     figures: Figures,
+    zoom: f32,
     extent: Rect,
 }
+
+/// Where there is room, chips grow by these.
+const GROWTH: [f32; 3] = [1.4, 1.2, 1.0];
 
 impl Places {
     fn of(origin: Pos2, room: Vec2, desk: &Desk, view: &View) -> Self {
         let columns = model::columns(desk.case(), desk.draft(), &desk.outlook().forecast, view, None);
-        let is_compact = columns.len() > layout::fit(room.x);
-        let figures = Figures::of(&columns, is_compact);
-        let natural = |device: usize, width: f32| {
-            let inner = width - 2.0 * MARGIN;
+        let grid = Grid::of(room, columns.len());
+        let inner = grid.width - 2.0 * MARGIN;
+        let natural = |device: usize, figures: &Figures, zoom: f32| {
             let cells = columns[device].chips.iter().map(|chip| layout::cells(&chip.label));
-            HEAD + figures.height(inner) + layout::chips(inner, view.zoom, cells).1 + MARGIN
+            HEAD + figures.height(inner) + layout::chips(inner, zoom, cells).1 + MARGIN
         };
-        let rects: Vec<Rect> = layout::columns(room, columns.len(), natural)
+        let fits = |figures: &Figures, zoom: f32| {
+            (0..columns.len()).all(|device| natural(device, figures, zoom) <= grid.share)
+        };
+        let figures = Figures::of(&columns);
+        let grown = GROWTH.into_iter().map(|by| by * view.zoom).find(|zoom| fits(&figures, *zoom));
+        // A single row scrolls rather than hide its figures.
+        let (figures, zoom) = match grown {
+            Some(zoom) => (figures, zoom),
+            None if grid.rows == 1 => (figures, view.zoom),
+            None => (Figures::none(), view.zoom),
+        };
+        let rects: Vec<Rect> = grid
+            .columns(columns.len(), |device| natural(device, &figures, zoom))
             .into_iter()
             .map(|rect| rect.translate(origin.to_vec2()))
             .collect();
-        let extent = rects.iter().fold(Rect::from_min_size(origin, vec2(room.x, 0.0)), |all, rect| all.union(*rect));
-        Self { columns: rects, figures, extent }
+        let extent = extent(origin, room.x, &rects);
+        Self { columns: rects, figures, zoom, extent }
     }
+}
+
+fn extent(origin: Pos2, width: f32, rects: &[Rect]) -> Rect {
+    rects.iter().fold(Rect::from_min_size(origin, vec2(width, 0.0)), |all, rect| all.union(*rect))
 }
 
 fn chips_rect(column: Rect, figures: &Figures) -> Rect {
@@ -239,32 +265,26 @@ fn head_ui(ui: &Ui, column: &Column, rect: Rect, figures: &Figures, has_card: bo
     let first = rect.min.y + MARGIN + 9.0;
     painter.circle_filled(pos2(left + 4.0, first), 4.0, tokens.device(column.device));
     let color = paint::verdict_color(tokens, column.verdict);
-    let mut free = right;
+    let is_wide = rect.width() > 150.0;
+    let (mut free, mut end) = (right, right);
     if column.is_used {
-        let share = paint::line(
-            painter,
-            pos2(right, first + 18.0),
-            Align2::RIGHT_CENTER,
-            60.0,
-            &column.percent(),
-            paint::bold(12.5),
-            color,
-        );
-        let word = verdict_name(column.verdict);
-        let wide = rect.width() > 150.0;
-        if wide {
-            let said = paint::line(painter, pos2(right, first), Align2::RIGHT_CENTER, rect.width() * 0.5, word, paint::small(), color);
-            free = said.min.x - 4.0;
+        // The verdict in words where there is room; its shape always.
+        let (percent, word) = (column.percent(), verdict_name(column.verdict));
+        let top = if is_wide { word } else { &percent };
+        let font = if is_wide { paint::small() } else { paint::bold(12.5) };
+        let said = paint::line(painter, pos2(right, first), Align2::RIGHT_CENTER, rect.width() * 0.5, top, font, color);
+        paint::verdict_mark(painter, pos2(said.min.x - 10.0, first), 10.0, column.verdict, color);
+        free = said.min.x - 20.0;
+        if is_wide {
+            let at = pos2(right, first + 18.0);
+            end = paint::line(painter, at, Align2::RIGHT_CENTER, 60.0, &percent, paint::bold(12.5), color).min.x - 4.0;
         }
-        paint::verdict_mark(painter, pos2(free - 6.0, first), 10.0, column.verdict, color);
-        free -= 16.0;
-        let room = share.min.x - left - 4.0;
-        paint::line(painter, pos2(left, first + 18.0), Align2::LEFT_CENTER, room, &column.figures(), paint::small(), tokens.text);
-    } else {
-        paint::line(painter, pos2(left, first + 18.0), Align2::LEFT_CENTER, right - left, &column.figures(), paint::small(), tokens.subdued);
     }
+    let ink = if column.is_used { tokens.text } else { tokens.subdued };
+    let at = pos2(left, first + 18.0);
+    paint::line(painter, at, Align2::LEFT_CENTER, end - left, &column.figures(), paint::small(), ink);
     let name_at = pos2(left + 14.0, first);
-    let name = paint::line(painter, name_at, Align2::LEFT_CENTER, free - left - 18.0, &column.name, paint::bold(14.0), tokens.strong);
+    let name = paint::line(painter, name_at, Align2::LEFT_CENTER, free - left - 14.0, &column.name, paint::bold(14.0), tokens.strong);
     let room = free - name.max.x - 10.0;
     if has_card && room > 60.0 && column.card != human(column.memory.capacity) {
         let at = pos2(name.max.x + 8.0, first + 1.0);
@@ -273,7 +293,7 @@ fn head_ui(ui: &Ui, column: &Column, rect: Rect, figures: &Figures, has_card: bo
     let bar_top = rect.min.y + MARGIN + 18.0 + 18.0 + 6.0;
     let bar = Rect::from_x_y_ranges(left..=right, bar_top..=bar_top + 10.0);
     paint::bar(painter, tokens, bar, &column.memory);
-    let per_line = figures.per_line(right - left);
+    let per_line = Figures::per_line(right - left);
     let width = (right - left - 14.0 * (per_line - 1) as f32) / per_line as f32;
     for (place, &part) in figures.parts.iter().enumerate() {
         let min = pos2(
@@ -338,12 +358,10 @@ fn chip_id(first: usize) -> Id {
     Id::unique(("board chip", first))
 }
 
-#[allow(clippy::too_many_arguments)]
 fn chip_ui(
     ui: &mut Ui,
     chip: &Chip,
-    rect: Rect,
-    inside: Rect,
+    (rect, inside, zoom): (Rect, Rect, f32),
     column: &Column,
     draft: &Draft,
     view: &mut View,
@@ -358,7 +376,7 @@ fn chip_ui(
     if ui.is_rect_visible(rect) {
         let clip = inside.expand2(vec2(4.0, 4.0)).intersect(ui.clip_rect());
         let painter = ui.painter().with_clip_rect(clip);
-        paint::chip(&painter, tokens, rect, chip, view.zoom, response.hovered());
+        paint::chip(&painter, tokens, rect, chip, zoom, response.hovered());
         if response.has_focus() {
             paint::focus(&painter, tokens, rect);
         }
@@ -530,6 +548,31 @@ fn handles_ui(ui: &mut Ui, desk: &Desk, places: &Places, pulling: &mut Option<Pu
     }
 }
 
+/// On a machine without GPUs: the offer to plan for some.
+fn what_if_ui(ui: &mut Ui, desk: &Desk, places: &Places, wishes: &mut Wishes) {
+    let devices = &desk.ground.found.devices;
+    let (Some(column), true) = (places.columns.first(), devices.iter().all(|device| !device.is_gpu())) else { return };
+    let room = Rect::from_min_max(column.right_top() + vec2(28.0, 10.0), places.extent.right_bottom());
+    if places.columns.len() > 1 || room.width() < 220.0 {
+        return;
+    }
+    let tokens = Tokens::of(ui);
+    ui.scope_builder(egui::UiBuilder::new().max_rect(room), |ui| {
+        ui.set_max_width(260.0);
+        let title = egui::RichText::new(tr("What if I had GPUs?")).font(paint::bold(14.0)).color(tokens.strong);
+        ui.label(title);
+        ui.label(egui::RichText::new(tr("Simulate some, and see where this model would lie on them.")).color(tokens.subdued));
+        ui.add_space(4.0);
+        ui.horizontal_wrapped(|ui| {
+            for (text, spec) in [("2 × 24 GiB", "sim:2x24GiB"), ("4 × 80 GiB", "sim:4x80GiB"), ("8 × 40 GiB", "sim:8x40GiB")] {
+                if ui.button(text).clicked() {
+                    ask(wishes, Wish::Devices(spec.into()));
+                }
+            }
+        });
+    });
+}
+
 /// Another layout below the plan: the same devices, runs folded, what lies elsewhere outlined.
 fn beside_ui(ui: &mut Ui, alternative: &Alternative, desk: &Desk, view: &mut View, wishes: &mut Wishes) {
     let tokens = Tokens::of(ui);
@@ -539,7 +582,7 @@ fn beside_ui(ui: &mut Ui, alternative: &Alternative, desk: &Desk, view: &mut Vie
         let verdict = judged.forecast.verdict;
         paint::verdict_icon(ui, verdict);
         let share = model::percent(judged.forecast.worst_share);
-        let text = fill("{}, {} on the fullest, {} hops", &[&verdict_name(verdict), &share, &judged.plan.hops()]);
+        let text = format!("{}, {}", fill("{}, {} of the fullest device", &[&verdict_name(verdict), &share]), model::hops(judged.plan.hops()));
         ui.label(egui::RichText::new(text).color(paint::verdict_color(tokens, verdict)));
         if alternative.released.is_some() {
             ui.label(egui::RichText::new(tr("as the software it comes from runs it")).color(tokens.subdued));
@@ -558,18 +601,16 @@ fn beside_ui(ui: &mut Ui, alternative: &Alternative, desk: &Desk, view: &mut Vie
     let folded = View { folding: Folding::All, zoom: view.zoom, ..View::default() };
     let draft = Draft::new(judged.plan.clone());
     let columns = model::columns(desk.case_of(habits), &draft, &judged.forecast, &folded, Some(&desk.draft().plan));
-    let room = vec2(ui.available_width(), 0.0);
-    let figures = Figures { parts: Vec::new() };
-    let natural = |device: usize, width: f32| {
+    let grid = Grid::of(vec2(ui.available_width(), 0.0), columns.len());
+    let figures = Figures::none();
+    let natural = |device: usize| {
         let cells = columns[device].chips.iter().map(|chip| layout::cells(&chip.label));
-        HEAD + 4.0 + layout::chips(width - 2.0 * MARGIN, view.zoom, cells).1 + MARGIN
+        HEAD + 4.0 + layout::chips(grid.width - 2.0 * MARGIN, view.zoom, cells).1 + MARGIN
     };
     let origin = ui.cursor().min;
-    let rects: Vec<Rect> = layout::columns(room, columns.len(), natural)
-        .into_iter()
-        .map(|rect| rect.translate(origin.to_vec2()))
-        .collect();
-    let extent = rects.iter().fold(Rect::from_min_size(origin, vec2(room.x, 0.0)), |all, rect| all.union(*rect));
+    let rects: Vec<Rect> =
+        grid.columns(columns.len(), natural).into_iter().map(|rect| rect.translate(origin.to_vec2())).collect();
+    let extent = extent(origin, ui.available_width(), &rects);
     for (column, rect) in columns.iter().zip(&rects) {
         ui.painter().rect(*rect, CornerRadius::same(8), tokens.panel, Stroke::new(1.0, tokens.line), StrokeKind::Inside);
         head_ui(ui, column, *rect, &figures, false);

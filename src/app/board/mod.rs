@@ -365,13 +365,16 @@ impl Board {
             return self.waiting_ui(ui, workspace, wishes);
         };
         let tokens = Tokens::of(ui);
+        let is_lower_open = self.view.is_lower_open.unwrap_or(ui.available_height() > 600.0);
+        let is_small = ui.available_width() < 1100.0;
         let bar = Frame::new().fill(tokens.panel).inner_margin(Margin::symmetric(14, 7));
         let beside = self.view.beside;
         let compared = self.compared.ready().map(Vec::as_slice);
         egui::Panel::top("board bar").frame(bar).show(ui, |ui| {
-            toolbar::ui(ui, desk, &mut self.view, compared, self.planning.is_some(), wishes);
+            let state = (self.planning.is_some(), is_lower_open);
+            toolbar::ui(ui, desk, &mut self.view, compared, state, wishes);
         });
-        let strip = Frame::new().fill(tokens.canvas).inner_margin(Margin { left: 14, right: 14, top: 10, bottom: 0 });
+        let strip = Frame::new().fill(tokens.canvas).inner_margin(Margin { left: 14, right: 14, top: 7, bottom: 7 });
         egui::Panel::top("board summary").frame(strip).show_separator_line(false).show(ui, |ui| {
             toolbar::summary_ui(ui, desk, &self.priced, wishes);
             let problems = [self.refused.as_ref(), refusal(&self.found), refusal(&self.priced), refusal(&self.writing)];
@@ -381,7 +384,7 @@ impl Board {
         });
         if self.view.is_side_open {
             let side = Frame::new().fill(tokens.panel);
-            egui::Panel::right("board side").default_size(348.0).size_range(260.0..=560.0).frame(side).show(ui, |ui| {
+            egui::Panel::right("board side").default_size(if is_small { 300.0 } else { 384.0 }).size_range(260.0..=560.0).frame(side).show(ui, |ui| {
                 let tabs = Frame::new().inner_margin(Margin { left: 10, right: 10, top: 8, bottom: 2 });
                 tabs.show(ui, |ui| tabs_ui(ui, desk, &mut self.view));
                 ui.separator();
@@ -397,7 +400,6 @@ impl Board {
                 });
             });
         }
-        let is_lower_open = self.view.is_lower_open.unwrap_or(ui.available_height() > 460.0);
         if is_lower_open {
             let lower = Frame::new().fill(tokens.panel).inner_margin(Margin::symmetric(14, 8));
             egui::Panel::bottom("board forecast")
@@ -408,8 +410,10 @@ impl Board {
                 .show(ui, |ui| forecast_ui::ui(ui, desk, &mut self.view));
         }
         let alternative = beside.and_then(|layout| compared?.iter().find(|a| a.layout == layout));
-        let board = Frame::new().fill(tokens.canvas).inner_margin(Margin { left: 14, right: 14, top: 10, bottom: 10 });
+        let board = Frame::new().fill(tokens.canvas).inner_margin(Margin { left: 14, right: 14, top: 4, bottom: 10 });
         egui::CentralPanel::default().frame(board).show(ui, |ui| {
+            toolbar::shown_ui(ui, &mut self.view);
+            ui.add_space(4.0);
             columns::ui(ui, desk, &mut self.view, &mut self.pulling, alternative, wishes);
         });
         keys(ui, desk, &mut self.view, wishes);
@@ -605,7 +609,7 @@ fn tabs_ui(ui: &mut Ui, desk: &Desk, view: &mut View) {
     let tokens = Tokens::of(ui);
     ui.horizontal_wrapped(|ui| {
         ui.spacing_mut().item_spacing.x = 2.0;
-        ui.spacing_mut().button_padding.x = 8.0;
+        ui.spacing_mut().button_padding.x = 7.0;
         for tab in Tab::ALL {
             let is_here = view.tab == tab;
             let count = desk.shown().1.findings.len();
@@ -614,7 +618,7 @@ fn tabs_ui(ui: &mut Ui, desk: &Desk, view: &mut View) {
                 _ => tab.name().to_owned(),
             };
             let color = if is_here { tokens.strong } else { tokens.subdued };
-            if ui.add(egui::Button::selectable(is_here, RichText::new(name).color(color).size(12.5))).clicked() {
+            if ui.add(egui::Button::selectable(is_here, RichText::new(name).color(color).size(12.0))).clicked() {
                 view.tab = tab;
             }
         }

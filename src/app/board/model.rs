@@ -238,6 +238,21 @@ pub fn grouped(number: u64) -> String {
     text
 }
 
+/// So many stages.
+pub fn stages(count: usize) -> String {
+    if count == 1 { tr("1 stage").into() } else { fill("{} stages", &[&count]) }
+}
+
+/// So many hops.
+pub fn hops(count: usize) -> String {
+    if count == 1 { tr("1 hop").into() } else { fill("{} hops", &[&count]) }
+}
+
+/// So many tiles.
+pub fn tiles(count: u64) -> String {
+    if count == 1 { tr("1 tile").into() } else { fill("{} tiles", &[&grouped(count)]) }
+}
+
 /// What stands on the chip of a run of units.
 fn label(first: UnitKind, last: UnitKind) -> String {
     match (first, last) {

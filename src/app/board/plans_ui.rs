@@ -4,7 +4,7 @@ use egui::{CornerRadius, Frame, Margin, RichText, Stroke, Ui};
 
 use super::alternatives::{self, Alternative, Judged};
 use super::desk::Desk;
-use super::model::{percent, unit_words, verdict_name};
+use super::model::{hops, percent, unit_words, verdict_name};
 use super::paint;
 use super::toolbar::layout_words;
 use super::view::View;
@@ -84,7 +84,7 @@ fn judged_ui(
         let said = fill("{}, {} of the fullest device", &[&verdict_name(verdict), &percent(judged.forecast.worst_share)]);
         ui.label(RichText::new(said).color(color));
     });
-    let mut facts = vec![fill("{} hops", &[&judged.plan.hops()])];
+    let mut facts = vec![hops(judged.plan.hops())];
     match judged.idle() {
         0 => {}
         1 => facts.push(tr("1 GPU idle").into()),

@@ -4,7 +4,7 @@ use egui::{Align, Color32, Layout as Lines, RichText, Sense, TextEdit, Ui, Vec2,
 
 use super::alternatives::Alternative;
 use super::desk::{Desk, Habits};
-use super::model::{Kind, grouped, percent, verdict_name};
+use super::model::{self, Kind, grouped, percent, verdict_name};
 use super::paint;
 use super::view::{Folding, View, ZOOM};
 use super::{Priced, Wish, ask};
@@ -33,47 +33,55 @@ pub fn layout_words(layout: Layout) -> &'static str {
     }
 }
 
-/// The tools.
+/// The tools that change the plan, and the panels that are open.
 pub fn ui(
     ui: &mut Ui,
     desk: &Desk,
     view: &mut View,
     compared: Option<&[Alternative]>,
-    is_planning: bool,
+    (is_planning, mut is_lower_open): (bool, bool),
     wishes: &mut Wishes,
 ) {
-    ui.horizontal_wrapped(|ui| {
+    let tokens = Tokens::of(ui);
+    ui.with_layout(Lines::right_to_left(Align::Center), |ui| {
         ui.spacing_mut().item_spacing = vec2(6.0, 5.0);
-        strategy_ui(ui, desk, compared, wishes);
-        let pins = desk.draft().pins.len();
-        let replan = ui.add_enabled(!is_planning, egui::Button::new(tr("Re-plan the rest")));
-        if replan.on_hover_text(fill("Plans every unit anew that is not pinned ({} are)", &[&pins])).clicked() {
-            ask(wishes, Wish::Replan);
+        let use_it = RichText::new(tr("Use for the run")).family(semibold()).color(tokens.on_accent);
+        let said = tr("The next run loads the model this way, on these devices");
+        if ui.add(egui::Button::new(use_it).fill(tokens.accent)).on_hover_text(said).clicked() {
+            ask(wishes, Wish::Use);
         }
-        let (back, forth) = desk.can();
-        if ui.add_enabled(back, egui::Button::new(tr("Undo"))).on_hover_text("Ctrl+Z").clicked() {
-            ask(wishes, Wish::Undo);
+        ui.add_space(6.0);
+        panel_ui(ui, &mut view.is_side_open, tr("Details"));
+        if panel_ui(ui, &mut is_lower_open, tr("Forecast")) {
+            view.is_lower_open = Some(is_lower_open);
         }
-        if ui.add_enabled(forth, egui::Button::new(tr("Redo"))).on_hover_text("Ctrl+Shift+Z").clicked() {
-            ask(wishes, Wish::Redo);
-        }
-        pin_ui(ui, desk, view, wishes);
-        ui.separator();
-        shown_ui(ui, view);
-        ui.with_layout(Lines::right_to_left(Align::Center), |ui| {
-            let tokens = Tokens::of(ui);
-            let use_it = RichText::new(tr("Use for the run")).family(semibold()).color(tokens.on_accent);
-            let said = tr("The next run loads the model this way, on these devices");
-            if ui.add(egui::Button::new(use_it).fill(tokens.accent)).on_hover_text(said).clicked() {
-                ask(wishes, Wish::Use);
+        ui.with_layout(Lines::left_to_right(Align::Center).with_main_wrap(true), |ui| {
+            strategy_ui(ui, desk, compared, wishes);
+            let pins = desk.draft().pins.len();
+            let replan = ui.add_enabled(!is_planning, egui::Button::new(tr("Re-plan the rest")));
+            if replan.on_hover_text(fill("Plans every unit anew that is not pinned ({} are)", &[&pins])).clicked() {
+                ask(wishes, Wish::Replan);
             }
-            ui.toggle_value(&mut view.is_side_open, tr("Details"));
-            let mut is_open = view.is_lower_open.unwrap_or(true);
-            if ui.toggle_value(&mut is_open, tr("Forecast")).clicked() {
-                view.is_lower_open = Some(is_open);
+            let (back, forth) = desk.can();
+            if ui.add_enabled(back, egui::Button::new(tr("Undo"))).on_hover_text("Ctrl+Z").clicked() {
+                ask(wishes, Wish::Undo);
             }
+            if ui.add_enabled(forth, egui::Button::new(tr("Redo"))).on_hover_text("Ctrl+Shift+Z").clicked() {
+                ask(wishes, Wish::Redo);
+            }
+            pin_ui(ui, desk, view, wishes);
         });
     });
+}
+
+/// Whether a panel is open; whether that changed.
+fn panel_ui(ui: &mut Ui, is_open: &mut bool, text: &str) -> bool {
+    let tokens = Tokens::of(ui);
+    let color = if *is_open { tokens.strong } else { tokens.subdued };
+    let button = egui::Button::selectable(*is_open, RichText::new(text).color(color));
+    let clicked = ui.add(button).clicked();
+    *is_open ^= clicked;
+    clicked
 }
 
 /// Every layout with its verdict, where that is worked out.
@@ -118,8 +126,16 @@ fn pin_ui(ui: &mut Ui, desk: &Desk, view: &View, wishes: &mut Wishes) {
     }
 }
 
-/// Legend and filter by kind, filter by name, folding and zoom.
-fn shown_ui(ui: &mut Ui, view: &mut View) {
+/// What is shown of the board: legend and filter by kind, filter by name, folding and zoom.
+pub fn shown_ui(ui: &mut Ui, view: &mut View) {
+    ui.horizontal_wrapped(|ui| {
+        ui.spacing_mut().item_spacing = vec2(6.0, 5.0);
+        kinds_ui(ui, view);
+        narrow_ui(ui, view);
+    });
+}
+
+fn kinds_ui(ui: &mut Ui, view: &mut View) {
     let tokens = Tokens::of(ui);
     for kind in Kind::ALL {
         let is_on = view.filter.kinds[kind as usize];
@@ -144,7 +160,10 @@ fn shown_ui(ui: &mut Ui, view: &mut View) {
             view.filter.kinds[kind as usize] = !is_on;
         }
     }
-    let field = TextEdit::singleline(&mut view.filter.text).hint_text(tr("Filter: name or number")).desired_width(150.0);
+}
+
+fn narrow_ui(ui: &mut Ui, view: &mut View) {
+    let field = TextEdit::singleline(&mut view.filter.text).hint_text(tr("Filter: name or number")).desired_width(130.0);
     let field = ui.add(field);
     name(&field, egui::Role::TextInput, tr("filter units"));
     egui::ComboBox::from_id_salt("board folding")
@@ -185,36 +204,39 @@ pub fn summary_ui(
     let tokens = Tokens::of(ui);
     let (draft, outlook) = desk.shown();
     let (case, forecast) = (desk.case(), &outlook.forecast);
-    ui.horizontal_wrapped(|ui| {
-        ui.spacing_mut().item_spacing = vec2(8.0, 4.0);
-        let color = paint::verdict_color(tokens, forecast.verdict);
-        paint::verdict_icon(ui, forecast.verdict);
-        let stages = draft.plan.runs().len();
-        let said = fill("{}, {} of the fullest device", &[&verdict_name(forecast.verdict), &percent(forecast.worst_share)]);
-        ui.label(RichText::new(said).font(paint::bold(14.0)).color(color));
-        let facts = [
-            fill("{} in {}", &[&human(case.model.weight_bytes()), &case.model.dtype.name()]),
-            fill("{} stages, {} hops", &[&stages, &draft.plan.hops()]),
-            questions(desk, forecast, priced),
-        ];
-        for fact in facts {
-            dot(ui);
-            ui.label(RichText::new(fact).color(tokens.text));
-        }
-        if let Some(tokens_of_answer) = forecast.longest_answer.filter(|t| *t < 10_000_000) {
-            dot(ui);
-            let text = match tokens_of_answer {
-                0 => tr("memory ends before the first token at the worst question").into(),
-                n => fill("memory lasts for answers of {} tokens", &[&grouped(n)]),
-            };
-            ui.label(RichText::new(text).color(tokens.text));
-        }
-        if draft.plan.exact {
-            let best = ui.label(RichText::new(tr("no contiguous plan does better")).color(tokens.subdued));
-            best.on_hover_text(tr("Every cut into contiguous stages and every order of devices was considered"));
-        }
-        ui.with_layout(Lines::right_to_left(Align::Center), |ui| habits_ui(ui, desk, wishes));
+    ui.with_layout(Lines::right_to_left(Align::Center), |ui| {
+        habits_ui(ui, desk, wishes);
+        ui.with_layout(Lines::left_to_right(Align::Center).with_main_wrap(true), |ui| {
+            ui.spacing_mut().item_spacing = vec2(8.0, 4.0);
+            let color = paint::verdict_color(tokens, forecast.verdict);
+            paint::verdict_icon(ui, forecast.verdict);
+            let said = fill("{}, {} of the fullest device", &[&verdict_name(forecast.verdict), &percent(forecast.worst_share)]);
+            ui.label(RichText::new(said).font(paint::bold(14.0)).color(color));
+            let runs = draft.plan.runs().len();
+            let course = format!("{}, {}", model::stages(runs), model::hops(draft.plan.hops()));
+            let best = tr("No contiguous plan does better: every cut and every order of devices was considered");
+            for (fact, meaning) in [
+                (questions(desk, forecast, priced), tr("Every question at its longest answer")),
+                (lasting(forecast), tr("Tokens of answer before the first device runs out, at the worst question")),
+                (course, if draft.plan.exact { best } else { tr("Stages are runs of units on one device; a hop copies the hidden state") }),
+                (fill("{} in {}", &[&human(case.model.weight_bytes()), &case.model.dtype.name()]), tr("Weights of the whole model")),
+            ] {
+                if !fact.is_empty() {
+                    dot(ui);
+                    ui.label(RichText::new(fact).color(tokens.text)).on_hover_text(meaning);
+                }
+            }
+        });
     });
+}
+
+/// For how long an answer the memory lasts, where it ends at all.
+fn lasting(forecast: &Forecast) -> String {
+    match forecast.longest_answer {
+        Some(0) => tr("memory ends before the first token").into(),
+        Some(tokens) if tokens < 10_000_000 => fill("memory lasts for {} tokens of answer", &[&grouped(tokens)]),
+        _ => String::new(),
+    }
 }
 
 fn dot(ui: &mut Ui) {
