@@ -8,7 +8,7 @@ use egui::{
 use super::alternatives::Alternative;
 use super::desk::{Desk, Habits, Pull};
 use super::layout::{self, CHIP_GAP, GAP, Grid, HANDLE, MARGIN};
-use super::model::{self, Chip, Column, Kind, PARTS, part_meaning, part_name, verdict_name};
+use super::model::{self, Chip, Column, Kind, PARTS, part_meaning, part_name, part_word, verdict_name};
 use super::view::{Folding, View};
 use super::{Wish, ask, paint};
 use crate::app::Wishes;
@@ -28,8 +28,24 @@ pub struct Pulling {
     outward: f32,
 }
 
-/// Height of a column above its figures: name, figures, bar.
-const HEAD: f32 = MARGIN + 18.0 + 18.0 + 6.0 + 10.0 + 8.0;
+/// Height of a column's bar.
+const BAR: f32 = 10.0;
+
+/// Whether a column is too narrow for name and verdict on one line.
+fn is_narrow(width: f32) -> bool {
+    width < 150.0
+}
+
+/// Height of a column above its bar: name, verdict and figures.
+fn head_lines(width: f32) -> f32 {
+    MARGIN + if is_narrow(width) { 3.0 * 17.0 } else { 2.0 * 18.0 } + 6.0
+}
+
+/// Height of a column above its figures.
+fn head(width: f32) -> f32 {
+    head_lines(width) + BAR + 8.0
+}
+
 /// Height of a line of figures.
 const LINE: f32 = 15.0;
 
@@ -125,7 +141,7 @@ impl Places {
         let inner = grid.width - 2.0 * MARGIN;
         let natural = |device: usize, figures: &Figures, zoom: f32| {
             let cells = columns[device].chips.iter().map(|chip| layout::cells(&chip.label));
-            HEAD + figures.height(inner) + layout::chips(inner, zoom, cells).1 + MARGIN
+            head(grid.width) + figures.height(inner) + layout::chips(inner, zoom, cells).1 + MARGIN
         };
         let fits = |figures: &Figures, zoom: f32| {
             (0..columns.len()).all(|device| natural(device, figures, zoom) <= grid.share)
@@ -154,7 +170,7 @@ fn extent(origin: Pos2, width: f32, rects: &[Rect]) -> Rect {
 
 fn chips_rect(column: Rect, figures: &Figures) -> Rect {
     let inner = column.shrink2(vec2(MARGIN, 0.0));
-    let top = column.min.y + HEAD + figures.height(inner.width());
+    let top = column.min.y + head(column.width()) + figures.height(inner.width());
     Rect::from_min_max(pos2(inner.min.x, top), pos2(inner.max.x, column.max.y - 4.0))
 }
 
@@ -232,7 +248,8 @@ fn column_ui(
         view.selection.clear();
     }
     head_ui(ui, column, rect, figures, true);
-    let head = Rect::from_min_max(rect.min, pos2(rect.max.x, rect.min.y + HEAD + figures.height(rect.width() - 2.0 * MARGIN) - 4.0));
+    let bottom = chips_rect(rect, figures).min.y - 4.0;
+    let head = Rect::from_min_max(rect.min, pos2(rect.max.x, bottom));
     let stage = ui.interact(head, Id::unique(("board stage", column.device)), Sense::click_and_drag());
     stage.widget_info(|| WidgetInfo::labeled(Role::Button, true, fill("{}, all its units", &[&column.name])));
     if stage.drag_started() {
@@ -251,7 +268,7 @@ fn column_ui(
     }
     if column.chips.is_empty() {
         let inside = chips_rect(rect, figures);
-        let text = if is_target { "" } else { tr("Empty. Drop units here.") };
+        let text = if is_target { "" } else { tr("Drop units here") };
         let at = pos2(inside.center().x, inside.min.y + 14.0);
         paint::line(ui.painter(), at, Align2::CENTER_CENTER, inside.width(), text, paint::small(), tokens.subdued);
     }
@@ -265,33 +282,43 @@ fn head_ui(ui: &Ui, column: &Column, rect: Rect, figures: &Figures, has_card: bo
     let first = rect.min.y + MARGIN + 9.0;
     painter.circle_filled(pos2(left + 4.0, first), 4.0, tokens.device(column.device));
     let color = paint::verdict_color(tokens, column.verdict);
-    let is_wide = rect.width() > 150.0;
-    let (mut free, mut end) = (right, right);
-    if column.is_used {
-        // The verdict in words where there is room; its shape always.
-        let (percent, word) = (column.percent(), verdict_name(column.verdict));
-        let top = if is_wide { word } else { &percent };
-        let font = if is_wide { paint::small() } else { paint::bold(12.5) };
-        let said = paint::line(painter, pos2(right, first), Align2::RIGHT_CENTER, rect.width() * 0.5, top, font, color);
-        paint::verdict_mark(painter, pos2(said.min.x - 10.0, first), 10.0, column.verdict, color);
-        free = said.min.x - 20.0;
-        if is_wide {
-            let at = pos2(right, first + 18.0);
-            end = paint::line(painter, at, Align2::RIGHT_CENTER, 60.0, &percent, paint::bold(12.5), color).min.x - 4.0;
-        }
+    let is_narrow = is_narrow(rect.width());
+    let (percent, word) = (column.percent(), verdict_name(column.verdict));
+    let right_of = |y: f32, text: &str, font| {
+        paint::line(painter, pos2(right, y), Align2::RIGHT_CENTER, rect.width() * 0.6, text, font, color).min.x
+    };
+    // The verdict as a shape and in words, and the share: beside the name, or below it where room is short.
+    let (mut name_end, mut figures_end, mut second) = (right, right, first + 18.0);
+    if column.is_used && is_narrow {
+        paint::verdict_mark(painter, pos2(right - 6.0, first), 10.0, column.verdict, color);
+        name_end = right - 16.0;
+        let share = paint::line(painter, pos2(left, first + 17.0), Align2::LEFT_CENTER, 60.0, &percent, paint::bold(12.5), color);
+        let at = pos2(share.max.x + 5.0, first + 17.0);
+        let word = model::verdict_word(column.verdict);
+        paint::line(painter, at, Align2::LEFT_CENTER, right - at.x, word, paint::small(), color);
+    } else if column.is_used {
+        let said = right_of(first, word, paint::small());
+        paint::verdict_mark(painter, pos2(said - 10.0, first), 10.0, column.verdict, color);
+        name_end = said - 20.0;
+        figures_end = right_of(second, &percent, paint::bold(12.5)) - 4.0;
+    } else if is_narrow {
+        paint::line(painter, pos2(left, first + 17.0), Align2::LEFT_CENTER, right - left, tr("empty"), paint::small(), tokens.subdued);
+    }
+    if is_narrow {
+        second = first + 2.0 * 17.0;
     }
     let ink = if column.is_used { tokens.text } else { tokens.subdued };
-    let at = pos2(left, first + 18.0);
-    paint::line(painter, at, Align2::LEFT_CENTER, end - left, &column.figures(), paint::small(), ink);
+    paint::line(painter, pos2(left, second), Align2::LEFT_CENTER, figures_end - left, &column.figures(), paint::small(), ink);
     let name_at = pos2(left + 14.0, first);
-    let name = paint::line(painter, name_at, Align2::LEFT_CENTER, free - left - 14.0, &column.name, paint::bold(14.0), tokens.strong);
-    let room = free - name.max.x - 10.0;
+    let name_font = paint::bold(if is_narrow { 13.0 } else { 14.0 });
+    let name = paint::line(painter, name_at, Align2::LEFT_CENTER, name_end - name_at.x, &column.name, name_font, tokens.strong);
+    let room = name_end - name.max.x - 10.0;
     if has_card && room > 60.0 && column.card != human(column.memory.capacity) {
         let at = pos2(name.max.x + 8.0, first + 1.0);
         paint::line(painter, at, Align2::LEFT_CENTER, room, &column.card, paint::small(), tokens.subdued);
     }
-    let bar_top = rect.min.y + MARGIN + 18.0 + 18.0 + 6.0;
-    let bar = Rect::from_x_y_ranges(left..=right, bar_top..=bar_top + 10.0);
+    let bar_top = rect.min.y + head_lines(rect.width());
+    let bar = Rect::from_x_y_ranges(left..=right, bar_top..=bar_top + BAR);
     paint::bar(painter, tokens, bar, &column.memory);
     let per_line = Figures::per_line(right - left);
     let width = (right - left - 14.0 * (per_line - 1) as f32) / per_line as f32;
@@ -301,7 +328,12 @@ fn head_ui(ui: &Ui, column: &Column, rect: Rect, figures: &Figures, has_card: bo
             bar.max.y + 6.0 + (place / per_line) as f32 * LINE,
         );
         let at = Rect::from_min_size(min, vec2(width, LINE));
-        paint::part(painter, tokens, at, part, part_name(part), column.memory.parts[part]);
+        let bytes = column.memory.parts[part];
+        let (name, figure) = match is_narrow {
+            true => (part_word(part), model::bare(bytes, column.memory.capacity)),
+            false => (part_name(part), human(bytes)),
+        };
+        paint::part(painter, tokens, at, part, name, &figure);
     }
 }
 
@@ -504,7 +536,8 @@ fn handles_ui(ui: &mut Ui, desk: &Desk, places: &Places, pulling: &mut Option<Pu
     }
     let pairs: Vec<(usize, usize)> = runs.windows(2).map(|pair| (pair[0].device, pair[1].device)).collect();
     let tokens = Tokens::of(ui);
-    for (run, place) in layout::handles(&places.columns, &pairs, HEAD).into_iter().enumerate() {
+    let width = places.columns.first().map_or(0.0, Rect::width);
+    for (run, place) in layout::handles(&places.columns, &pairs, head(width)).into_iter().enumerate() {
         let Some(place) = place else { continue };
         let is_held = pulling.is_some_and(|held| held.run == run);
         let mut center = place.center;
@@ -605,7 +638,7 @@ fn beside_ui(ui: &mut Ui, alternative: &Alternative, desk: &Desk, view: &mut Vie
     let figures = Figures::none();
     let natural = |device: usize| {
         let cells = columns[device].chips.iter().map(|chip| layout::cells(&chip.label));
-        HEAD + 4.0 + layout::chips(grid.width - 2.0 * MARGIN, view.zoom, cells).1 + MARGIN
+        head(grid.width) + 4.0 + layout::chips(grid.width - 2.0 * MARGIN, view.zoom, cells).1 + MARGIN
     };
     let origin = ui.cursor().min;
     let rects: Vec<Rect> =

@@ -70,8 +70,8 @@ fn simulated(devices: &[Device]) -> Vec<Device> {
     gpus.enumerate().map(copy).collect()
 }
 
-/// The panel.
-pub fn ui(ui: &mut Ui, desk: &Desk, spec: &str, field: &mut String, wishes: &mut Wishes) {
+/// Devices that a click chooses.
+pub fn presets_ui(ui: &mut Ui, wishes: &mut Wishes) {
     let tokens = Tokens::of(ui);
     ui.horizontal(|ui| {
         if ui.button(tr("This machine")).on_hover_text(tr("The GPUs that the driver shows, or the CPU")).clicked() {
@@ -95,6 +95,12 @@ pub fn ui(ui: &mut Ui, desk: &Desk, spec: &str, field: &mut String, wishes: &mut
             }
         }
     });
+}
+
+/// The panel.
+pub fn ui(ui: &mut Ui, desk: &Desk, spec: &str, field: &mut String, wishes: &mut Wishes) {
+    let tokens = Tokens::of(ui);
+    presets_ui(ui, wishes);
     ui.add_space(6.0);
     ui.label(RichText::new(tr("Devices as a SPEC")).color(tokens.subdued));
     ui.horizontal(|ui| {

@@ -56,6 +56,8 @@ fn card(ui: &mut Ui, finding: &Finding, can_apply: bool, wishes: &mut Wishes) {
         .inner_margin(Margin { left: 14, right: 10, top: 9, bottom: 9 })
         .show(ui, |ui| {
             ui.set_min_width(ui.available_width());
+            ui.spacing_mut().item_spacing.y = 4.0;
+            ui.spacing_mut().interact_size.y = 18.0;
             ui.horizontal(|ui| {
                 ui.label(RichText::new(word).font(paint::bold(13.0)).color(color));
                 ui.label(RichText::new(finding.code).monospace().size(11.0).color(tokens.subdued));
@@ -117,7 +119,7 @@ fn fix_ui(ui: &mut Ui, fix: &Fix, can_apply: bool, wishes: &mut Wishes) {
             ui.label(RichText::new(tr("changes what is measured")).size(12.0).color(tokens.bad));
         }
     });
-    ui.add_space(2.0);
+    ui.add_space(5.0);
 }
 
 #[cfg(test)]

@@ -188,11 +188,11 @@ fn curves_ui(ui: &mut Ui, desk: &Desk, view: &View) {
     let about = fill("at {}: {}, {} prompt tokens", &[&question.id, &tiles(question.tiles), &grouped(question.prompt_tokens)]);
     let ends = drawn.curves.iter().filter_map(|c| Some((c.ends_at?, &c.name))).min_by(|a, b| a.0.total_cmp(&b.0));
     let seen = match ends {
-        Some((end, name)) => fill("{} runs out after {} tokens", &[name, &grouped(end as u64)]),
+        Some((end, name)) => fill("{} ends at {} tokens", &[name, &grouped(end as u64)]),
         None => String::new(),
     };
     let ink = if ends.is_some_and(|(end, _)| end <= drawn.limit) { tokens.bad } else { tokens.subdued };
-    title(ui, tr("Memory over the answer's length"), &about, (&seen, ink));
+    title(ui, tr("Memory by answer length"), &about, (&seen, ink));
     let largest = drawn.curves.iter().flat_map(|c| &c.points).map(|p| p[1]).fold(drawn.usable.unwrap_or(1.0), f64::max);
     let (unit, word) = match drawn.usable {
         None => (0.01, "%"),
@@ -255,7 +255,8 @@ fn peaks_ui(ui: &mut Ui, forecast: &Forecast) {
         .enumerate()
         .map(|(tenth, &count)| Bar::new(tenth as f64 * 10.0 + 5.0, count as f64).width(8.6).fill(color(tenth)))
         .collect();
-    let said = fill("peaks of all questions: {} fit, {} tight, {} do not fit", &[&forecast.counts[0], &forecast.counts[1], &forecast.counts[2]]);
+    let most = forecast.histogram.iter().max().map_or(1.0, |most| (*most).max(3) as f64);
+    let said = fill("peaks of all questions: {} fit, {} tight, {} too large", &[&forecast.counts[0], &forecast.counts[1], &forecast.counts[2]]);
     let response = plain_plot("board peaks", tokens)
         .include_x(0.0)
         .include_x(110.0)
@@ -264,6 +265,8 @@ fn peaks_ui(ui: &mut Ui, forecast: &Forecast) {
             v if v < 0.0 => String::new(),
             v => format!("{v:.0} %"),
         })
+        .y_grid_spacer(egui_plot::uniform_grid_spacer(move |_| [step(most), step(most) * 5.0, step(most) * 10.0]))
+        .x_grid_spacer(egui_plot::uniform_grid_spacer(|_| [50.0, 100.0, 500.0]))
         .y_axis_formatter(|mark, _| if mark.value.fract() == 0.0 { grouped(mark.value.max(0.0) as u64) } else { String::new() })
         .label_formatter(|_| None)
         .show(ui, |plot| {
@@ -319,7 +322,7 @@ fn heaviest_ui(ui: &mut Ui, desk: &Desk, view: &mut View) {
         }
         let lost = outlook.forecast.counts[2];
         if lost > outlook.forecast.heaviest.len() && outlook.forecast.verdict == Verdict::DoesNotFit {
-            ui.label(RichText::new(fill("and {} more that do not fit", &[&(lost - outlook.forecast.heaviest.len())])).small().color(tokens.subdued));
+            ui.label(RichText::new(fill("and {} more that are too large", &[&(lost - outlook.forecast.heaviest.len())])).small().color(tokens.subdued));
         }
     });
 }

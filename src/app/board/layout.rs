@@ -7,7 +7,7 @@ pub const GAP: f32 = 12.0;
 /// A column is never narrower.
 const NARROWEST: f32 = 104.0;
 /// A column is never wider: a single device need not fill a large screen.
-const WIDEST: f32 = 720.0;
+const WIDEST: f32 = 620.0;
 /// Inside a column, to its edges.
 pub const MARGIN: f32 = 10.0;
 /// Between two chips.

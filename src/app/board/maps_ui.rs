@@ -6,7 +6,8 @@ use super::desk::Desk;
 use super::model::{percent, verdict_name};
 use super::toolbar::name;
 use super::{Fields, ReadMap, Wish, ask, findings_ui, paint};
-use crate::app::Wishes;
+use crate::app::dialog::{Then, What};
+use crate::app::{self, Wishes};
 use crate::app::job::Loadable;
 use crate::app::language::{fill, tr};
 use crate::app::parts::problem::problem;
@@ -126,6 +127,10 @@ pub(super) fn ui(ui: &mut Ui, desk: &Desk, fields: &mut Fields, read: &Loadable<
         if ui.add_enabled(has_text && !read.is_loading(), egui::Button::new(tr("Check it"))).clicked() {
             ask(wishes, Wish::ReadMap(fields.pasted.clone()));
         }
+        if ui.button(tr("Open a file…")).clicked() {
+            let what = What::File { title: tr("Open a device map").into(), endings: None };
+            wishes.push(app::Wish::Pick(what, Then::new(|path| app::Wish::Board(Wish::ReadFile(path)))));
+        }
         if has_text && ui.button(tr("Clear")).clicked() {
             fields.pasted.clear();
         }
@@ -180,7 +185,13 @@ fn write_ui(ui: &mut Ui, desk: &Desk, fields: &mut Fields, wishes: &mut Wishes) 
         if ui.button(tr("Copy")).clicked() {
             ui.ctx().copy_text(text.clone());
         }
-        let width = (ui.available_width() - 60.0).max(80.0);
+        if ui.button(tr("Save as…")).clicked() {
+            let what = What::Save { title: tr("Save the plan").into(), name: fields.format.ending().into() };
+            let text = text.clone();
+            let then = Then::new(move |path| app::Wish::Board(Wish::Write(path, text.clone())));
+            wishes.push(app::Wish::Pick(what, then));
+        }
+        let width = (ui.available_width() - 60.0).max(60.0);
         let edit = TextEdit::singleline(&mut fields.file).desired_width(width).hint_text(fields.format.ending());
         let edit = ui.add(edit);
         name(&edit, egui::Role::TextInput, tr("file to write"));

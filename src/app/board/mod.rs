@@ -24,7 +24,7 @@ mod plans_ui;
 mod toolbar;
 pub mod view;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use egui::{Frame, Key, KeyboardShortcut, Margin, Modifiers, RichText, ScrollArea, Ui};
@@ -85,6 +85,8 @@ pub enum Wish {
     AdoptAssumptions(Box<Assumptions>),
     /// Read a map that was pasted.
     ReadMap(String),
+    /// Read a map from a file.
+    ReadFile(PathBuf),
     /// Write a text to a file.
     Write(PathBuf, String),
     /// Make this the layout of the next run.
@@ -166,9 +168,14 @@ impl Board {
         self.compared.ready().map(Vec::as_slice)
     }
 
+    /// Takes the last step back; whether there was one.
+    pub fn undo(&mut self) -> bool {
+        self.desk.as_mut().is_some_and(Desk::undo)
+    }
+
     /// Whether anything is still being worked out.
     pub fn is_working(&self) -> bool {
-        self.found.is_loading()
+        !matches!(self.found, Loadable::Ready(_) | Loadable::Refused(_))
             || self.priced.is_loading()
             || self.laying.is_loading()
             || self.compared.is_loading()
@@ -361,7 +368,8 @@ impl Board {
 
     /// Draws the screen.
     pub fn ui(&mut self, ui: &mut Ui, workspace: &Workspace, wishes: &mut Wishes) {
-        let Some(desk) = &mut self.desk else {
+        let is_refused = refusal(&workspace.subject).is_some();
+        let Some(desk) = self.desk.as_mut().filter(|_| !is_refused) else {
             return self.waiting_ui(ui, workspace, wishes);
         };
         let tokens = Tokens::of(ui);
@@ -423,7 +431,13 @@ impl Board {
     fn waiting_ui(&self, ui: &mut Ui, workspace: &Workspace, wishes: &mut Wishes) {
         let refused = [refusal(&workspace.subject), refusal(&self.found), self.refused.as_ref()];
         if let Some(problem) = refused.into_iter().flatten().next() {
-            Frame::new().inner_margin(Margin::same(20)).show(ui, |ui| problem_ui(ui, problem));
+            Frame::new().inner_margin(Margin::same(20)).show(ui, |ui| {
+                problem_ui(ui, problem);
+                if refusal(&self.found).is_some() {
+                    ui.add_space(6.0);
+                    devices_ui::presets_ui(ui, wishes);
+                }
+            });
             return;
         }
         match &workspace.subject {
@@ -460,7 +474,8 @@ impl Board {
                 assumed::adopt(&fix, &mut workspace.choices, &mut self.elsewhere);
                 workspace.version += 1;
             }
-            Wish::ReadMap(text) => self.read(text, wake),
+            Wish::ReadMap(text) => self.read(move || Ok(text), wake),
+            Wish::ReadFile(path) => self.read(move || text_of(&path), wake),
             Wish::Write(path, text) => {
                 let write = move |_: &super::job::Handle| write(path, &text);
                 self.writing = Loadable::Loading(Job::start("write a file", wake, write));
@@ -530,11 +545,11 @@ impl Board {
         Ok(())
     }
 
-    /// Reads a map that was pasted, whatever its form.
-    fn read(&mut self, text: String, wake: &Wake) {
+    /// Reads a map, whatever its form.
+    fn read(&mut self, text: impl FnOnce() -> Result<String> + Send + 'static, wake: &Wake) {
         let Some(desk) = &self.desk else { return };
         let case = Arc::clone(desk.case());
-        let job = Job::start("read a map", wake, move |_| read_map(&text, &case));
+        let job = Job::start("read a map", wake, move |_| read_map(&text()?, &case));
         self.read_map = Loadable::Loading(job);
     }
 
@@ -593,6 +608,16 @@ fn write(path: PathBuf, text: &str) -> Result<PathBuf> {
     }
     std::fs::write(&path, text).map_err(|e| Problem::io("write the file", &path, &e))?;
     Ok(path)
+}
+
+/// A text that is no larger than any map.
+fn text_of(path: &Path) -> Result<String> {
+    let doing = "read the map";
+    let size = std::fs::metadata(path).map_err(|e| Problem::io(doing, path, &e))?.len();
+    if size > 16 << 20 {
+        return Err(Problem::new("this file is larger than any device map").in_file(path));
+    }
+    std::fs::read_to_string(path).map_err(|e| Problem::io(doing, path, &e))
 }
 
 /// Reads a map in any form that is known, and judges it.

@@ -2,7 +2,7 @@
 
 use super::view::View;
 use crate::app::language::{fill, tr};
-use crate::plan::bytes::human;
+use crate::plan::bytes::{GIB, KIB, MIB, human};
 use crate::plan::cost;
 use crate::plan::edits::Draft;
 use crate::plan::forecast::DeviceForecast;
@@ -63,6 +63,22 @@ pub fn part_name(part: usize) -> &'static str {
         4 => tr("others"),
         _ => tr("reserve"),
     }
+}
+
+/// The same where room is short.
+pub fn part_word(part: usize) -> &'static str {
+    if part == 2 { tr("temp") } else { part_name(part) }
+}
+
+/// A size in the unit of a device's capacity, without its name.
+pub fn bare(size: u64, capacity: u64) -> String {
+    let unit = match capacity {
+        GIB.. => GIB,
+        MIB.. => MIB,
+        _ => KIB,
+    };
+    let value = size as f64 / unit as f64;
+    if size > 0 && value < 0.05 { "< 0.1".into() } else { format!("{value:.1}") }
 }
 
 /// What a part of a device's memory is, for its tooltip.
@@ -212,8 +228,13 @@ pub fn percent(share: f64) -> String {
     if !share.is_finite() {
         return "∞".into();
     }
-    let percent = share * 100.0;
-    if percent > 0.0 && percent < 0.95 { "< 1 %".into() } else { format!("{percent:.0} %") }
+    // Rounding never says that something fits which does not, nor the other way.
+    let percent = match share * 100.0 {
+        p if p > 100.0 => p.ceil(),
+        p if p > 99.0 => p.floor(),
+        p => p.round(),
+    };
+    if share > 0.0 && percent < 1.0 { "< 1 %".into() } else { format!("{percent:.0} %") }
 }
 
 /// A verdict in the window's language.
@@ -223,6 +244,11 @@ pub fn verdict_name(verdict: Verdict) -> &'static str {
         Verdict::Tight => tr("tight"),
         Verdict::DoesNotFit => tr("does not fit"),
     }
+}
+
+/// The same where room is short.
+pub fn verdict_word(verdict: Verdict) -> &'static str {
+    if verdict == Verdict::DoesNotFit { tr("over") } else { verdict_name(verdict) }
 }
 
 /// A number with its thousands apart.
@@ -433,7 +459,6 @@ mod tests {
     use super::*;
     use crate::app::board::desk::Outlook;
     use crate::app::board::view::Folding;
-    use crate::plan::bytes::GIB;
     use crate::plan::{Assumptions, Dtype, Layout, Model, Workload, catalogue, planner};
 
     fn case(name: &str, gpus: usize, gib: u64) -> Case {
@@ -510,6 +535,7 @@ mod tests {
     #[test]
     fn figures_read_well() {
         assert_eq!((grouped(7), grouped(1234), grouped(1_048_576)), ("7".into(), "1,234".into(), "1,048,576".into()));
-        assert_eq!((percent(0.004), percent(0.0), percent(1.17), percent(f64::INFINITY)), ("< 1 %".into(), "0 %".into(), "117 %".into(), "∞".into()));
+        assert_eq!((percent(0.004), percent(0.0), percent(f64::INFINITY)), ("< 1 %".into(), "0 %".into(), "∞".into()));
+        assert_eq!((percent(1.0), percent(1.002), percent(0.998)), ("100 %".into(), "101 %".into(), "99 %".into()));
     }
 }

@@ -9,7 +9,6 @@ use egui::{
 use super::layout::{self, Bar};
 use super::model::{Chip, Memory, PARTS, Pinned};
 use crate::app::theme::{SEMIBOLD, Tokens};
-use crate::plan::bytes::human;
 use crate::plan::forecast::Verdict;
 
 /// Small figures.
@@ -117,7 +116,7 @@ pub fn bar(painter: &Painter, tokens: &Tokens, rect: Rect, memory: &Memory) {
 }
 
 /// A part of the memory with its colour, name and figure.
-pub fn part(painter: &Painter, tokens: &Tokens, rect: Rect, part: usize, name: &str, bytes: u64) {
+pub fn part(painter: &Painter, tokens: &Tokens, rect: Rect, part: usize, name: &str, figure: &str) {
     let square = Rect::from_center_size(pos2(rect.min.x + 4.0, rect.center().y), Vec2::splat(7.0));
     painter.rect_filled(square, CornerRadius::same(2), tokens.memory[part]);
     let figure = line(
@@ -125,7 +124,7 @@ pub fn part(painter: &Painter, tokens: &Tokens, rect: Rect, part: usize, name: &
         rect.right_center(),
         Align2::RIGHT_CENTER,
         rect.width() * 0.6,
-        &human(bytes),
+        figure,
         small(),
         tokens.text,
     );

@@ -92,7 +92,7 @@ fn judged_ui(
     }
     let lost = judged.forecast.counts[2];
     if lost > 0 {
-        facts.push(fill("loses {} questions", &[&lost]));
+        facts.push(fill("questions lost: {}", &[&lost]));
     }
     ui.label(RichText::new(facts.join(" · ")).small().color(tokens.subdued));
     if let Some((question, device)) = &judged.first_failure {

@@ -1,6 +1,6 @@
 //! Above the board: the strategy, steps back and forth, what is shown; and what the plan comes to.
 
-use egui::{Align, Color32, Layout as Lines, RichText, Sense, TextEdit, Ui, Vec2, vec2};
+use egui::{Align, Color32, Id, Layout as Lines, RichText, Sense, TextEdit, Ui, Vec2, vec2};
 
 use super::alternatives::Alternative;
 use super::desk::{Desk, Habits};
@@ -42,9 +42,24 @@ pub fn ui(
     (is_planning, mut is_lower_open): (bool, bool),
     wishes: &mut Wishes,
 ) {
-    let tokens = Tokens::of(ui);
-    ui.with_layout(Lines::right_to_left(Align::Center), |ui| {
-        ui.spacing_mut().item_spacing = vec2(6.0, 5.0);
+    let left = |ui: &mut Ui, (view, wishes): &mut (&mut View, &mut Wishes)| {
+        strategy_ui(ui, desk, compared, wishes);
+        let pins = desk.draft().pins.len();
+        let replan = ui.add_enabled(!is_planning, egui::Button::new(tr("Re-plan the rest")));
+        if replan.on_hover_text(fill("Plans every unit anew that is not pinned ({} are)", &[&pins])).clicked() {
+            ask(wishes, Wish::Replan);
+        }
+        let (back, forth) = desk.can();
+        if ui.add_enabled(back, egui::Button::new(tr("Undo"))).on_hover_text("Ctrl+Z").clicked() {
+            ask(wishes, Wish::Undo);
+        }
+        if ui.add_enabled(forth, egui::Button::new(tr("Redo"))).on_hover_text("Ctrl+Shift+Z").clicked() {
+            ask(wishes, Wish::Redo);
+        }
+        pin_ui(ui, desk, view, wishes);
+    };
+    let right = |ui: &mut Ui, (view, wishes): &mut (&mut View, &mut Wishes)| {
+        let tokens = Tokens::of(ui);
         let use_it = RichText::new(tr("Use for the run")).family(semibold()).color(tokens.on_accent);
         let said = tr("The next run loads the model this way, on these devices");
         if ui.add(egui::Button::new(use_it).fill(tokens.accent)).on_hover_text(said).clicked() {
@@ -55,21 +70,33 @@ pub fn ui(
         if panel_ui(ui, &mut is_lower_open, tr("Forecast")) {
             view.is_lower_open = Some(is_lower_open);
         }
-        ui.with_layout(Lines::left_to_right(Align::Center).with_main_wrap(true), |ui| {
-            strategy_ui(ui, desk, compared, wishes);
-            let pins = desk.draft().pins.len();
-            let replan = ui.add_enabled(!is_planning, egui::Button::new(tr("Re-plan the rest")));
-            if replan.on_hover_text(fill("Plans every unit anew that is not pinned ({} are)", &[&pins])).clicked() {
-                ask(wishes, Wish::Replan);
-            }
-            let (back, forth) = desk.can();
-            if ui.add_enabled(back, egui::Button::new(tr("Undo"))).on_hover_text("Ctrl+Z").clicked() {
-                ask(wishes, Wish::Undo);
-            }
-            if ui.add_enabled(forth, egui::Button::new(tr("Redo"))).on_hover_text("Ctrl+Shift+Z").clicked() {
-                ask(wishes, Wish::Redo);
-            }
-            pin_ui(ui, desk, view, wishes);
+    };
+    two_sides(ui, Id::unique("board tools"), &mut (view, wishes), left, right);
+}
+
+/// What stands on the left wraps before it meets what stands on the right.
+fn two_sides<S>(
+    ui: &mut Ui,
+    id: Id,
+    state: &mut S,
+    left: impl FnOnce(&mut Ui, &mut S),
+    right: impl FnOnce(&mut Ui, &mut S),
+) {
+    let height = ui.spacing().interact_size.y;
+    let taken: f32 = ui.data(|data| data.get_temp(id)).unwrap_or(240.0);
+    let room = (ui.available_width() - taken - 16.0).max(200.0);
+    ui.horizontal_top(|ui| {
+        ui.spacing_mut().item_spacing = vec2(6.0, 5.0);
+        let wrapped = Lines::left_to_right(Align::Center).with_main_wrap(true);
+        ui.allocate_ui_with_layout(vec2(room, height), wrapped, |ui| {
+            ui.set_width(room);
+            left(ui, state);
+        });
+        let rest = vec2(ui.available_width(), height);
+        ui.allocate_ui_with_layout(rest, Lines::right_to_left(Align::Center), |ui| {
+            right(ui, state);
+            let width = ui.min_rect().width();
+            ui.data_mut(|data| data.insert_temp(id, width));
         });
     });
 }
@@ -78,7 +105,10 @@ pub fn ui(
 fn panel_ui(ui: &mut Ui, is_open: &mut bool, text: &str) -> bool {
     let tokens = Tokens::of(ui);
     let color = if *is_open { tokens.strong } else { tokens.subdued };
-    let button = egui::Button::selectable(*is_open, RichText::new(text).color(color));
+    let mut button = egui::Button::selectable(*is_open, RichText::new(text).color(color));
+    if *is_open {
+        button = button.fill(tokens.raised);
+    }
     let clicked = ui.add(button).clicked();
     *is_open ^= clicked;
     clicked
@@ -90,24 +120,33 @@ fn strategy_ui(ui: &mut Ui, desk: &Desk, compared: Option<&[Alternative]>, wishe
     let now = desk.draft().plan.layout;
     let title = fill("Layout: {}", &[&if now == Layout::Custom { tr("by hand") } else { now.name() }]);
     ui.menu_button(title, |ui| {
-        ui.set_min_width(360.0);
+        ui.set_width(360.0);
+        ui.spacing_mut().item_spacing.y = 1.0;
         for layout in Layout::NAMED {
             let judged = compared.and_then(|all| all.iter().find(|a| a.layout == layout)?.at_home());
-            let response = ui.horizontal(|ui| {
-                let button = egui::Button::selectable(now == layout, layout.name());
-                let response = ui.add(button).on_hover_text(layout_words(layout));
-                ui.with_layout(Lines::right_to_left(Align::Center), |ui| {
-                    if let Some(judged) = judged {
-                        let verdict = judged.forecast.verdict;
-                        let color = paint::verdict_color(tokens, verdict);
-                        let text = format!("{} · {}", percent(judged.forecast.worst_share), verdict_name(verdict));
-                        ui.label(RichText::new(text).size(12.0).color(color));
-                        paint::verdict_icon(ui, verdict);
-                    }
-                });
-                response
-            });
-            if response.inner.clicked() {
+            let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), 26.0), Sense::click());
+            let is_here = now == layout;
+            if is_here || response.hovered() || response.has_focus() {
+                ui.painter().rect_filled(rect, 5, if is_here { tokens.accent.gamma_multiply(0.25) } else { tokens.raised });
+            }
+            let middle = rect.center().y;
+            let mut said = layout.name().to_owned();
+            if let Some(judged) = judged {
+                let verdict = judged.forecast.verdict;
+                let color = paint::verdict_color(tokens, verdict);
+                let text = format!("{} · {}", verdict_name(verdict), percent(judged.forecast.worst_share));
+                said = format!("{said}, {text}");
+                let at = egui::pos2(rect.max.x - 8.0, middle);
+                let font = egui::FontId::proportional(12.5);
+                let drawn = paint::line(ui.painter(), at, egui::Align2::RIGHT_CENTER, 160.0, &text, font, color);
+                paint::verdict_mark(ui.painter(), egui::pos2(drawn.min.x - 10.0, middle), 10.0, verdict, color);
+            }
+            let font = egui::FontId::proportional(13.5);
+            let ink = if is_here { tokens.strong } else { tokens.text };
+            let at = egui::pos2(rect.min.x + 8.0, middle);
+            paint::line(ui.painter(), at, egui::Align2::LEFT_CENTER, 210.0, layout.name(), font, ink);
+            response.widget_info(|| egui::WidgetInfo::selected(egui::Role::MenuItemRadio, true, is_here, &said));
+            if response.on_hover_text(layout_words(layout)).clicked() {
                 ask(wishes, Wish::Strategy(layout));
                 ui.close();
             }
@@ -163,7 +202,7 @@ fn kinds_ui(ui: &mut Ui, view: &mut View) {
 }
 
 fn narrow_ui(ui: &mut Ui, view: &mut View) {
-    let field = TextEdit::singleline(&mut view.filter.text).hint_text(tr("Filter: name or number")).desired_width(130.0);
+    let field = TextEdit::singleline(&mut view.filter.text).hint_text(tr("Filter: name or number")).desired_width(150.0).background_color(Tokens::of(ui).raised);
     let field = ui.add(field);
     name(&field, egui::Role::TextInput, tr("filter units"));
     egui::ComboBox::from_id_salt("board folding")
@@ -204,30 +243,34 @@ pub fn summary_ui(
     let tokens = Tokens::of(ui);
     let (draft, outlook) = desk.shown();
     let (case, forecast) = (desk.case(), &outlook.forecast);
-    ui.with_layout(Lines::right_to_left(Align::Center), |ui| {
-        habits_ui(ui, desk, wishes);
-        ui.with_layout(Lines::left_to_right(Align::Center).with_main_wrap(true), |ui| {
-            ui.spacing_mut().item_spacing = vec2(8.0, 4.0);
-            let color = paint::verdict_color(tokens, forecast.verdict);
-            paint::verdict_icon(ui, forecast.verdict);
-            let said = fill("{}, {} of the fullest device", &[&verdict_name(forecast.verdict), &percent(forecast.worst_share)]);
-            ui.label(RichText::new(said).font(paint::bold(14.0)).color(color));
-            let runs = draft.plan.runs().len();
-            let course = format!("{}, {}", model::stages(runs), model::hops(draft.plan.hops()));
-            let best = tr("No contiguous plan does better: every cut and every order of devices was considered");
-            for (fact, meaning) in [
-                (questions(desk, forecast, priced), tr("Every question at its longest answer")),
-                (lasting(forecast), tr("Tokens of answer before the first device runs out, at the worst question")),
-                (course, if draft.plan.exact { best } else { tr("Stages are runs of units on one device; a hop copies the hidden state") }),
-                (fill("{} in {}", &[&human(case.model.weight_bytes()), &case.model.dtype.name()]), tr("Weights of the whole model")),
-            ] {
-                if !fact.is_empty() {
-                    dot(ui);
-                    ui.label(RichText::new(fact).color(tokens.text)).on_hover_text(meaning);
-                }
+    let left = |ui: &mut Ui, _: &mut &mut Wishes| {
+        ui.spacing_mut().item_spacing = vec2(8.0, 2.0);
+        let color = paint::verdict_color(tokens, forecast.verdict);
+        let model = RichText::new(&case.model.shape.name).font(paint::bold(14.0)).color(tokens.strong);
+        ui.add(egui::Label::new(model).truncate()).on_hover_text(&case.model.shape.name);
+        paint::verdict_icon(ui, forecast.verdict);
+        let said = fill("{}, {} of the fullest device", &[&verdict_name(forecast.verdict), &percent(forecast.worst_share)]);
+        ui.label(RichText::new(said).font(paint::bold(14.0)).color(color));
+        let runs = draft.plan.runs().len();
+        let course = format!("{}, {}", model::stages(runs), model::hops(draft.plan.hops()));
+        let best = tr("No contiguous plan does better: every cut and every order of devices was considered");
+        let hop = tr("Stages are runs of units on one device; a hop copies the hidden state");
+        let weights = fill("{} in {}", &[&human(case.model.weight_bytes()), &case.model.dtype.name()]);
+        for (fact, meaning) in [
+            (questions(desk, forecast, priced), tr("Every question at its longest answer")),
+            (lasting(forecast), tr("Tokens of answer before the first device runs out, at the worst question")),
+            (course, if draft.plan.exact { best } else { hop }),
+            (weights, tr("Weights of the whole model")),
+        ] {
+            if !fact.is_empty() {
+                dot(ui);
+                let fact = RichText::new(fact).color(tokens.text);
+                ui.add(egui::Label::new(fact).wrap_mode(egui::TextWrapMode::Extend)).on_hover_text(meaning);
             }
-        });
-    });
+        }
+    };
+    let right = |ui: &mut Ui, wishes: &mut &mut Wishes| habits_ui(ui, desk, wishes);
+    two_sides(ui, Id::unique("board summary sides"), &mut { wishes }, left, right);
 }
 
 /// For how long an answer the memory lasts, where it ends at all.
@@ -260,7 +303,7 @@ fn questions(desk: &Desk, forecast: &Forecast, priced: &Loadable<Arc<Priced>>) -
         [_, 0, 0] => fill("all {} questions fit", &[&grouped(count as u64)]),
         [fits, tight, 0] => fill("{} questions: {} fit, {} tight", &[&grouped(count as u64), &fits, &tight]),
         [fits, tight, over] => {
-            fill("{} questions: {} fit, {} tight, {} do not fit", &[&grouped(count as u64), &fits, &tight, &over])
+            fill("{} questions: {} fit, {} tight, {} too large", &[&grouped(count as u64), &fits, &tight, &over])
         }
     };
     if unread > 0 {
