@@ -372,7 +372,11 @@ fn devices_are_simulated_added_and_taken_away() {
         settle(&mut window);
     }
     assert_eq!(desk(&window).draft().plan.devices.len(), 7);
-    assert_eq!(window.state().workspace.choices.devices, "sim:2x40GiB", "the run keeps its own until it is told");
+    assert_eq!(
+        window.state().workspace.choices.devices,
+        "sim:2x40GiB",
+        "the run keeps its own until it is told"
+    );
 
     wish(&mut window, board::Wish::Devices("sim:9 bananas".into()));
     assert!(says(&window, "is neither a size nor a known card"));
@@ -393,7 +397,9 @@ fn a_pasted_map_is_judged_before_it_is_taken() {
     let text = map.to_json().to_string().replace("rotary_emb", "rotary");
     wish(&mut window, board::Wish::ReadMap(text.clone()));
     assert!(says(&window, "Expected all tensors to be on the same device"));
-    let python = text.replace("language_model.model.layers.9\":0", "language_model.model.layers.9\":1").replace('"', "'");
+    let python = text
+        .replace("language_model.model.layers.9\":0", "language_model.model.layers.9\":1")
+        .replace('"', "'");
     wish(&mut window, board::Wish::ReadMap(format!("INFO - device map: {python}")));
     window.get_by_label("Put it on the board").click();
     settle(&mut window);
@@ -401,7 +407,7 @@ fn a_pasted_map_is_judged_before_it_is_taken() {
     for (text, says) in [
         ("0:20;1:20", "more than the 28 layers"),
         ("{'mlp1': 0", "device map"),
-        ("hello", "there is no map in this text"),
+        ("hello", "here is no map in this text"),
         ("1,2,3", "more shares than the 2 GPUs"),
     ] {
         wish(&mut window, board::Wish::ReadMap(text.into()));
@@ -441,7 +447,10 @@ fn filters_and_folds_keep_every_unit_within_reach() {
     press(&mut window, Modifiers::NONE, Key::Escape);
     let from = place(&window, "layers 4 to 14, ").center();
     drag(&mut window, from, to);
-    assert!((4..=14).all(|number| device_of(&window, layer(&window, number)) == 7), "a folded run travels whole");
+    assert!(
+        (4..=14).all(|number| device_of(&window, layer(&window, number)) == 7),
+        "a folded run travels whole"
+    );
 }
 
 #[test]
@@ -482,4 +491,22 @@ fn thousands_of_drags_leave_nothing_behind() {
     assert!((100..1000).contains(&steps), "{steps} steps are kept");
     let textures = window.ctx.tex_manager().read().num_allocated();
     assert!(textures <= 2, "{textures} textures");
+}
+
+#[test]
+fn the_board_looks_as_it_did() {
+    let mut window = window(EIGHT_B, "sim:3x12GiB", [880.0, 560.0], Theme::Dark);
+    window.snapshot("board_dark");
+}
+
+#[test]
+fn a_drag_looks_as_it_did() {
+    let mut window = window("InternVL2-Llama3-76B", "sim:6x40GiB", [880.0, 560.0], Theme::Light);
+    window.state_mut().board.view.is_side_open = false;
+    wish(&mut window, board::Wish::Strategy(Layout::AccelerateSequential));
+    let from = place(&window, "layer 17, ").center();
+    let to = place(&window, "sim:5, all its units").center();
+    carry(&mut window, from, to);
+    window.run();
+    window.snapshot("board_light_drag");
 }

@@ -1,8 +1,8 @@
 //! The columns: dragging chips, stages and boundaries between devices, with mouse and keys.
 
 use egui::{
-    Align2, CornerRadius, CursorIcon, DragAndDrop, EventFilter, Id, Key, LayerId, Modifiers, Order, Pos2, Rect,
-    Response, Role, ScrollArea, Sense, Stroke, StrokeKind, Ui, Vec2, WidgetInfo, pos2, vec2,
+    Align2, CornerRadius, CursorIcon, DragAndDrop, EventFilter, Id, Key, LayerId, Modifiers, Order, Pos2,
+    Rect, Response, Role, ScrollArea, Sense, Stroke, StrokeKind, Ui, Vec2, WidgetInfo, pos2, vec2,
 };
 
 use super::alternatives::Alternative;
@@ -97,6 +97,7 @@ pub fn ui(
         };
         let places = Places::of(ui.max_rect().min, own, desk, view);
         follow_pointer(ui, desk, &places, pulling, wishes);
+        scroll_along(ui);
         let (draft, outlook) = desk.shown();
         let from = desk.hypothesis().map(|_| &desk.draft().plan);
         let shown = model::columns(desk.case(), draft, &outlook.forecast, view, from);
@@ -189,14 +190,20 @@ fn target(desk: &Desk) -> Option<usize> {
 }
 
 /// Works out what the drag under way would do, and does it where the pointer is released.
-fn follow_pointer(ui: &Ui, desk: &mut Desk, places: &Places, pulling: &mut Option<Pulling>, wishes: &mut Wishes) {
+fn follow_pointer(
+    ui: &Ui,
+    desk: &mut Desk,
+    places: &Places,
+    pulling: &mut Option<Pulling>,
+    wishes: &mut Wishes,
+) {
     let (pointer, is_released, is_escaped) =
         ui.input(|i| (i.pointer.interact_pos(), i.pointer.any_released(), i.key_pressed(Key::Escape)));
     let mut pull = None;
     if let Some(carried) = DragAndDrop::payload::<Carried>(ui) {
-        let on = pointer.filter(|at| ui.clip_rect().contains(*at)).and_then(|at| {
-            places.columns.iter().position(|rect| rect.contains(at))
-        });
+        let on = pointer
+            .filter(|at| ui.clip_rect().contains(*at))
+            .and_then(|at| places.columns.iter().position(|rect| rect.contains(at)));
         let lies = |unit: &usize| desk.draft().plan.assignment.get(*unit).copied();
         pull = on
             .filter(|device| carried.0.iter().any(|unit| lies(unit) != Some(*device)))
@@ -220,6 +227,25 @@ fn follow_pointer(ui: &Ui, desk: &mut Desk, places: &Places, pulling: &mut Optio
     }
     if desk.imagine(pull) {
         // The panels around the board are drawn before it.
+        ui.ctx().request_repaint();
+    }
+}
+
+/// Scrolls while something is carried to the upper or lower edge, so that every device can be reached.
+fn scroll_along(ui: &mut Ui) {
+    let is_carried = DragAndDrop::has_payload_of_type::<Carried>(ui);
+    let Some(at) = ui.input(|i| i.pointer.interact_pos()).filter(|_| is_carried) else { return };
+    let seen = ui.clip_rect();
+    let edge = 32.0;
+    let step = if at.y < seen.min.y + edge {
+        10.0
+    } else if at.y > seen.max.y - edge {
+        -10.0
+    } else {
+        return;
+    };
+    if seen.x_range().contains(at.x) && ui.max_rect().height() > seen.height() + 1.0 {
+        ui.scroll_with_delta(vec2(0.0, step));
         ui.ctx().request_repaint();
     }
 }
@@ -268,9 +294,17 @@ fn column_ui(
     }
     if column.chips.is_empty() {
         let inside = chips_rect(rect, figures);
-        let text = if is_target { "" } else { tr("Drop units here") };
+        let text = if is_target { "" } else { tr("Drop here") };
         let at = pos2(inside.center().x, inside.min.y + 14.0);
-        paint::line(ui.painter(), at, Align2::CENTER_CENTER, inside.width(), text, paint::small(), tokens.subdued);
+        paint::line(
+            ui.painter(),
+            at,
+            Align2::CENTER_CENTER,
+            inside.width(),
+            text,
+            paint::small(),
+            tokens.subdued,
+        );
     }
 }
 
@@ -285,14 +319,24 @@ fn head_ui(ui: &Ui, column: &Column, rect: Rect, figures: &Figures, has_card: bo
     let is_narrow = is_narrow(rect.width());
     let (percent, word) = (column.percent(), verdict_name(column.verdict));
     let right_of = |y: f32, text: &str, font| {
-        paint::line(painter, pos2(right, y), Align2::RIGHT_CENTER, rect.width() * 0.6, text, font, color).min.x
+        paint::line(painter, pos2(right, y), Align2::RIGHT_CENTER, rect.width() * 0.6, text, font, color)
+            .min
+            .x
     };
     // The verdict as a shape and in words, and the share: beside the name, or below it where room is short.
     let (mut name_end, mut figures_end, mut second) = (right, right, first + 18.0);
     if column.is_used && is_narrow {
         paint::verdict_mark(painter, pos2(right - 6.0, first), 10.0, column.verdict, color);
         name_end = right - 16.0;
-        let share = paint::line(painter, pos2(left, first + 17.0), Align2::LEFT_CENTER, 60.0, &percent, paint::bold(12.5), color);
+        let share = paint::line(
+            painter,
+            pos2(left, first + 17.0),
+            Align2::LEFT_CENTER,
+            60.0,
+            &percent,
+            paint::bold(12.5),
+            color,
+        );
         let at = pos2(share.max.x + 5.0, first + 17.0);
         let word = model::verdict_word(column.verdict);
         paint::line(painter, at, Align2::LEFT_CENTER, right - at.x, word, paint::small(), color);
@@ -302,16 +346,40 @@ fn head_ui(ui: &Ui, column: &Column, rect: Rect, figures: &Figures, has_card: bo
         name_end = said - 20.0;
         figures_end = right_of(second, &percent, paint::bold(12.5)) - 4.0;
     } else if is_narrow {
-        paint::line(painter, pos2(left, first + 17.0), Align2::LEFT_CENTER, right - left, tr("empty"), paint::small(), tokens.subdued);
+        paint::line(
+            painter,
+            pos2(left, first + 17.0),
+            Align2::LEFT_CENTER,
+            right - left,
+            tr("empty"),
+            paint::small(),
+            tokens.subdued,
+        );
     }
     if is_narrow {
         second = first + 2.0 * 17.0;
     }
     let ink = if column.is_used { tokens.text } else { tokens.subdued };
-    paint::line(painter, pos2(left, second), Align2::LEFT_CENTER, figures_end - left, &column.figures(), paint::small(), ink);
+    paint::line(
+        painter,
+        pos2(left, second),
+        Align2::LEFT_CENTER,
+        figures_end - left,
+        &column.figures(),
+        paint::small(),
+        ink,
+    );
     let name_at = pos2(left + 14.0, first);
     let name_font = paint::bold(if is_narrow { 13.0 } else { 14.0 });
-    let name = paint::line(painter, name_at, Align2::LEFT_CENTER, name_end - name_at.x, &column.name, name_font, tokens.strong);
+    let name = paint::line(
+        painter,
+        name_at,
+        Align2::LEFT_CENTER,
+        name_end - name_at.x,
+        &column.name,
+        name_font,
+        tokens.strong,
+    );
     let room = name_end - name.max.x - 10.0;
     if has_card && room > 60.0 && column.card != human(column.memory.capacity) {
         let at = pos2(name.max.x + 8.0, first + 1.0);
@@ -433,7 +501,13 @@ fn chip_ui(
     }
     response.context_menu(|ui| {
         let units = carried(chip, view);
-        move_menu(ui, if units.len() == chip.len() { column.device } else { usize::MAX }, &units, draft, wishes);
+        move_menu(
+            ui,
+            if units.len() == chip.len() { column.device } else { usize::MAX },
+            &units,
+            draft,
+            wishes,
+        );
         ui.separator();
         let all_pinned = units.iter().all(|unit| draft.pins.contains_key(unit));
         if ui.button(if all_pinned { tr("Unpin") } else { tr("Pin") }).clicked() {
@@ -493,7 +567,9 @@ fn keys(ui: &Ui, response: &Response, device: usize, draft: &Draft, units: &[usi
 /// Arrows go from chip to chip: left and right in execution order, up and down within the column. With Shift they
 /// select on their way.
 fn walk(ui: &Ui, chips: &[(usize, usize, Rect)], view: &mut View) {
-    let Some(here) = chips.iter().find(|(_, first, _)| ui.memory(|m| m.has_focus(chip_id(*first)))) else { return };
+    let Some(here) = chips.iter().find(|(_, first, _)| ui.memory(|m| m.has_focus(chip_id(*first)))) else {
+        return;
+    };
     let arrows = [Key::ArrowLeft, Key::ArrowRight, Key::ArrowUp, Key::ArrowDown];
     let pressed = ui.input_mut(|input| {
         arrows.into_iter().find_map(|key| {
@@ -511,7 +587,8 @@ fn walk(ui: &Ui, chips: &[(usize, usize, Rect)], view: &mut View) {
             let away = |c: &(usize, usize, Rect)| (c.2.center().y - rect.center().y) * sign;
             let beyond = chips.iter().filter(|c| c.0 == device && away(c) > 1.0);
             beyond.min_by(|a, b| {
-                let far = |c: &(usize, usize, Rect)| away(c) * 16.0 + (c.2.center().x - rect.center().x).abs();
+                let far =
+                    |c: &(usize, usize, Rect)| away(c) * 16.0 + (c.2.center().x - rect.center().x).abs();
                 far(a).total_cmp(&far(b))
             })
         }
@@ -560,7 +637,15 @@ fn handles_ui(ui: &mut Ui, desk: &Desk, places: &Places, pulling: &mut Option<Pu
         if is_held && let Some(Pull::Boundary { by, .. }) = desk.hypothesis().map(|h| &h.pull) {
             let at = center - vec2(0.0, HANDLE.y / 2.0 + 10.0);
             let text = format!("{by:+}");
-            paint::line(ui.painter(), at, Align2::CENTER_CENTER, 60.0, &text, paint::bold(13.0), tokens.accent);
+            paint::line(
+                ui.painter(),
+                at,
+                Align2::CENTER_CENTER,
+                60.0,
+                &text,
+                paint::bold(13.0),
+                tokens.accent,
+            );
         }
         if response.has_focus() {
             let filter = EventFilter { horizontal_arrows: true, ..EventFilter::default() };
@@ -574,7 +659,10 @@ fn handles_ui(ui: &mut Ui, desk: &Desk, places: &Places, pulling: &mut Option<Pu
                 ask(wishes, Wish::Pull(Pull::Boundary { run, by }));
             }
         }
-        let text = fill("Pull to hand units from {} to {} or back; arrow keys do the same. Pinned units stop it.", &[&names(run), &names(run + 1)]);
+        let text = fill(
+            "Pull to hand units from {} to {} or back; arrow keys do the same. Pinned units stop it.",
+            &[&names(run), &names(run + 1)],
+        );
         if pulling.is_none() {
             response.on_hover_text(text).on_hover_cursor(CursorIcon::ResizeHorizontal);
         }
@@ -584,7 +672,9 @@ fn handles_ui(ui: &mut Ui, desk: &Desk, places: &Places, pulling: &mut Option<Pu
 /// On a machine without GPUs: the offer to plan for some.
 fn what_if_ui(ui: &mut Ui, desk: &Desk, places: &Places, wishes: &mut Wishes) {
     let devices = &desk.ground.found.devices;
-    let (Some(column), true) = (places.columns.first(), devices.iter().all(|device| !device.is_gpu())) else { return };
+    let (Some(column), true) = (places.columns.first(), devices.iter().all(|device| !device.is_gpu())) else {
+        return;
+    };
     let room = Rect::from_min_max(column.right_top() + vec2(28.0, 10.0), places.extent.right_bottom());
     if places.columns.len() > 1 || room.width() < 220.0 {
         return;
@@ -592,12 +682,18 @@ fn what_if_ui(ui: &mut Ui, desk: &Desk, places: &Places, wishes: &mut Wishes) {
     let tokens = Tokens::of(ui);
     ui.scope_builder(egui::UiBuilder::new().max_rect(room), |ui| {
         ui.set_max_width(260.0);
-        let title = egui::RichText::new(tr("What if I had GPUs?")).font(paint::bold(14.0)).color(tokens.strong);
+        let title =
+            egui::RichText::new(tr("What if I had GPUs?")).font(paint::bold(14.0)).color(tokens.strong);
         ui.label(title);
-        ui.label(egui::RichText::new(tr("Simulate some, and see where this model would lie on them.")).color(tokens.subdued));
+        ui.label(
+            egui::RichText::new(tr("Simulate some, and see where this model would lie on them."))
+                .color(tokens.subdued),
+        );
         ui.add_space(4.0);
         ui.horizontal_wrapped(|ui| {
-            for (text, spec) in [("2 × 24 GiB", "sim:2x24GiB"), ("4 × 80 GiB", "sim:4x80GiB"), ("8 × 40 GiB", "sim:8x40GiB")] {
+            for (text, spec) in
+                [("2 × 24 GiB", "sim:2x24GiB"), ("4 × 80 GiB", "sim:4x80GiB"), ("8 × 40 GiB", "sim:8x40GiB")]
+            {
                 if ui.button(text).clicked() {
                     ask(wishes, Wish::Devices(spec.into()));
                 }
@@ -615,7 +711,11 @@ fn beside_ui(ui: &mut Ui, alternative: &Alternative, desk: &Desk, view: &mut Vie
         let verdict = judged.forecast.verdict;
         paint::verdict_icon(ui, verdict);
         let share = model::percent(judged.forecast.worst_share);
-        let text = format!("{}, {}", fill("{}, {} of the fullest device", &[&verdict_name(verdict), &share]), model::hops(judged.plan.hops()));
+        let text = format!(
+            "{}, {}",
+            fill("{}, {} of the fullest device", &[&verdict_name(verdict), &share]),
+            model::hops(judged.plan.hops())
+        );
         ui.label(egui::RichText::new(text).color(paint::verdict_color(tokens, verdict)));
         if alternative.released.is_some() {
             ui.label(egui::RichText::new(tr("as the software it comes from runs it")).color(tokens.subdued));
@@ -633,7 +733,8 @@ fn beside_ui(ui: &mut Ui, alternative: &Alternative, desk: &Desk, view: &mut Vie
     let habits = if alternative.released.is_some() { Habits::Released } else { Habits::Own };
     let folded = View { folding: Folding::All, zoom: view.zoom, ..View::default() };
     let draft = Draft::new(judged.plan.clone());
-    let columns = model::columns(desk.case_of(habits), &draft, &judged.forecast, &folded, Some(&desk.draft().plan));
+    let columns =
+        model::columns(desk.case_of(habits), &draft, &judged.forecast, &folded, Some(&desk.draft().plan));
     let grid = Grid::of(vec2(ui.available_width(), 0.0), columns.len());
     let figures = Figures::none();
     let natural = |device: usize| {
@@ -641,11 +742,20 @@ fn beside_ui(ui: &mut Ui, alternative: &Alternative, desk: &Desk, view: &mut Vie
         head(grid.width) + 4.0 + layout::chips(grid.width - 2.0 * MARGIN, view.zoom, cells).1 + MARGIN
     };
     let origin = ui.cursor().min;
-    let rects: Vec<Rect> =
-        grid.columns(columns.len(), natural).into_iter().map(|rect| rect.translate(origin.to_vec2())).collect();
+    let rects: Vec<Rect> = grid
+        .columns(columns.len(), natural)
+        .into_iter()
+        .map(|rect| rect.translate(origin.to_vec2()))
+        .collect();
     let extent = extent(origin, ui.available_width(), &rects);
     for (column, rect) in columns.iter().zip(&rects) {
-        ui.painter().rect(*rect, CornerRadius::same(8), tokens.panel, Stroke::new(1.0, tokens.line), StrokeKind::Inside);
+        ui.painter().rect(
+            *rect,
+            CornerRadius::same(8),
+            tokens.panel,
+            Stroke::new(1.0, tokens.line),
+            StrokeKind::Inside,
+        );
         head_ui(ui, column, *rect, &figures, false);
         let inside = chips_rect(*rect, &figures);
         for (chip, at) in column.chips.iter().zip(placed(column, inside, view.zoom)) {

@@ -19,7 +19,8 @@ pub fn ui(ui: &mut Ui, desk: &Desk, wishes: &mut Wishes) {
         ui.add_space(10.0);
         ui.label(RichText::new(tr("Nothing to say against this plan")).color(tokens.strong));
         ui.label(
-            RichText::new(tr("Every unit is covered, nothing is cut, and memory lasts at every question.")).color(tokens.subdued),
+            RichText::new(tr("Every unit is covered, nothing is cut, and memory lasts at every question."))
+                .color(tokens.subdued),
         );
         return;
     }
@@ -98,7 +99,9 @@ fn fix_ui(ui: &mut Ui, fix: &Fix, can_apply: bool, wishes: &mut Wishes) {
     let text = RichText::new(sentence(&fix.what)).size(12.5);
     match wish {
         Some(wish) => {
-            let button = egui::Button::new(text.color(tokens.text)).wrap().min_size(egui::vec2(ui.available_width(), 24.0));
+            let button = egui::Button::new(text.color(tokens.text))
+                .wrap()
+                .min_size(egui::vec2(ui.available_width(), 24.0));
             if ui.add_enabled(can_apply, button).on_hover_text(tr("Click to apply")).clicked() {
                 ask(wishes, wish);
             }

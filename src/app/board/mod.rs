@@ -87,6 +87,8 @@ pub enum Wish {
     ReadMap(String),
     /// Read a map from a file.
     ReadFile(PathBuf),
+    /// Read the questions no further; one picture is assumed.
+    StopReading,
     /// Write a text to a file.
     Write(PathBuf, String),
     /// Make this the layout of the next run.
@@ -115,6 +117,8 @@ pub struct Board {
     /// How a person looks at it.
     pub view: View,
     desk: Option<Desk>,
+    /// Whether the screen was ever shown.
+    is_seen: bool,
     pulling: Option<columns::Pulling>,
     elsewhere: Elsewhere,
     fields: Fields,
@@ -189,6 +193,10 @@ impl Board {
     /// Takes what jobs have brought, and plans anew where the workspace has changed.
     pub fn receive(&mut self, workspace: &Workspace, wake: &Wake, wishes: &mut Wishes) {
         wishes.extend(self.sayings.drain(..).map(super::Wish::Say));
+        if !self.is_seen {
+            // Reading all questions is work that nobody has asked for yet.
+            return;
+        }
         self.follow(workspace);
         self.found.poll();
         self.priced.poll();
@@ -239,15 +247,17 @@ impl Board {
     }
 
     fn price(&mut self, subject: &Subject, workspace: &Workspace, wake: &Wake) {
-        let asked = workspace.dataset.ready().map(|d| Asked::new(subject, d, &workspace.choices));
-        if asked == self.asked {
+        let Some(dataset) = workspace.dataset.ready() else {
+            (self.asked, self.priced) = (None, Loadable::Empty);
+            return;
+        };
+        if self.asked.as_ref().is_some_and(|asked| asked.is_of(subject, dataset, &workspace.choices)) {
             return;
         }
-        self.asked = asked.clone();
-        self.priced = asked.map_or(Loadable::Empty, |asked| {
-            let job = Job::start("read the questions", wake, move |handle| asked.price(handle).map(Arc::new));
-            Loadable::Loading(job)
-        });
+        let asked = Asked::new(subject, dataset, &workspace.choices);
+        self.asked = Some(asked.clone());
+        let work = move |handle: &super::job::Handle| asked.price(handle).map(Arc::new);
+        self.priced = Loadable::Loading(Job::start("read the questions", wake, work));
     }
 
     fn lay(&mut self, subject: &Subject, workspace: &Workspace, wake: &Wake) {
@@ -316,7 +326,8 @@ impl Board {
         self.refused = None;
         let pins = self.pins(&laid.ground);
         let keeps = self.desk.as_ref().is_some_and(|desk| {
-            Arc::ptr_eq(&desk.ground.shape, &laid.ground.shape) && Arc::ptr_eq(&desk.ground.found, &laid.ground.found)
+            Arc::ptr_eq(&desk.ground.shape, &laid.ground.shape)
+                && Arc::ptr_eq(&desk.ground.found, &laid.ground.found)
         });
         if !keeps {
             self.view.begin_anew();
@@ -368,6 +379,10 @@ impl Board {
 
     /// Draws the screen.
     pub fn ui(&mut self, ui: &mut Ui, workspace: &Workspace, wishes: &mut Wishes) {
+        if !self.is_seen {
+            self.is_seen = true;
+            ui.ctx().request_repaint();
+        }
         let is_refused = refusal(&workspace.subject).is_some();
         let Some(desk) = self.desk.as_mut().filter(|_| !is_refused) else {
             return self.waiting_ui(ui, workspace, wishes);
@@ -382,31 +397,50 @@ impl Board {
             let state = (self.planning.is_some(), is_lower_open);
             toolbar::ui(ui, desk, &mut self.view, compared, state, wishes);
         });
-        let strip = Frame::new().fill(tokens.canvas).inner_margin(Margin { left: 14, right: 14, top: 7, bottom: 7 });
+        let strip =
+            Frame::new().fill(tokens.canvas).inner_margin(Margin { left: 14, right: 14, top: 7, bottom: 7 });
         egui::Panel::top("board summary").frame(strip).show_separator_line(false).show(ui, |ui| {
             toolbar::summary_ui(ui, desk, &self.priced, wishes);
-            let problems = [self.refused.as_ref(), refusal(&self.found), refusal(&self.priced), refusal(&self.writing)];
+            let problems =
+                [self.refused.as_ref(), refusal(&self.found), refusal(&self.priced), refusal(&self.writing)];
             for problem in problems.into_iter().flatten() {
                 problem_ui(ui, problem);
             }
         });
         if self.view.is_side_open {
             let side = Frame::new().fill(tokens.panel);
-            egui::Panel::right("board side").default_size(if is_small { 300.0 } else { 384.0 }).size_range(260.0..=560.0).frame(side).show(ui, |ui| {
-                let tabs = Frame::new().inner_margin(Margin { left: 10, right: 10, top: 8, bottom: 2 });
-                tabs.show(ui, |ui| tabs_ui(ui, desk, &mut self.view));
-                ui.separator();
-                ScrollArea::vertical().id_salt(("board side", self.view.tab as usize)).auto_shrink(false).show(ui, |ui| {
-                    Frame::new().inner_margin(Margin::symmetric(12, 4)).show(ui, |ui| match self.view.tab {
-                        Tab::Findings => findings_ui::ui(ui, desk, wishes),
-                        Tab::Plans => plans_ui::ui(ui, desk, &self.compared, &mut self.view, wishes),
-                        Tab::Devices => devices_ui::ui(ui, desk, &self.spec, &mut self.fields.spec, wishes),
-                        Tab::Assumptions => assumptions_ui::ui(ui, desk, workspace, &self.elsewhere, wishes),
-                        Tab::Needs => needs_ui::ui(ui, &self.needed, wishes),
-                        Tab::Maps => maps_ui::ui(ui, desk, &mut self.fields, &self.read_map, wishes),
-                    });
+            egui::Panel::right("board side")
+                .default_size(if is_small { 300.0 } else { 384.0 })
+                .size_range(260.0..=560.0)
+                .frame(side)
+                .show(ui, |ui| {
+                    let tabs = Frame::new().inner_margin(Margin { left: 10, right: 10, top: 8, bottom: 2 });
+                    tabs.show(ui, |ui| tabs_ui(ui, desk, &mut self.view));
+                    ui.separator();
+                    ScrollArea::vertical()
+                        .id_salt(("board side", self.view.tab as usize))
+                        .auto_shrink(false)
+                        .show(ui, |ui| {
+                            Frame::new().inner_margin(Margin::symmetric(12, 4)).show(ui, |ui| {
+                                match self.view.tab {
+                                    Tab::Findings => findings_ui::ui(ui, desk, wishes),
+                                    Tab::Plans => {
+                                        plans_ui::ui(ui, desk, &self.compared, &mut self.view, wishes)
+                                    }
+                                    Tab::Devices => {
+                                        devices_ui::ui(ui, desk, &self.spec, &mut self.fields.spec, wishes)
+                                    }
+                                    Tab::Assumptions => {
+                                        assumptions_ui::ui(ui, desk, workspace, &self.elsewhere, wishes)
+                                    }
+                                    Tab::Needs => needs_ui::ui(ui, &self.needed, wishes),
+                                    Tab::Maps => {
+                                        maps_ui::ui(ui, desk, &mut self.fields, &self.read_map, wishes)
+                                    }
+                                }
+                            });
+                        });
                 });
-            });
         }
         if is_lower_open {
             let lower = Frame::new().fill(tokens.panel).inner_margin(Margin::symmetric(14, 8));
@@ -418,7 +452,8 @@ impl Board {
                 .show(ui, |ui| forecast_ui::ui(ui, desk, &mut self.view));
         }
         let alternative = beside.and_then(|layout| compared?.iter().find(|a| a.layout == layout));
-        let board = Frame::new().fill(tokens.canvas).inner_margin(Margin { left: 14, right: 14, top: 4, bottom: 10 });
+        let board =
+            Frame::new().fill(tokens.canvas).inner_margin(Margin { left: 14, right: 14, top: 4, bottom: 10 });
         egui::CentralPanel::default().frame(board).show(ui, |ui| {
             toolbar::shown_ui(ui, &mut self.view);
             ui.add_space(4.0);
@@ -466,6 +501,7 @@ impl Board {
                 self.start = Some(self.strategy());
             }
             Wish::LookAgain => self.found = Loadable::Empty,
+            Wish::StopReading => self.priced = Loadable::Empty,
             Wish::Assume(change) => {
                 change.apply(&mut workspace.choices, &mut self.elsewhere);
                 workspace.version += 1;
@@ -537,7 +573,8 @@ impl Board {
                 let edits = desk.edits();
                 let habits = Habits::of(layout, Habits::Own);
                 let case = Arc::clone(desk.case_of(habits));
-                let plan = move |_: &super::job::Handle| Ok((edits, Draft::new(planner::plan(&case, layout)?)));
+                let plan =
+                    move |_: &super::job::Handle| Ok((edits, Draft::new(planner::plan(&case, layout)?)));
                 self.planning = Some(Job::start("plan by a layout", wake, plan));
             }
             _ => {}
@@ -594,8 +631,11 @@ fn refusal<T>(loadable: &Loadable<T>) -> Option<&Problem> {
 /// Where the platform keeps a layout; the same layout has the same place.
 fn kept(model: &str, text: &str) -> Option<PathBuf> {
     use sha2::{Digest, Sha256};
-    let plain: String =
-        model.chars().map(|c| if c.is_ascii_alphanumeric() || "-._".contains(c) { c } else { '_' }).take(60).collect();
+    let plain: String = model
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || "-._".contains(c) { c } else { '_' })
+        .take(60)
+        .collect();
     let digest = Sha256::digest(text.as_bytes());
     let short: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
     let folder = dirs::data_dir()?.join("shardscope").join("layouts");
@@ -643,7 +683,10 @@ fn tabs_ui(ui: &mut Ui, desk: &Desk, view: &mut View) {
                 _ => tab.name().to_owned(),
             };
             let color = if is_here { tokens.strong } else { tokens.subdued };
-            if ui.add(egui::Button::selectable(is_here, RichText::new(name).color(color).size(12.0))).clicked() {
+            if ui
+                .add(egui::Button::selectable(is_here, RichText::new(name).color(color).size(12.0)))
+                .clicked()
+            {
                 view.tab = tab;
             }
         }
@@ -666,7 +709,8 @@ fn keys(ui: &Ui, desk: &Desk, view: &mut View, wishes: &mut Wishes) {
     }
     if ui.input_mut(|input| input.consume_shortcut(&SELECT_ALL)) {
         let units = &desk.case().model.units;
-        let passes = |unit: &usize| view.filter.passes(model::Kind::of(units[*unit].kind), &units[*unit].name);
+        let passes =
+            |unit: &usize| view.filter.passes(model::Kind::of(units[*unit].kind), &units[*unit].name);
         let all: Vec<usize> = (0..units.len()).filter(passes).collect();
         view.selection.only(all);
     }

@@ -84,7 +84,9 @@ pub fn bare(size: u64, capacity: u64) -> String {
 /// What a part of a device's memory is, for its tooltip.
 pub fn part_meaning(part: usize) -> &'static str {
     match part {
-        0 => tr("The weights of the units placed here, read from the checkpoint's own headers where it is here"),
+        0 => tr(
+            "The weights of the units placed here, read from the checkpoint's own headers where it is here",
+        ),
         1 => tr("Keys and values of the longest prompt and the longest answer, for the layers placed here"),
         2 => tr("The largest temporary memory: the vision tower, reading the prompt, or the head"),
         3 => tr("What the driver and its libraries hold for a process"),
@@ -534,8 +536,17 @@ mod tests {
 
     #[test]
     fn figures_read_well() {
-        assert_eq!((grouped(7), grouped(1234), grouped(1_048_576)), ("7".into(), "1,234".into(), "1,048,576".into()));
-        assert_eq!((percent(0.004), percent(0.0), percent(f64::INFINITY)), ("< 1 %".into(), "0 %".into(), "∞".into()));
-        assert_eq!((percent(1.0), percent(1.002), percent(0.998)), ("100 %".into(), "101 %".into(), "99 %".into()));
+        assert_eq!(
+            (grouped(7), grouped(1234), grouped(1_048_576)),
+            ("7".into(), "1,234".into(), "1,048,576".into())
+        );
+        assert_eq!(
+            (percent(0.004), percent(0.0), percent(f64::INFINITY)),
+            ("< 1 %".into(), "0 %".into(), "∞".into())
+        );
+        assert_eq!(
+            (percent(1.0), percent(1.002), percent(0.998)),
+            ("100 %".into(), "101 %".into(), "99 %".into())
+        );
     }
 }

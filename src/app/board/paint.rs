@@ -2,8 +2,8 @@
 
 use egui::text::LayoutJob;
 use egui::{
-    Align2, Color32, CornerRadius, FontFamily, FontId, Painter, Pos2, Rect, Shape, Stroke, StrokeKind, Ui, Vec2,
-    pos2, vec2,
+    Align2, Color32, CornerRadius, FontFamily, FontId, Painter, Pos2, Rect, Shape, Stroke, StrokeKind, Ui,
+    Vec2, pos2, vec2,
 };
 
 use super::layout::{self, Bar};
@@ -153,7 +153,12 @@ pub fn chip(painter: &Painter, tokens: &Tokens, rect: Rect, chip: &Chip, zoom: f
     }
     painter.rect_filled(rect, corner, fill);
     if chip.has_moved {
-        painter.rect_stroke(rect, corner, Stroke::new(1.5, tokens.strong.gamma_multiply(0.75)), StrokeKind::Outside);
+        painter.rect_stroke(
+            rect,
+            corner,
+            Stroke::new(1.5, tokens.strong.gamma_multiply(0.75)),
+            StrokeKind::Outside,
+        );
     }
     if chip.is_selected {
         painter.rect_stroke(rect, corner, Stroke::new(2.0, tokens.accent), StrokeKind::Outside);
@@ -185,13 +190,19 @@ pub fn chip(painter: &Painter, tokens: &Tokens, rect: Rect, chip: &Chip, zoom: f
 
 /// The outline of a chip that has the keyboard.
 pub fn focus(painter: &Painter, tokens: &Tokens, rect: Rect) {
-    painter.rect_stroke(rect.expand(2.0), CornerRadius::same(6), Stroke::new(2.0, tokens.accent), StrokeKind::Outside);
+    painter.rect_stroke(
+        rect.expand(2.0),
+        CornerRadius::same(6),
+        Stroke::new(2.0, tokens.accent),
+        StrokeKind::Outside,
+    );
 }
 
 /// The handle of a boundary.
 pub fn handle(painter: &Painter, tokens: &Tokens, center: Pos2, size: Vec2, is_active: bool) {
     let rect = Rect::from_center_size(center, size);
-    let (fill, ink) = if is_active { (tokens.accent, tokens.on_accent) } else { (tokens.raised, tokens.subdued) };
+    let (fill, ink) =
+        if is_active { (tokens.accent, tokens.on_accent) } else { (tokens.raised, tokens.subdued) };
     painter.rect(rect, CornerRadius::same(5), fill, Stroke::new(1.0, tokens.line), StrokeKind::Inside);
     for y in [-6.0, 0.0, 6.0] {
         painter.circle_filled(center + vec2(0.0, y), 1.3, ink);
