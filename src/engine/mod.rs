@@ -18,6 +18,7 @@ pub mod reuse;
 pub mod scheduler;
 pub mod served;
 pub mod stages;
+pub mod talk;
 pub mod worker;
 
 pub use asking::{Asked, RunSettings};

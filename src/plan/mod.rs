@@ -23,6 +23,7 @@ pub mod device_map;
 pub mod edits;
 pub mod exchange;
 pub mod forecast;
+pub mod launch;
 pub mod layout;
 pub mod mistralrs;
 pub mod naming;
