@@ -87,8 +87,11 @@ impl Pictures {
         Self { inner: Mutex::default(), budget }
     }
 
-    /// A picture that is known already, whether or not its features are there yet.
+    /// A picture that is known already, whether or not its features are there yet. Without a budget nothing is shared.
     pub fn find(&self, key: &PictureKey) -> Option<Arc<Picture>> {
+        if self.budget == 0 {
+            return None;
+        }
         let mut shelf = held(&self.inner);
         if let Some(at) = shelf.kept.iter().position(|(picture, _)| picture.key == *key) {
             let used = shelf.kept.remove(at)?;
