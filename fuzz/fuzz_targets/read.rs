@@ -30,6 +30,7 @@ pub fn everything(dir: &Path) {
         let _ = export(&record, format, &dir.join("export"), &|_, _| None);
     }
     for rule in rules {
+        let _ = Record::open(dir).and_then(|record| record.judged_under(rule));
         let Ok(record) = Record::open(dir).and_then(|record| record.under(rule)) else { return };
         let _ = figures(&record, &rule);
     }

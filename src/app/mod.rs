@@ -19,6 +19,7 @@ pub mod language;
 pub mod offscreen;
 mod overlay;
 pub mod parts;
+pub mod pictures;
 pub mod present;
 pub mod results;
 pub mod run;

@@ -65,6 +65,21 @@ impl Address {
         format!("{}/{what}", self.base)
     }
 
+    /// The address of something that stands beside `/v1`.
+    pub fn beside(&self, what: &str) -> String {
+        format!("{}/{what}", self.base.strip_suffix("/v1").unwrap_or(&self.base))
+    }
+
+    /// The address itself.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// Whether what is sent is encrypted.
+    pub fn is_https(&self) -> bool {
+        self.base.starts_with("https:")
+    }
+
     /// Host, and port where one is named.
     pub fn host(&self) -> &str {
         &self.host

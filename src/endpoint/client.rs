@@ -1,24 +1,23 @@
 //! The client of an OpenAI-compatible endpoint: one request, one reply, bounded in time and memory.
 
-use std::io::{ErrorKind, Read};
 use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::{Value, json};
-use ureq::http::{Response, StatusCode, header};
-use ureq::{Agent, Body, Error, Proxy, Timeout};
+use ureq::http::{HeaderName, HeaderValue, Response, header};
+use ureq::{Agent, Body, Error, Proxy, RequestBuilder};
 
-use super::{Address, Key};
+use super::fault::{Cause, Fault, said};
+use super::{Address, Key, key};
 use crate::{Problem, Result};
-
-/// Letters of a server's own words that are kept.
-const WORDS: usize = 300;
 
 /// How long an endpoint may take, how much it may say, and how often it is asked again.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Limits {
     /// For the connection.
     pub connect: Duration,
+    /// For the first words of an answer, and between any two of them; where none is set, only the whole counts.
+    pub first_token: Option<Duration>,
     /// For the whole answer to one try, connection included.
     pub answer: Duration,
     /// Bytes of one reply.
@@ -35,6 +34,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(10),
+            first_token: None,
             answer: Duration::from_secs(60),
             bytes: 4 << 20,
             retries: 2,
@@ -69,6 +69,14 @@ pub struct Usage {
     pub completion_tokens: Option<u64>,
 }
 
+impl Usage {
+    /// What a reply says of it.
+    pub(super) fn of(usage: &Value) -> Self {
+        let tokens = |name: &str| usage[name].as_u64();
+        Self { prompt_tokens: tokens("prompt_tokens"), completion_tokens: tokens("completion_tokens") }
+    }
+}
+
 /// A reply.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Completion {
@@ -80,38 +88,66 @@ pub struct Completion {
     pub usage: Usage,
 }
 
+/// How a key is sent.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum KeyHeader {
+    /// `Authorization: Bearer KEY`.
+    #[default]
+    Bearer,
+    /// The key alone in a header of this name, as some gateways want it (`api-key`).
+    Named(HeaderName),
+}
+
 /// A served model.
 #[derive(Debug, Clone)]
 pub struct Endpoint {
     address: Address,
     model: String,
     key: Option<Key>,
+    key_header: KeyHeader,
+    key_names: &'static [&'static str],
+    headers: Vec<(HeaderName, HeaderValue)>,
     limits: Limits,
     agent: Agent,
 }
 
-/// Why one try failed, and whether another may help.
-enum Fault {
-    /// The server is busy or the connection broke; it may have said after what time to come again.
-    Passing(Problem, Option<Duration>),
-    /// Another try would end the same way.
-    Lasting(Problem),
-}
+/// Connections kept open between two requests.
+const IDLE: usize = 8;
+
+/// Bytes of each of a connection's two buffers: many connections may be open at once.
+const BUFFER: usize = 32 << 10;
 
 impl Endpoint {
     /// A model at an address. Nothing is sent yet.
     pub fn new(address: Address, model: impl Into<String>, key: Option<Key>, limits: Limits) -> Self {
-        let proxy = if address.is_loopback() { None } else { Proxy::try_from_env() };
-        let config = Agent::config_builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .proxy(proxy)
-            .timeout_connect(Some(limits.connect))
-            .timeout_global(Some(limits.answer))
-            .user_agent(concat!("shardscope/", env!("CARGO_PKG_VERSION")))
-            .build();
-        Self { address, model: model.into(), key, limits, agent: config.new_agent() }
+        let agent = agent(&address, limits, IDLE);
+        let (key_header, headers) = (KeyHeader::default(), Vec::new());
+        let key_names = &key::JUDGE_KEYS;
+        Self { address, model: model.into(), key, key_header, key_names, headers, limits, agent }
+    }
+
+    /// The same for so many requests at once.
+    pub fn for_many(mut self, requests: usize) -> Self {
+        self.agent = agent(&self.address, self.limits, requests.max(IDLE));
+        self
+    }
+
+    /// Sends the key otherwise than as a bearer token.
+    pub fn with_key_header(mut self, key_header: KeyHeader) -> Self {
+        self.key_header = key_header;
+        self
+    }
+
+    /// Names the variables of the environment that a refusal advises to set.
+    pub fn with_key_names(mut self, names: &'static [&'static str]) -> Self {
+        self.key_names = names;
+        self
+    }
+
+    /// Sends these headers with every request.
+    pub fn with_headers(mut self, headers: Vec<(HeaderName, HeaderValue)>) -> Self {
+        self.headers = headers;
+        self
     }
 
     /// Where it is.
@@ -124,19 +160,37 @@ impl Endpoint {
         &self.model
     }
 
+    /// How long it may take and how much it may say.
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// Whether it is opened with a key.
+    pub fn has_key(&self) -> bool {
+        self.key.is_some()
+    }
+
+    pub(super) fn key(&self) -> Option<&Key> {
+        self.key.as_ref()
+    }
+
+    pub(super) fn key_names(&self) -> &[&str] {
+        self.key_names
+    }
+
+    /// Breaks off every request that is under way, of this endpoint and its clones; they fail at once, and so does
+    /// whatever they are asked later.
+    pub fn shut(&self) {
+        self.agent.clone().shutdown();
+    }
+
     /// The names of the models that the server offers (`/v1/models`).
     ///
     /// # Errors
     /// As [`Endpoint::complete`].
     pub fn models(&self) -> Result<Vec<String>> {
         let url = self.address.of("models");
-        let reply = self.persist(&url, || {
-            let mut request = self.agent.get(&url);
-            if let Some(key) = &self.key {
-                request = request.header(header::AUTHORIZATION, key.bearer());
-            }
-            request.call()
-        })?;
+        let reply = self.persist(&url, || self.get(&url))?;
         let names = reply["data"].as_array().map(|models| {
             models.iter().filter_map(|model| model["id"].as_str()).map(|id| self.hidden(id)).collect()
         });
@@ -157,13 +211,7 @@ impl Endpoint {
             "max_tokens": max_tokens,
             "stream": false,
         });
-        let reply = self.persist(&url, || {
-            let mut request = self.agent.post(&url);
-            if let Some(key) = &self.key {
-                request = request.header(header::AUTHORIZATION, key.bearer());
-            }
-            request.send_json(&body)
-        })?;
+        let reply = self.persist(&url, || self.dressed(self.agent.post(&url)).send_json(&body))?;
         let choice = &reply["choices"][0];
         let refused = |what: String| Err(Problem::new(what).at(&url));
         let text = match &choice["message"]["content"] {
@@ -174,15 +222,34 @@ impl Endpoint {
                 None => return refused("the server's reply is no completion: it has no text".into()),
             },
         };
-        let tokens = |name: &str| reply["usage"][name].as_u64();
         Ok(Completion {
             text: self.hidden(&text),
             is_cut: choice["finish_reason"] == "length",
-            usage: Usage {
-                prompt_tokens: tokens("prompt_tokens"),
-                completion_tokens: tokens("completion_tokens"),
-            },
+            usage: Usage::of(&reply["usage"]),
         })
+    }
+
+    /// Asks for something that the server offers.
+    pub(super) fn get(&self, url: &str) -> std::result::Result<Response<Body>, Error> {
+        self.dressed(self.agent.get(url)).call()
+    }
+
+    /// Sends a body of JSON.
+    pub(super) fn post(&self, url: &str, body: &[u8]) -> std::result::Result<Response<Body>, Error> {
+        let request = self.dressed(self.agent.post(url));
+        request.header(header::CONTENT_TYPE, "application/json").send(body)
+    }
+
+    /// A request with the headers that belong to the endpoint.
+    fn dressed<B>(&self, mut request: RequestBuilder<B>) -> RequestBuilder<B> {
+        for (name, value) in &self.headers {
+            request = request.header(name, value);
+        }
+        match (&self.key, &self.key_header) {
+            (None, _) => request,
+            (Some(key), KeyHeader::Bearer) => request.header(header::AUTHORIZATION, key.bearer()),
+            (Some(key), KeyHeader::Named(name)) => request.header(name, key.plain()),
+        }
     }
 
     /// Tries until there is a reply, the fault lasts, or the retries are spent.
@@ -194,15 +261,14 @@ impl Endpoint {
         let mut pause = self.limits.pause;
         for tries_left in (0..=self.limits.retries).rev() {
             let tried = match send() {
-                Ok(response) => self.read(response),
-                Err(error) => Err(self.fault(&error)),
+                Ok(response) => self.whole(response, self.limits.bytes),
+                Err(error) => Err(self.transport_fault(&error)),
             };
             match tried {
                 Ok(reply) => return Ok(reply),
-                Err(Fault::Lasting(problem)) => return Err(problem.at(url)),
-                Err(Fault::Passing(problem, _)) if tries_left == 0 => return Err(problem.at(url)),
-                Err(Fault::Passing(problem, asked)) => {
-                    let wait = asked.unwrap_or(pause);
+                Err(fault) if tries_left == 0 || !fault.cause.may_pass() => return Err(fault.problem.at(url)),
+                Err(Fault { problem, after, .. }) => {
+                    let wait = after.unwrap_or(pause);
                     if wait > self.limits.longest_pause {
                         let what = format!("{}; it asks to wait {} s", problem.what, wait.as_secs());
                         return Err(Problem { what, ..problem }.at(url));
@@ -216,143 +282,55 @@ impl Endpoint {
         Err(Problem::new("the server was not asked").at(url))
     }
 
-    fn read(&self, mut response: Response<Body>) -> std::result::Result<Value, Fault> {
-        let status = response.status();
-        if !status.is_success() {
-            return Err(self.refusal(status, response));
+    /// A reply of JSON, read whole.
+    pub(super) fn whole(
+        &self,
+        mut response: Response<Body>,
+        limit: u64,
+    ) -> std::result::Result<Value, Fault> {
+        if !response.status().is_success() {
+            return Err(self.refusal(response));
         }
         let mime = response.body().mime_type().map(str::to_owned);
-        let bytes = response.body_mut().with_config().limit(self.limits.bytes).read_to_vec();
-        let bytes = bytes.map_err(|error| self.fault(&error))?;
+        let bytes = response.body_mut().with_config().limit(limit).read_to_vec();
+        let bytes = bytes.map_err(|error| self.transport_fault(&error))?;
         let text = String::from_utf8_lossy(&bytes);
         if let Some(mime) = mime.filter(|mime| !mime.contains("json")) {
-            let what =
-                format!("the server replied with {}, not JSON: {}", self.shown(&mime), self.shown(&text));
-            return Err(Fault::Lasting(
-                Problem::new(what).fix("is this the address of an OpenAI-compatible endpoint?"),
-            ));
+            return Err(self.not_json(&mime, &text));
         }
         serde_json::from_slice(&bytes).map_err(|error| {
-            Fault::Lasting(Problem::new(format!(
-                "the server's reply is not JSON ({error}): {}",
-                self.shown(&text)
-            )))
+            let what = format!("the server's reply is not JSON ({error}): {}", self.shown(&text));
+            Fault::new(Cause::Ill, Problem::new(what))
         })
     }
 
-    /// What a status other than success means, with the server's own words.
-    fn refusal(&self, status: StatusCode, response: Response<Body>) -> Fault {
-        let after = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
-        let after = after.and_then(retry_after);
-        let target = response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
-        let target = target.map(|target| self.shown(target));
-        let mut words = Vec::new();
-        // A refusal counts even where its words are lost.
-        let _ = response.into_body().into_reader().take(64 << 10).read_to_end(&mut words);
-        let words = match serde_json::from_slice::<Value>(&words).ok().as_ref().and_then(said) {
-            Some(words) => words,
-            None => String::from_utf8_lossy(&words).into_owned(),
-        };
-        let mut what = format!("the server refused with {}", status.as_u16());
-        if !words.trim().is_empty() {
-            what = format!("{what}: {}", self.shown(&words));
-        }
-        let problem = Problem::new(what);
-        match status.as_u16() {
-            408 | 429 | 500 | 502..=599 => {
-                Fault::Passing(problem.fix("the server is busy or ill; try again later"), after)
-            }
-            401 | 403 => Fault::Lasting(problem.fix(match self.key {
-                Some(_) => "the key is not accepted here; check it and what it may do",
-                None => "set the key in the environment: SHARDSCOPE_JUDGE_KEY or OPENAI_API_KEY",
-            })),
-            404 => Fault::Lasting(problem.fix(format!(
-                "check the address, and that the server has a model {:?} (ask {})",
-                self.model,
-                self.address.of("models")
-            ))),
-            300..=399 => Fault::Lasting(problem.fix(match target {
-                Some(target) => {
-                    format!("redirects are not followed; if you trust it, give its target: {target}")
-                }
-                None => "give the address that the server really has".into(),
-            })),
-            _ => Fault::Lasting(problem),
-        }
-    }
-
-    /// What a failed transport means. An answer that took too long is not asked for again: the server may still be
-    /// at it, and would be paid twice.
-    fn fault(&self, error: &Error) -> Fault {
-        let seconds = |limit: Duration| format!("{} s", limit.as_secs_f64());
-        let passing = |what: String| Fault::Passing(Problem::new(what).fix("is the server running?"), None);
-        match error {
-            Error::Timeout(Timeout::Connect | Timeout::Resolve) => {
-                passing(format!("no connection within {}", seconds(self.limits.connect)))
-            }
-            Error::Timeout(_) => Fault::Lasting(
-                Problem::new(format!("no whole answer within {}", seconds(self.limits.answer)))
-                    .fix("allow more time"),
-            ),
-            Error::BodyExceedsLimit(limit) => {
-                Fault::Lasting(Problem::new(format!("the reply is too large: more than {limit} bytes")))
-            }
-            Error::Io(error) if error.kind() == ErrorKind::TimedOut => Fault::Lasting(
-                Problem::new(format!("no whole answer within {}", seconds(self.limits.answer)))
-                    .fix("allow more time"),
-            ),
-            Error::Io(_) | Error::ConnectionFailed | Error::HostNotFound | Error::BodyStalled => {
-                passing(format!("the connection failed: {}", self.shown(&error.to_string())))
-            }
-            _ => Fault::Lasting(Problem::new(format!(
-                "the request failed: {}",
-                self.shown(&error.to_string())
-            ))),
-        }
-    }
-
-    /// Text of the server without the key.
-    fn hidden(&self, text: &str) -> String {
-        self.key.as_ref().map_or_else(|| text.to_owned(), |key| key.hide_in(text))
-    }
-
-    /// The same, on one line and cut.
-    fn shown(&self, text: &str) -> String {
-        let line = self.hidden(text).split_whitespace().collect::<Vec<_>>().join(" ");
-        match line.char_indices().nth(WORDS) {
-            Some((end, _)) => format!("{} …", &line[..end]),
-            None => line,
-        }
+    /// The server speaks of something else.
+    pub(super) fn not_json(&self, mime: &str, text: &str) -> Fault {
+        let what = format!("the server replied with {}, not JSON: {}", self.shown(mime), self.shown(text));
+        Fault::new(
+            Cause::Refused,
+            Problem::new(what).fix("is this the address of an OpenAI-compatible endpoint?"),
+        )
     }
 }
 
-/// The server's own words in an error object: `{"error": {"message": …}}`, or shorter forms that servers use.
-fn said(reply: &Value) -> Option<String> {
-    let places = [&reply["error"]["message"], &reply["error"], &reply["message"], &reply["detail"]];
-    places.into_iter().find_map(Value::as_str).map(str::to_owned)
-}
-
-/// `Retry-After` (RFC 9110, 10.2.3): seconds, or a date.
-fn retry_after(text: &str) -> Option<Duration> {
-    if let Ok(seconds) = text.trim().parse::<f64>() {
-        return Duration::try_from_secs_f64(seconds).ok();
-    }
-    let date =
-        jiff::fmt::rfc2822::DateTimeParser::new().relaxed_weekday(true).parse_timestamp(text.trim()).ok()?;
-    let wait = date.duration_since(jiff::Timestamp::now());
-    Some(wait.try_into().unwrap_or_default())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn retry_after_is_seconds_or_a_date() {
-        assert_eq!(retry_after("3"), Some(Duration::from_secs(3)));
-        assert_eq!(retry_after("0.5"), Some(Duration::from_millis(500)));
-        assert_eq!(retry_after("Wed, 21 Oct 2015 07:28:00 GMT"), Some(Duration::ZERO));
-        assert!(retry_after("Tue, 21 Oct 2994 07:28:00 GMT").is_some_and(|wait| wait.as_secs() > 1 << 30));
-        assert_eq!((retry_after("soon"), retry_after("-1"), retry_after("inf")), (None, None, None));
-    }
+/// An agent for an address. Redirects are not followed, so a key goes only where the person sent it.
+fn agent(address: &Address, limits: Limits, idle: usize) -> Agent {
+    let proxy = if address.is_loopback() { None } else { Proxy::try_from_env() };
+    let config = Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .proxy(proxy)
+        .timeout_connect(Some(limits.connect))
+        .timeout_recv_response(limits.first_token)
+        .timeout_per_read(limits.first_token)
+        .timeout_global(Some(limits.answer))
+        .max_idle_connections(idle)
+        .max_idle_connections_per_host(idle)
+        .input_buffer_size(BUFFER)
+        .output_buffer_size(BUFFER)
+        .user_agent(concat!("shardscope/", env!("CARGO_PKG_VERSION")))
+        .build();
+    config.new_agent()
 }

@@ -13,6 +13,9 @@ const SHORTEST_SECRET: usize = 8;
 /// Variables of the environment in which a judge's key is looked for, in this order.
 pub const JUDGE_KEYS: [&str; 2] = ["SHARDSCOPE_JUDGE_KEY", "OPENAI_API_KEY"];
 
+/// Variables in which the key of a served model is looked for, in this order.
+pub const SERVED_KEYS: [&str; 2] = ["SHARDSCOPE_API_KEY", "OPENAI_API_KEY"];
+
 /// A key. It cannot be written out: shown or debugged it is `***`, and it has no serialisation.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Key(String);
@@ -50,12 +53,40 @@ impl Key {
         format!("Bearer {}", self.0)
     }
 
+    /// The key itself, for a header of its own.
+    pub(super) fn plain(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it is a secret, not a stand-in for servers that want any key.
+    fn is_secret(&self) -> bool {
+        self.0.len() >= SHORTEST_SECRET
+    }
+
+    /// Whether a text holds the key, as it is or as JSON may write it.
+    pub fn is_in(&self, text: &str) -> bool {
+        self.is_secret() && (text.contains(&self.0) || text.contains(&self.in_json()))
+    }
+
     /// A text of the server without the key, which some servers repeat in their errors.
     pub fn hide_in(&self, text: &str) -> String {
-        if self.0.len() < SHORTEST_SECRET {
+        if !self.is_in(text) {
             return text.to_owned();
         }
-        text.replace(&self.0, HIDDEN)
+        text.replace(&self.0, HIDDEN).replace(&self.in_json(), HIDDEN)
+    }
+
+    /// How many bytes at the end of a text could be the beginning of the key.
+    pub(super) fn begun_in(&self, text: &str) -> usize {
+        if !self.is_secret() {
+            return 0;
+        }
+        (1..self.0.len()).rev().find(|&length| text.ends_with(&self.0[..length])).unwrap_or(0)
+    }
+
+    /// The key with its slashes escaped, as some servers write JSON.
+    fn in_json(&self) -> String {
+        self.0.replace('/', "\\/")
     }
 }
 
@@ -80,6 +111,9 @@ mod tests {
         let key = Key::new(" sk-secret\n").unwrap().unwrap();
         assert_eq!((format!("{key} {key:?}"), key.bearer().as_str()), ("*** ***".into(), "Bearer sk-secret"));
         assert_eq!(key.hide_in("wrong key sk-secret!"), "wrong key ***!");
+        assert_eq!((key.begun_in("so sk-se"), key.begun_in("sk-secret"), key.begun_in("?")), (5, 0, 0));
+        let slashed = Key::new("a/b/c/d/e").unwrap().unwrap();
+        assert_eq!(slashed.hide_in(r"{a\/b\/c\/d\/e}"), "{***}");
         let stand_in = Key::new("none").unwrap().unwrap();
         assert_eq!((stand_in.hide_in("none"), stand_in.to_string()), ("none".into(), "***".into()));
         assert_eq!(Key::new("  "), Ok(None));

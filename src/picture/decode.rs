@@ -37,7 +37,7 @@ pub fn dimensions(bytes: &[u8], place: &str) -> Result<(u32, u32)> {
 }
 
 /// A decoder whose header has been read and found within the limits.
-fn open<'a>(bytes: &'a [u8], place: &str) -> Result<impl ImageDecoder + 'a> {
+pub(super) fn open<'a>(bytes: &'a [u8], place: &str) -> Result<impl ImageDecoder + 'a> {
     if bytes.is_empty() {
         return Err(Problem::new("the picture file is empty").at(place));
     }

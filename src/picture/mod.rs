@@ -2,8 +2,10 @@
 
 pub mod decode;
 pub mod resize;
+pub mod send;
 pub mod tiles;
 
 pub use decode::{decode, dimensions};
 pub use resize::{Filter, resize};
+pub use send::{Sent, SentAs, send};
 pub use tiles::{Grid, Tiles, Tiling};

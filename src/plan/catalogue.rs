@@ -154,16 +154,20 @@ pub fn find(name: &str) -> Result<ModelShape> {
         hugging_face |= rest.ends_with("-hf");
         rest = shorter;
     }
-    let close: Vec<&str> = {
-        let mut ranked: Vec<(usize, &str)> = all()
-            .iter()
-            .map(|known| (likeness(&wanted, &known.name.to_ascii_lowercase()), known.name.as_str()))
-            .collect();
-        ranked.sort_by_key(|&(score, _)| std::cmp::Reverse(score));
-        ranked.into_iter().take(3).map(|(_, name)| name).collect()
+    let mut close: Vec<(usize, &str)> = all()
+        .iter()
+        .map(|known| (likeness(&wanted, &known.name.to_ascii_lowercase()), known.name.as_str()))
+        // Alike in more than half of its pairs of letters; else nothing is meant.
+        .filter(|&(score, _)| 2 * score > wanted.len())
+        .collect();
+    close.sort_by_key(|&(score, _)| std::cmp::Reverse(score));
+    let close: Vec<&str> = close.into_iter().take(3).map(|(_, name)| name).collect();
+    let meant = match close.as_slice() {
+        [] => String::new(),
+        names => format!("did you mean {}? ", names.join(", ")),
     };
     Err(Problem::new(format!("{name:?} is neither a folder with a config.json nor a model of the catalogue"))
-        .fix(format!("did you mean {}? shardscope plan --list names them all", close.join(", "))))
+        .fix(format!("{meant}shardscope plan --list names them all")))
 }
 
 /// Pairs of neighbouring letters two names share.

@@ -8,7 +8,8 @@ use std::fmt::Write;
 use super::plan::Planned;
 use crate::plan::bytes::human;
 use crate::plan::checks::{Finding, Severity};
-use crate::plan::{Case, Model, Plan, UnitKind, forecast};
+use crate::plan::forecast::{self, Verdict};
+use crate::plan::{Case, Model, Plan, UnitKind};
 use memory::{bars, columns, table};
 
 pub use views::{catalogue, comparison, needs, replicas};
@@ -39,7 +40,8 @@ pub fn plan(planned: &Planned) -> String {
     text.push_str(&bars(case, plan, &forecast.devices));
     let share = forecast.worst_share * 100.0;
     let stages = plan.runs().len();
-    _ = write!(text, "\nThe plan {}: ", forecast.verdict.words());
+    let verdict = if forecast.verdict == Verdict::Tight { "is tight" } else { forecast.verdict.words() };
+    _ = write!(text, "\nThe plan {verdict}: ");
     if share.is_finite() {
         _ = write!(text, "{share:.0} % of usable memory on the fullest device, ");
     }
@@ -49,6 +51,7 @@ pub fn plan(planned: &Planned) -> String {
     }
     text.push_str(".\n");
     match forecast.longest_answer {
+        Some(0) => text.push_str("At the worst question not even the first token of an answer has room.\n"),
         Some(tokens) if tokens < u64::from(u32::MAX) => {
             _ = writeln!(text, "Memory lasts for answers of {tokens} tokens at the worst question.");
         }

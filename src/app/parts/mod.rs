@@ -3,10 +3,12 @@
 pub mod button;
 pub mod card;
 pub mod empty;
+pub mod figure;
 pub mod icon;
 pub mod problem;
 pub mod progress;
 pub mod table;
 pub mod toast;
+pub mod verdict;
 
 pub use icon::Icon;

@@ -1,44 +1,229 @@
 //! Run: the question being answered, the score so far, and the memory of every device.
 
+pub mod link;
+pub mod live;
+pub mod memory;
+mod prepare;
+pub mod sampling;
+mod screen;
+
 use std::path::PathBuf;
 
-use super::job::Wake;
+use self::link::Link;
+use self::live::{Live, Stage};
+use self::prepare::Prepared;
+use self::sampling::{Sampling, Sources};
+use super::job::{Job, Wake};
+use super::pictures::{Gallery, Look};
+use super::text::Prose;
+use super::language::fill;
+use super::parts::figure;
 use super::{Wishes, Workspace};
+use crate::Problem;
+use crate::app;
+use crate::engine::Command;
 
 /// What a person asks for on this screen.
 #[derive(Debug, Clone)]
-pub enum Wish {}
+pub enum Wish {
+    /// Wait after the present token.
+    Pause,
+    /// Go on.
+    Resume,
+    /// End; what is answered is kept.
+    Stop,
+    /// Show the question of this row from now on; none follows the latest.
+    Follow(Option<usize>),
+    /// Show another of the questions that were shown: so many on or back.
+    Step(isize),
+    /// Stop preparing.
+    Cancel,
+    /// The note has been read.
+    Dismiss(usize),
+}
 
 /// The run in progress, or the last one.
 #[derive(Default)]
-pub struct Runs {}
+pub struct Runs {
+    preparing: Option<Job<Prepared>>,
+    refused: Option<Problem>,
+    live: Option<Live>,
+    link: Option<Link>,
+    sampling: Option<Sampling>,
+    follow: Option<usize>,
+    gallery: Gallery,
+    prose: Prose,
+    look: Look,
+    formatted: bool,
+}
 
 impl Runs {
     /// Begins a run of what is chosen.
-    pub fn start(&mut self, _workspace: &Workspace, _wake: &Wake) {}
+    pub fn start(&mut self, workspace: &Workspace, wake: &Wake) {
+        if self.is_active() {
+            return;
+        }
+        self.refused = None;
+        match prepare::new(workspace, wake) {
+            Ok(job) => self.preparing = Some(job),
+            Err(problem) => self.refused = Some(problem),
+        }
+    }
 
     /// Goes on with a session on disk.
-    pub fn resume(&mut self, _folder: PathBuf, _wake: &Wake) {}
+    pub fn resume(&mut self, folder: PathBuf, wake: &Wake) {
+        if self.is_active() {
+            return;
+        }
+        self.refused = None;
+        self.preparing = Some(prepare::resumed(folder, wake));
+    }
 
     /// Takes what the engine has said.
-    pub fn receive(&mut self, _wake: &Wake, _wishes: &mut Wishes) {}
+    pub fn receive(&mut self, wake: &Wake, wishes: &mut Wishes) {
+        if let Some(result) = self.preparing.as_ref().and_then(Job::poll) {
+            self.preparing = None;
+            match result {
+                Ok(prepared) => self.begin(prepared, wake),
+                Err(problem) => self.refused = Some(problem),
+            }
+        }
+        if let (Some(live), Some(link)) = (&mut self.live, &self.link) {
+            for event in link.events() {
+                live.take(event);
+            }
+            for measured in self.sampling.iter().flat_map(Sampling::samples) {
+                live.trace.measured(measured);
+            }
+            if !live.is_active()
+                && let Some(link) = self.link.take()
+            {
+                link.join();
+                self.sampling = None;
+                wishes.push(app::Wish::Say(over(live)));
+            }
+        }
+        self.gallery.receive();
+        if let Some(row) = self.shown() {
+            self.gallery.want(row, wake);
+        }
+    }
 
-    /// Whether a run is in progress: loading, asking or paused.
+    fn begin(&mut self, prepared: Prepared, wake: &Wake) {
+        let Prepared { order, earlier, about, trace, cutting, notes } = prepared;
+        self.gallery.of(Some(order.dataset.clone()), Some(cutting));
+        let mut live = Live::new(about, &earlier, trace);
+        live.notes = notes;
+        let sources = Sources::of(&order);
+        match Link::start(order, wake) {
+            Ok(link) => {
+                self.link = Some(link);
+                self.sampling = Some(Sampling::start(sources, wake));
+            }
+            Err(problem) => live.stage = Stage::Broken(problem),
+        }
+        self.live = Some(live);
+        self.follow = None;
+        self.look = self.look.another();
+    }
+
+    /// Whether a run is being prepared or is under way: closing the window now would interrupt it.
     pub fn is_active(&self) -> bool {
-        false
+        self.preparing.is_some() || self.live.as_ref().is_some_and(Live::is_active)
     }
 
     /// Ends the run and waits until the worker has let go of its session; the window is being closed.
-    pub fn shut(&mut self) {}
+    pub fn shut(&mut self) {
+        self.preparing = None;
+        self.sampling = None;
+        if let Some(link) = self.link.take() {
+            link.tell(Command::Stop);
+            link.join();
+        }
+    }
+
+    /// The run in progress, or the last one.
+    pub fn live(&self) -> Option<&Live> {
+        self.live.as_ref()
+    }
+
+    /// Why the run that was asked for did not begin.
+    pub fn refused(&self) -> Option<&Problem> {
+        self.refused.as_ref()
+    }
+
+    /// Row of the question that is shown.
+    pub fn shown(&self) -> Option<usize> {
+        let live = self.live.as_ref()?;
+        let chosen = self.follow.filter(|row| live.flight(*row).is_some() || live.answer(*row).is_some());
+        chosen.or_else(|| live.latest())
+    }
 
     /// A word on the run in progress, for the top bar.
-    pub fn badge_ui(&mut self, _ui: &mut egui::Ui, _wishes: &mut Wishes) {}
+    pub fn badge_ui(&mut self, ui: &mut egui::Ui, wishes: &mut Wishes) {
+        screen::badge_ui(self, ui, wishes);
+    }
 
     /// Draws the screen.
-    pub fn ui(&mut self, _ui: &mut egui::Ui, _workspace: &Workspace, _wishes: &mut Wishes) {}
+    pub fn ui(&mut self, ui: &mut egui::Ui, workspace: &Workspace, wishes: &mut Wishes) {
+        screen::ui(self, ui, workspace, wishes);
+    }
 
     /// Carries out a wish.
-    pub fn apply(&mut self, wish: Wish, _wake: &Wake) {
-        match wish {}
+    pub fn apply(&mut self, wish: Wish, wake: &Wake) {
+        match wish {
+            Wish::Pause => self.tell(Command::Pause, Stage::Pausing),
+            Wish::Resume => self.tell(Command::Resume, Stage::Running),
+            Wish::Stop => self.tell(Command::Stop, Stage::Stopping),
+            Wish::Follow(row) => {
+                self.follow = row;
+                self.look = self.look.another();
+            }
+            Wish::Step(by) => self.step(by),
+            Wish::Cancel => self.preparing = None,
+            Wish::Dismiss(place) => {
+                if let Some(live) = self.live.as_mut().filter(|live| place < live.notes.len()) {
+                    live.notes.remove(place);
+                }
+            }
+        }
+        if let Some(row) = self.shown() {
+            self.gallery.want(row, wake);
+        }
+    }
+
+    fn tell(&mut self, command: Command, stage: Stage) {
+        if let (Some(live), Some(link)) = (&mut self.live, &self.link)
+            && live.is_active()
+        {
+            link.tell(command);
+            // The worker says itself that it waits; until then the screen says that it was asked to. While weights
+            // are loaded, the bar goes on to show them.
+            if !matches!((&live.stage, &stage), (Stage::Loading(..), Stage::Running)) {
+                live.stage = stage;
+            }
+        }
+    }
+
+    /// Goes through the questions that can be shown: the answered ones, then those in flight.
+    fn step(&mut self, by: isize) {
+        let Some(live) = &self.live else { return };
+        let rows: Vec<usize> =
+            live.answers.iter().map(|done| done.row).chain(live.flights.iter().map(|it| it.row)).collect();
+        let at = self.shown().and_then(|shown| rows.iter().position(|row| *row == shown));
+        let Some(next) = at.and_then(|at| at.checked_add_signed(by)) else { return };
+        // Past the last one the screen follows the run again.
+        self.follow = rows.get(next).copied();
+        self.look = self.look.another();
+    }
+}
+
+/// How a run ended, in a sentence.
+fn over(live: &Live) -> String {
+    let score = figure::accuracy(&live.report.overall);
+    match &live.stage {
+        Stage::Over(true) => fill("The run is complete: {}", &[&score]),
+        Stage::Over(false) => fill("The run was stopped at {} of {}; it can be resumed", &[&live.done, &live.about.total]),
+        _ => fill("The run could not go on at {} of {}", &[&live.done, &live.about.total]),
     }
 }

@@ -64,7 +64,11 @@ pub(super) fn coverage(case: &Case, resolved: &Resolved) -> Vec<Finding> {
         findings.push(Finding::new(
             Severity::Warning,
             "unknown-key",
-            format!("{} match no module of any InternVL layout and are ignored", listed(&resolved.unknown)),
+            format!(
+                "{} no module of any InternVL layout and {} ignored",
+                one_or_more(&resolved.unknown, "matches", "match"),
+                if resolved.unknown.len() == 1 { "is" } else { "are" }
+            ),
         ));
     }
     if !resolved.foreign.is_empty() {
@@ -72,8 +76,8 @@ pub(super) fn coverage(case: &Case, resolved: &Resolved) -> Vec<Finding> {
             Severity::Note,
             "other-layout",
             format!(
-                "{} are the names of another checkpoint layout; Shardscope understands them, PyTorch would ignore them here",
-                listed(&resolved.foreign)
+                "{} of another checkpoint layout; Shardscope understands such names, PyTorch would ignore them here",
+                one_or_more(&resolved.foreign, "is a name", "are names")
             ),
         ));
     }
@@ -86,14 +90,23 @@ pub(super) fn coverage(case: &Case, resolved: &Resolved) -> Vec<Finding> {
                 Severity::Error,
                 "absent-device",
                 format!(
-                    "{} lie on GPU {}, but there are {} GPUs; PyTorch fails with \"CUDA error: invalid device ordinal\"",
-                    listed(&keys),
+                    "{} on GPU {}, but there {}; PyTorch fails with \"CUDA error: invalid device ordinal\"",
+                    one_or_more(&keys, "lies", "lie"),
                     listed(&gpus),
-                    case.devices.iter().filter(|d| d.is_gpu()).count()
+                    match case.devices.iter().filter(|d| d.is_gpu()).count() {
+                        0 => "is none".to_owned(),
+                        1 => "is one GPU".to_owned(),
+                        count => format!("are {count} GPUs"),
+                    }
                 ),
             )
             .fix("ordinals count what CUDA_VISIBLE_DEVICES leaves, from 0: renumber them, or make the GPUs visible", Change::Outside),
         );
     }
     findings
+}
+
+/// Names with the verb that goes with one of them or with several.
+fn one_or_more(names: &[String], one: &str, more: &str) -> String {
+    format!("{} {}", listed(names), if names.len() == 1 { one } else { more })
 }

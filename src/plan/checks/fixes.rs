@@ -28,40 +28,45 @@ pub(super) fn our_plan(case: &Case, plan: &Plan) -> Option<Fix> {
 pub fn ways_to_fit(case: &Case, plan: &Plan) -> Vec<Fix> {
     let mut fixes = Vec::new();
     let now = outcome(case, plan);
-    let mut knob = |what: String, assumptions: Assumptions, changes_results: bool| {
-        let changed = case.with_assumptions(assumptions.clone());
-        let then = outcome(&changed, plan);
-        let helps = then.worst_share < now.worst_share * 0.999;
-        if helps {
-            let change = Change::Assumptions(Box::new(assumptions));
-            fixes.push(Fix { what, change, outcome: Some(then), changes_results });
+    // Of the steps of one knob the first that makes the plan fit is named, else the one that helps most.
+    let mut knob = |steps: Vec<(String, Assumptions)>| {
+        let mut best: Option<Fix> = None;
+        for (what, assumptions) in steps {
+            let then = outcome(&case.with_assumptions(assumptions.clone()), plan);
+            let before = best.as_ref().and_then(|fix| fix.outcome).map_or(now.worst_share, |o| o.worst_share);
+            if then.worst_share < before * 0.999 {
+                let change = Change::Assumptions(Box::new(assumptions));
+                best = Some(Fix { what, change, outcome: Some(then), changes_results: false });
+            }
+            if best.as_ref().is_some_and(|fix| fix.outcome.is_some_and(|o| o.verdict != Verdict::DoesNotFit))
+            {
+                break;
+            }
         }
-        helps && then.verdict != Verdict::DoesNotFit
+        fixes.extend(best);
     };
     let base = &case.assumptions;
-    for tiles in [8, 4, 2, 1] {
-        if base.tile_batch.value.is_none_or(|now| now > tiles) {
-            let changed = Assumptions { tile_batch: Sourced::chosen(Some(tiles)), ..base.clone() };
-            if knob(format!("run the vision tower {tiles} tiles at a time"), changed, false) || tiles == 1 {
-                break;
-            }
-        }
-    }
+    let fewer = |value: Option<u64>, steps: &[u64]| -> Vec<u64> {
+        steps.iter().copied().filter(|&step| value.is_none_or(|now| now > step)).collect()
+    };
+    let tiles = fewer(base.tile_batch.value, &[8, 4, 2, 1]).into_iter().map(|tiles| {
+        let changed = Assumptions { tile_batch: Sourced::chosen(Some(tiles)), ..base.clone() };
+        let many = if tiles == 1 { "tile" } else { "tiles" };
+        (format!("run the vision tower {tiles} {many} at a time"), changed)
+    });
+    knob(tiles.collect());
     if base.logits.value == Logits::All {
         let changed = Assumptions { logits: Sourced::chosen(Logits::Last), ..base.clone() };
-        knob("compute the head for the last position only".into(), changed, false);
+        knob(vec![("compute the head for the last position only".into(), changed)]);
     }
-    for chunk in [4096, 1024, 256] {
-        if base.prefill_chunk.value.is_none_or(|now| now > chunk) {
-            let changed = Assumptions { prefill_chunk: Sourced::chosen(Some(chunk)), ..base.clone() };
-            if knob(format!("read the prompt {chunk} tokens at a time"), changed, false) {
-                break;
-            }
-        }
-    }
+    let chunks = fewer(base.prefill_chunk.value, &[4096, 1024, 256]).into_iter().map(|chunk| {
+        let changed = Assumptions { prefill_chunk: Sourced::chosen(Some(chunk)), ..base.clone() };
+        (format!("read the prompt {chunk} tokens at a time"), changed)
+    });
+    knob(chunks.collect());
     if base.in_flight.value > 1 {
         let changed = Assumptions { in_flight: Sourced::chosen(1), ..base.clone() };
-        knob("keep one question in flight".into(), changed, false);
+        knob(vec![("keep one question in flight".into(), changed)]);
     }
     fixes.extend(
         our_plan(case, plan)

@@ -153,7 +153,13 @@ pub(super) fn places(case: &Case, plan: &Plan, findings: &mut Vec<Finding>) {
         findings.push(Finding::new(
             Severity::Note,
             "idle-device",
-            format!("{} of {} GPUs hold nothing: {}", idle.len(), gpus.len(), listed(&idle)),
+            format!(
+                "{} of {} GPUs {} nothing: {}",
+                idle.len(),
+                gpus.len(),
+                if idle.len() == 1 { "holds" } else { "hold" },
+                listed(&idle)
+            ),
         ));
     }
     if !case.model.shape.runnable {

@@ -3,7 +3,6 @@
 use super::Target;
 
 /// Most entries of a map.
-
 const MOST_ENTRIES: usize = 200_000;
 
 #[derive(Debug, Clone, PartialEq)]

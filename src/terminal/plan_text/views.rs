@@ -23,7 +23,9 @@ pub fn comparison(case: &Case, rows: &[(Layout, Result<Planned, Problem>, Option
         case.model.dtype.name()
     );
     _ = writeln!(text, "{}\n", wrap(&workload(case), ""));
-    let header = ["layout", "fullest", "share", "hops", "idle", "lost", "as released", "weights (GiB)"];
+    let counted = !case.workload.questions.is_empty();
+    let lost = if counted { "lost" } else { "verdict" };
+    let header = ["layout", "fullest", "share", "hops", "idle", lost, "as released", "weights (GiB)"];
     let mut lines = vec![header.map(str::to_string).to_vec()];
     let verdict = |p: &Planned| {
         let share = p.forecast.worst_share * 100.0;
@@ -72,9 +74,10 @@ pub fn comparison(case: &Case, rows: &[(Layout, Result<Planned, Problem>, Option
         ]);
     }
     text.push_str(&columns(&lines));
-    text.push_str(
-        "lost: questions that do not fit; as released: the same map run by the software it comes from\n",
-    );
+    if counted {
+        text.push_str("lost: questions that do not fit; ");
+    }
+    text.push_str("as released: the same map run by the software it comes from\n");
     for (layout, _, there) in rows {
         let why = there.as_ref().and_then(|p| p.findings.iter().find(|f| f.code == "over-capacity"));
         if let Some(why) = why {

@@ -1,0 +1,105 @@
+//! The engine's worker and the window: its events come in a queue of their own, and many of them wake the window once.
+
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, unbounded};
+
+use crate::app::job::Wake;
+use crate::engine::{Command, Event, Order, Run};
+use crate::{Problem, Result};
+
+/// Between two frames that the engine asks for: a stream of tokens is as smooth as the eye needs, and no smoother.
+const BETWEEN: Duration = Duration::from_millis(40);
+
+/// A run in the engine. Dropping it lets the worker end after the present token.
+pub struct Link {
+    run: Run,
+    events: Receiver<Event>,
+}
+
+impl Link {
+    /// Starts the worker.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn start(order: Order, wake: &Wake) -> Result<Self> {
+        let run = Run::start(order)?;
+        let (from, wake) = (run.events.clone(), wake.clone());
+        let (to, events) = unbounded();
+        let body = move || forward(&from, |event| to.send(event).is_ok(), &*wake);
+        std::thread::Builder::new()
+            .name("engine's events".into())
+            .spawn(body)
+            .map_err(|error| Problem::new(format!("the system gives no thread: {error}")))?;
+        Ok(Self { run, events })
+    }
+
+    /// Tells the worker what to do; one that has ended hears nothing.
+    pub fn tell(&self, command: Command) {
+        let _ = self.run.commands.send(command);
+    }
+
+    /// What the worker has said since.
+    pub fn events(&self) -> impl Iterator<Item = Event> + '_ {
+        self.events.try_iter()
+    }
+
+    /// Waits for the worker, which has said that it ends.
+    pub fn join(self) {
+        self.run.join();
+    }
+}
+
+/// Hands events on as they come; wakes at once after a pause, and else at a steady pace.
+fn forward<T>(from: &Receiver<T>, mut to: impl FnMut(T) -> bool, wake: &dyn Fn()) {
+    let mut woken: Option<Instant> = None;
+    let mut pending = false;
+    loop {
+        let since = woken.map_or(BETWEEN, |at| at.elapsed());
+        let next = match pending {
+            true => from.recv_timeout(BETWEEN.saturating_sub(since)),
+            false => from.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        };
+        match next {
+            Ok(event) => {
+                if !to(event) {
+                    return;
+                }
+                pending = true;
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => break wake(),
+        }
+        if pending && woken.is_none_or(|at| at.elapsed() >= BETWEEN) {
+            wake();
+            (woken, pending) = (Some(Instant::now()), false);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn a_burst_is_handed_on_whole_and_wakes_seldom() {
+        let (sender, receiver) = unbounded();
+        for i in 0..10_000 {
+            sender.send(i).unwrap();
+        }
+        drop(sender);
+        let (heard, woken) = (Cell::new(0), Cell::new(0));
+        let hear = |event| {
+            assert_eq!(event, heard.get());
+            heard.set(event + 1);
+            true
+        };
+        let start = Instant::now();
+        forward(&receiver, hear, &|| woken.set(woken.get() + 1));
+        let allowed = 2 + start.elapsed().as_millis() / BETWEEN.as_millis();
+        assert_eq!(heard.get(), 10_000);
+        assert!((1..=allowed).contains(&woken.get()), "{} of {allowed}", woken.get());
+    }
+}
