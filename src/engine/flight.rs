@@ -220,11 +220,19 @@ impl Flight {
             if from >= to {
                 continue;
             }
-            let Some((features, lies)) = picture.features() else {
+            let Some(features) = picture.features() else {
                 return Err(Problem::new("a picture's features are gone"));
             };
-            let all = features.flatten(0, 1)?;
-            parts.push((all.narrow(0, from - place.start, to - from)?, lies.clone()));
+            let mut start = place.start;
+            for part in &features.parts {
+                let all = part.flatten(0, 1)?;
+                let end = start + all.dim(0)?;
+                let (first, last) = (from.max(start), to.min(end));
+                if first < last {
+                    parts.push((all.narrow(0, first - start, last - first)?, features.place.clone()));
+                }
+                start = end;
+            }
         }
         Ok(parts)
     }

@@ -20,12 +20,11 @@ use super::flight::{Fate, Flight, Phase};
 use super::keeping::{Settled, fail};
 use super::memory::{Books, raise};
 use super::model::Model;
-use super::reuse::{Picture, PictureKey, Pictures, Prompts};
+use super::reuse::{Features, Picture, PictureKey, Pictures, Prompts};
 use super::stages::{Done, Pass, Stages};
 use super::worker::Event;
-use crate::devices::Part;
+use crate::Problem;
 use crate::model::{Place, RowPass, Span, TilePass, Wanted};
-use crate::{Problem, Result};
 
 /// What a question in flight needs, as far as memory goes by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +71,8 @@ struct Sight {
     unsent: VecDeque<Range<usize>>,
     /// Features by first tile.
     parts: Vec<(usize, Tensor)>,
+    /// Tiles that have none yet.
+    left: usize,
     /// Whether it shares no pass with others, since one that it shared has failed.
     alone: bool,
 }
@@ -230,6 +231,12 @@ impl Scheduler {
             }
         }
         self.settle();
+        if self.sent.is_empty() && !self.flights.is_empty() {
+            // Nothing is on its way and nothing could be sent, which must not hold up the run.
+            let stuck = Problem::new("the question came to a standstill").fix("please report this");
+            self.flights[0].doom(Fate::Failed(stuck));
+            self.settle();
+        }
     }
 
     /// Lists the pictures that questions of a replica want to see.
@@ -241,8 +248,14 @@ impl Scheduler {
                     let firsts = (0..picture.tiles).step_by(micro_batch);
                     let unsent =
                         firsts.map(|first| first..(first + micro_batch).min(picture.tiles)).collect();
-                    let sight =
-                        Sight { picture: picture.clone(), replica, unsent, parts: Vec::new(), alone: false };
+                    let sight = Sight {
+                        picture: picture.clone(),
+                        replica,
+                        unsent,
+                        parts: Vec::new(),
+                        left: picture.tiles,
+                        alone: false,
+                    };
                     self.sights.insert(picture.key, sight);
                 }
             }
@@ -355,26 +368,28 @@ impl Scheduler {
                 if tiles + range.len() > micro_batch || (sight.alone && !parts.is_empty()) {
                     break 'pictures;
                 }
-                let Ok(part) = all.narrow(0, range.start, range.len()) else { break };
                 sight.unsent.pop_front();
                 tiles += range.len();
+                pixels.push(all.narrow(0, range.start, range.len()));
                 parts.push((key, range));
-                pixels.push(part);
                 if sight.alone {
                     break 'pictures;
                 }
             }
         }
-        let pixels = match pixels.as_slice() {
-            [] => return false,
-            [one] => one.clone(),
-            several => match Tensor::cat(several, 0) {
-                Ok(all) => all,
-                Err(_) => return false,
-            },
+        if parts.is_empty() {
+            return false;
+        }
+        let pixels = pixels.into_iter().collect::<candle_core::Result<Vec<_>>>();
+        let pass = match pixels.and_then(|pixels| TilePass::new(&pixels)) {
+            Ok(pass) => pass,
+            Err(error) => {
+                self.unseen(parts, &error.into());
+                return true;
+            }
         };
         self.replicas[replica].wrote = false;
-        self.send(replica, Sent::Tiles(parts), Pass::Tiles(TilePass::new(pixels)), Arc::default());
+        self.send(replica, Sent::Tiles(parts), Pass::Tiles(pass), Arc::default());
         true
     }
 
@@ -390,11 +405,7 @@ impl Scheduler {
         let Some((replica, sent)) = self.sent.remove(&done.ticket) else { return };
         self.replicas[replica].out -= 1;
         match (sent, done.outcome) {
-            (Sent::Tiles(parts), Ok(Some(Pass::Tiles(pass)))) => {
-                if let Err(problem) = self.seen(replica, &parts, &pass.features()) {
-                    self.unseen(parts, &problem);
-                }
-            }
+            (Sent::Tiles(parts), Ok(Some(Pass::Tiles(pass)))) => self.seen(replica, &parts, pass.features()),
             (Sent::Tiles(parts), Err(problem)) => self.unseen(parts, &problem),
             (Sent::Prompts(rows), outcome) => {
                 for (row, _) in &rows {
@@ -435,35 +446,21 @@ impl Scheduler {
     }
 
     /// Tiles have become features.
-    fn seen(
-        &mut self,
-        replica: usize,
-        parts: &[(PictureKey, Range<usize>)],
-        features: &Tensor,
-    ) -> Result<()> {
-        let place = self.replicas[replica].stages.network().projector_place().clone();
-        let mut from = 0;
-        for (key, range) in parts {
-            let part = features.narrow(0, from, range.len())?;
-            from += range.len();
+    fn seen(&mut self, replica: usize, parts: &[(PictureKey, Range<usize>)], features: Vec<Tensor>) {
+        let place = self.replicas[replica].stages.network().projector_place();
+        for ((key, range), part) in parts.iter().zip(features) {
             let Some(sight) = self.sights.get_mut(key) else { continue };
             sight.parts.push((range.start, part));
-            if sight.parts.iter().map(|(_, part)| part.dims()[0]).sum::<usize>() < sight.picture.tiles {
+            sight.left -= range.len();
+            if sight.left > 0 {
                 continue;
             }
             sight.parts.sort_by_key(|(first, _)| *first);
-            let all: Vec<&Tensor> = sight.parts.iter().map(|(_, part)| part).collect();
-            // A view of what several pictures share would keep all of it.
-            let whole = place.work(Part::Activation, || match all.as_slice() {
-                [one] if one.dims() == features.dims() => Ok((*one).clone()),
-                [one] => one.force_contiguous(),
-                several => Tensor::cat(several, 0),
-            })?;
-            sight.picture.set_features(whole, place.clone());
+            let parts = sight.parts.drain(..).map(|(_, part)| part).collect();
+            sight.picture.set_features(Features { parts, place: place.clone() });
             self.pictures.keep(&sight.picture);
             self.sights.remove(key);
         }
-        Ok(())
     }
 
     /// Tiles could not be seen: pictures that shared the pass try alone, a picture alone fails.

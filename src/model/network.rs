@@ -195,13 +195,13 @@ impl Network {
         let micro_batch = micro_batch.max(1);
         let mut features = Vec::with_capacity(tiles.div_ceil(micro_batch));
         for first in (0..tiles).step_by(micro_batch) {
-            let mut pass = TilePass::new(pixels.narrow(0, first, micro_batch.min(tiles - first))?);
+            let mut pass = TilePass::new(&[pixels.narrow(0, first, micro_batch.min(tiles - first))?])?;
             while !pass.is_done(self) {
                 if !pass.advance(self, go_on)? {
                     return Ok(None);
                 }
             }
-            features.push(pass.features());
+            features.extend(pass.features());
         }
         self.projector.place.work(Part::Activation, || Tensor::cat(&features, 0)).map(Some)
     }
