@@ -5,12 +5,14 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::Problem;
+use crate::app::render::RenderArgs;
 use crate::dataset::{QuestionKind, Style};
 use crate::endpoint::Price;
 use crate::scoring::AnswerType;
 use crate::session::export::Format;
 use crate::terminal::devices::DevicesArgs;
 use crate::terminal::plan::PlanArgs;
+use crate::terminal::served::ServedArgs;
 
 /// How a command ended; the exit codes are part of the contract with scripts.
 #[derive(Debug)]
@@ -69,6 +71,8 @@ pub enum Command {
     /// Sessions on disk.
     #[command(subcommand)]
     Sessions(SessionsCommand),
+    /// Draw a screen of the window as a PNG, with no display and no GPU.
+    Render(RenderArgs),
     /// List the datasets found on this machine: VLMEvalKit's ($LMUData, ~/LMUData) and Hugging Face's cache.
     Datasets(DatasetsArgs),
 }
@@ -162,6 +166,9 @@ pub struct EvalArgs {
     /// Threads of the CPU [default: all].
     #[arg(long, value_name = "N", value_parser = thread_count)]
     pub threads: Option<usize>,
+    /// A served model.
+    #[command(flatten)]
+    pub served: ServedArgs,
     /// The judge.
     #[command(flatten)]
     pub judge: JudgeArgs,
@@ -186,8 +193,8 @@ pub struct JudgeArgs {
     /// Longest time for one reply of the judge, in seconds [default: 60].
     #[arg(long, value_name = "S", requires = "judge", value_parser = seconds)]
     pub judge_timeout: Option<f64>,
-    /// Allow plain http to a judge that is neither on this machine nor at a private address.
-    #[arg(long, requires = "judge")]
+    /// Allow plain http to a server that is neither on this machine nor at a private address.
+    #[arg(long)]
     pub allow_http: bool,
 }
 
@@ -392,7 +399,8 @@ fn at_least_one(text: &str) -> Result<usize, String> {
     }
 }
 
-fn at_most(most: usize, text: &str) -> Result<usize, String> {
+/// A whole number from 1 to a most.
+pub(crate) fn at_most(most: usize, text: &str) -> Result<usize, String> {
     at_least_one(text).and_then(|n| if n > most { Err(format!("must be at most {most}")) } else { Ok(n) })
 }
 
@@ -414,7 +422,8 @@ fn price(text: &str) -> Result<Price, String> {
         })
 }
 
-fn seconds(text: &str) -> Result<f64, String> {
+/// Seconds, at most a day.
+pub(crate) fn seconds(text: &str) -> Result<f64, String> {
     positive(text).and_then(|n| if n > 86_400.0 { Err("must be at most a day".into()) } else { Ok(n) })
 }
 

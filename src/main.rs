@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use shardscope::cli::{Cli, Command, Ending, EvalArgs, Failure, Outcome};
-use shardscope::terminal;
+use shardscope::{app, terminal};
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
@@ -19,6 +19,7 @@ fn main() -> ExitCode {
         Some(Command::ReadAnswers(args)) => terminal::scoring::read_answers(&args),
         Some(Command::Score(args)) => terminal::scoring::score(&args),
         Some(Command::Sessions(command)) => terminal::sessions::run(&command),
+        Some(Command::Render(args)) => app::render::run(&args).map(|()| Ending::Done).map_err(Failure::from),
         Some(Command::Datasets(args)) => terminal::datasets::run(&args),
     };
     match outcome {
@@ -37,7 +38,7 @@ fn main() -> ExitCode {
 
 /// Opens the window; where that cannot be, says so and runs the built-in evaluation in the terminal.
 fn window() -> Outcome {
-    let Err(problem) = shardscope::app::open() else { return Ok(Ending::Done) };
+    let Err(problem) = app::open() else { return Ok(Ending::Done) };
     terminal::say(format!(
         "No window can be opened here ({}): running the built-in evaluation in the terminal (`shardscope --help` shows more).",
         problem.what

@@ -126,6 +126,7 @@ fn limits() -> Limits {
     Limits {
         connect: Duration::from_secs(5),
         answer: Duration::from_secs(5),
+        first_token: None,
         bytes: 64 << 10,
         retries: 2,
         pause: Duration::from_millis(1),

@@ -21,6 +21,7 @@ mod overlay;
 pub mod parts;
 pub mod pictures;
 pub mod present;
+pub mod render;
 pub mod results;
 pub mod run;
 pub mod sessions;

@@ -135,6 +135,11 @@ impl App {
         }
     }
 
+    /// Whether no job is at work: each of them holds the wake until it has told its result.
+    pub fn is_at_rest(&self) -> bool {
+        Arc::strong_count(&self.wake) == 1
+    }
+
     /// Whether the window may close now; where a run is in progress, the person is asked first.
     pub fn may_close(&mut self) -> bool {
         if self.closing == Closing::Yes || !self.run.is_active() {

@@ -89,6 +89,17 @@ impl Workspace {
         }));
     }
 
+    /// Takes other choices; a dataset of which other things are said is opened anew.
+    pub fn choose(&mut self, choices: Choices, wake: &Wake) {
+        let states_anew = choices.stated != self.choices.stated;
+        self.choices = choices;
+        self.version += 1;
+        if let (true, Some(dataset)) = (states_anew, self.dataset.ready()) {
+            let named = dataset.path().map(|path| path.display().to_string());
+            self.open_dataset(named.unwrap_or_else(|| crate::demo::BUILT_IN.to_owned()), wake);
+        }
+    }
+
     /// What keeps a run of what is chosen from beginning.
     pub fn obstacle(&self) -> Option<Problem> {
         let missing = |what: &str, fix: &str| Some(Problem::new(what).fix(fix));

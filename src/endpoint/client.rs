@@ -132,6 +132,12 @@ impl Endpoint {
         self
     }
 
+    /// The same for another model.
+    pub fn with_model(mut self, model: impl Into<String>) -> Self {
+        self.model = model.into();
+        self
+    }
+
     /// Sends the key otherwise than as a bearer token.
     pub fn with_key_header(mut self, key_header: KeyHeader) -> Self {
         self.key_header = key_header;
@@ -163,6 +169,16 @@ impl Endpoint {
     /// How long it may take and how much it may say.
     pub fn limits(&self) -> Limits {
         self.limits
+    }
+
+    /// Whether a text holds the key; stand-ins that are no secret do not count.
+    pub fn would_tell_key(&self, text: &str) -> bool {
+        self.key.as_ref().is_some_and(|key| key.is_in(text))
+    }
+
+    /// The names of the headers that are sent besides the client's own.
+    pub fn header_names(&self) -> Vec<&str> {
+        self.headers.iter().map(|(name, _)| name.as_str()).collect()
     }
 
     /// Whether it is opened with a key.
@@ -266,7 +282,9 @@ impl Endpoint {
             };
             match tried {
                 Ok(reply) => return Ok(reply),
-                Err(fault) if tries_left == 0 || !fault.cause.may_pass() => return Err(fault.problem.at(url)),
+                Err(fault) if tries_left == 0 || !fault.cause.may_pass() => {
+                    return Err(fault.problem.at(url));
+                }
                 Err(Fault { problem, after, .. }) => {
                     let wait = after.unwrap_or(pause);
                     if wait > self.limits.longest_pause {

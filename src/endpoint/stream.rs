@@ -239,7 +239,8 @@ impl<'a> Draft<'a> {
         if !value["error"].is_null() {
             let words = said(value).unwrap_or_else(|| value["error"].to_string());
             let code = &value["error"]["code"];
-            let code = code.as_u64().or_else(|| code.as_str()?.parse().ok()).filter(|c| (300..600).contains(c));
+            let code =
+                code.as_u64().or_else(|| code.as_str()?.parse().ok()).filter(|c| (300..600).contains(c));
             return Err(match code {
                 Some(code) => self.endpoint.status_fault(code as u16, &words, None),
                 None => Fault::new(

@@ -18,7 +18,7 @@ use crate::session::journal::{Alternative, Answer, Finish, ImageRecord, Seconds,
 use crate::{Problem, Result};
 
 /// How questions are asked; everything here can change an answer, except the last four.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct RunSettings {
     /// Named way of building prompts.
     pub style: Style,

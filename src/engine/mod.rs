@@ -15,6 +15,7 @@ pub mod model;
 pub mod pace;
 pub mod reuse;
 pub mod scheduler;
+pub mod served;
 pub mod stages;
 pub mod worker;
 

@@ -18,6 +18,7 @@ use super::model::{Language, Model, tiling};
 use super::pace::Survey;
 use super::reuse::Pictures;
 use super::scheduler::{Scheduler, Settings};
+use super::served::Traffic;
 use super::stages::{Done, Gate, Stages};
 use crate::checkpoint::{Checkpoint, Unit};
 use crate::dataset::{Dataset, prompt};
@@ -116,6 +117,8 @@ pub enum Event {
         /// Its row in the dataset.
         row: usize,
     },
+    /// How a run at a server stands; only a served model says it.
+    Traffic(Box<Traffic>),
     /// Something to know that does not end the run.
     Note(Problem),
     /// The worker waits.
@@ -169,6 +172,11 @@ impl Run {
         let thread = std::thread::Builder::new().name("engine".into()).spawn(body);
         let thread = thread.map_err(|e| Problem::new(format!("the system gives no thread: {e}")))?;
         Ok(Self { commands, events, thread: Some(thread) })
+    }
+
+    /// A run whose worker was started elsewhere.
+    pub(super) fn of(commands: Sender<Command>, events: Receiver<Event>, thread: JoinHandle<()>) -> Self {
+        Self { commands, events, thread: Some(thread) }
     }
 
     /// Waits until the worker has ended.

@@ -5,6 +5,7 @@ pub mod named;
 pub mod placing;
 mod questions;
 mod resumption;
+pub mod served;
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -28,7 +29,7 @@ use crate::session::{Answer, Session};
 use crate::{Problem, Result, demo};
 
 /// Everything about a run that a person can choose, besides checkpoint and dataset.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Choices {
     /// Which questions are asked.
     pub questions: Questions,
@@ -214,32 +215,10 @@ fn manifest(
     watch: &mut dyn FnMut(u64) -> bool,
 ) -> Result<Manifest> {
     let identity = Identity::of(checkpoint)?;
-    let outlines = dataset.outlines()?;
-    let indices = rows.iter().filter_map(|row| outlines.get(*row)).map(|o| o.index.as_str());
-    let chosen = &choices.questions;
-    let selection = Selection {
-        limit: chosen.limit,
-        sample: chosen.sample,
-        seed: chosen.sample.map(|_| chosen.seed.unwrap_or(0)),
-        category: chosen.category.clone(),
-        split: chosen.split.clone(),
-        ..Selection::of(indices)
-    };
     let checkpoint_path = match &checkpoint.folder {
         Folder::Disk(dir) => kept_path(Some(dir)),
         Folder::Embedded(_) => kept_path(None),
     };
-    let mut stated = Map::new();
-    if let Some(kind) = choices.stated.kind {
-        stated.insert("kind".into(), kind.name().into());
-    }
-    if let Some(answer_type) = choices.stated.answer_type {
-        stated.insert("answer_type".into(), answer_type.name().into());
-    }
-    let Some(hash) = dataset.fingerprint_watched(watch)? else {
-        return Err(Problem::new("reading the dataset was stopped").at(dataset.name()));
-    };
-    let settings = &choices.settings;
     Ok(Manifest::new(
         CheckpointRecord {
             path: checkpoint_path,
@@ -255,28 +234,65 @@ fn manifest(
             template: language.template.name().to_owned(),
             ..CheckpointRecord::default()
         },
-        DatasetRecord {
-            path: kept_path(dataset.path()),
-            name: dataset.name().to_owned(),
-            hash,
-            questions: dataset.len(),
-            selection: selection.by_ids(chosen.ids.iter().cloned()),
-            ..DatasetRecord::default()
-        },
-        Settings {
-            prompt_style: settings.style.name().to_owned(),
-            system_prompt: settings.system.clone(),
-            rule: rule.name(),
-            max_new_tokens: settings.max_new_tokens,
-            max_tiles: settings.max_tiles,
-            dtype: choices.dtype.clone(),
-            sampling: settings.sampling,
-            top_logprobs: settings.top_logprobs,
-            batch: choices.batch,
-            threads: choices.threads,
-            other: stated,
-        },
+        dataset_record(choices, dataset, rows, watch)?,
+        settings_record(choices, rule),
     ))
+}
+
+/// The dataset and the questions chosen, as a manifest keeps them.
+fn dataset_record(
+    choices: &Choices,
+    dataset: &Dataset,
+    rows: &[usize],
+    watch: &mut dyn FnMut(u64) -> bool,
+) -> Result<DatasetRecord> {
+    let outlines = dataset.outlines()?;
+    let indices = rows.iter().filter_map(|row| outlines.get(*row)).map(|o| o.index.as_str());
+    let chosen = &choices.questions;
+    let selection = Selection {
+        limit: chosen.limit,
+        sample: chosen.sample,
+        seed: chosen.sample.map(|_| chosen.seed.unwrap_or(0)),
+        category: chosen.category.clone(),
+        split: chosen.split.clone(),
+        ..Selection::of(indices)
+    };
+    let Some(hash) = dataset.fingerprint_watched(watch)? else {
+        return Err(Problem::new("reading the dataset was stopped").at(dataset.name()));
+    };
+    Ok(DatasetRecord {
+        path: kept_path(dataset.path()),
+        name: dataset.name().to_owned(),
+        hash,
+        questions: dataset.len(),
+        selection: selection.by_ids(chosen.ids.iter().cloned()),
+        ..DatasetRecord::default()
+    })
+}
+
+/// The settings as a manifest keeps them.
+fn settings_record(choices: &Choices, rule: &Rule) -> Settings {
+    let mut stated = Map::new();
+    if let Some(kind) = choices.stated.kind {
+        stated.insert("kind".into(), kind.name().into());
+    }
+    if let Some(answer_type) = choices.stated.answer_type {
+        stated.insert("answer_type".into(), answer_type.name().into());
+    }
+    let settings = &choices.settings;
+    Settings {
+        prompt_style: settings.style.name().to_owned(),
+        system_prompt: settings.system.clone(),
+        rule: rule.name(),
+        max_new_tokens: settings.max_new_tokens,
+        max_tiles: settings.max_tiles,
+        dtype: choices.dtype.clone(),
+        sampling: settings.sampling,
+        top_logprobs: settings.top_logprobs,
+        batch: choices.batch,
+        threads: choices.threads,
+        other: stated,
+    }
 }
 
 /// The rows that have no answer yet.

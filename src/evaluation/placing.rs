@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use crate::checkpoint::Checkpoint;
 use crate::devices::{Driver, find, host};
 use crate::engine::Forecasting;
+use crate::model::host::Blocks;
 use crate::model::{Place, Placement, WeightType, weights};
 use crate::plan::bytes::human;
 use crate::plan::checks::{self, Severity};
@@ -160,6 +161,8 @@ fn case(
     assumptions.dtype = match wanted.weight_type {
         WeightType::Stored => Sourced { value: shape.stored, source: Source::Checkpoint },
         WeightType::Cast(dtype) => Sourced::chosen(Dtype::parse(dtype.as_str())?),
+        WeightType::Blocks(Blocks::Q8_0) => Sourced::chosen(Dtype::Q8_0),
+        WeightType::Blocks(Blocks::Q4k) => Sourced::chosen(Dtype::Q4k),
     };
     let on_cpu = devices.iter().all(|device| matches!(device.kind, DeviceKind::Cpu | DeviceKind::Simulated));
     let mut model = Model::new(shape, assumptions.dtype.value, Some(&unit_bytes));

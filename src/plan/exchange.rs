@@ -174,6 +174,46 @@ pub fn to_tensor_split(plan: &Plan, case: &Case) -> String {
     shares.join(",")
 }
 
+/// Reads a llama.cpp `--tensor-split`: shares of the GPUs, separated by commas or slashes. As there, layer `i` of `n` goes
+/// to the first GPU whose cumulated share exceeds `i / (n + 1)`, and the head takes the last place; what is not a layer
+/// and comes before the head stays on the first GPU (`load_tensors` in llama.cpp's `llama-model.cpp`).
+///
+/// # Errors
+/// A share that is no number, more shares than GPUs, or shares of nothing.
+pub fn from_tensor_split(text: &str, case: &Case) -> Result<Plan> {
+    let refuse = |what: String| {
+        Problem::new(what).at(format!("{text:?}")).fix("write a share for each GPU, for example 3,1")
+    };
+    let gpus = presets::gpus(&case.devices);
+    let first = *gpus.first().ok_or_else(|| no_gpu("a tensor split"))?;
+    let mut until: Vec<f64> = Vec::new();
+    for part in text.split([',', '/']).map(str::trim).filter(|part| !part.is_empty()) {
+        let share: f64 = part.parse().map_err(|_| refuse(format!("{part:?} is not a share")))?;
+        if !share.is_finite() || share < 0.0 {
+            return Err(refuse(format!("{part:?} is not a share")));
+        }
+        until.push(until.last().copied().unwrap_or(0.0) + share);
+        if until.len() > gpus.len() {
+            return Err(refuse(format!("there are more shares than the {} GPUs", gpus.len())));
+        }
+    }
+    let total = until.last().copied().unwrap_or(0.0);
+    if total <= 0.0 {
+        return Err(refuse("the shares add up to nothing".into()));
+    }
+    let places = case.model.shape.decoder.layers.saturating_add(1) as f64;
+    let on = |place: f64| {
+        let gpu = until.iter().position(|end| end / total > place / places).unwrap_or(until.len() - 1);
+        gpus.get(gpu).copied().unwrap_or(first)
+    };
+    let assignment = case.model.units.iter().map(|unit| match unit.kind {
+        UnitKind::Layer(index) => on(index as f64),
+        kind if kind.is_tail() => on(places - 1.0),
+        _ => first,
+    });
+    Ok(Plan::new(Layout::Custom, case.devices.clone(), assignment.collect()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -197,6 +237,22 @@ mod tests {
         assert!(topology.starts_with("0-"));
         let back = from_topology(&topology, &case).unwrap();
         assert_eq!(layer_places(&back, &case), layer_places(&ours, &case));
+    }
+
+    #[test]
+    fn a_tensor_split_places_layers_as_llama_cpp_does() {
+        let case = case();
+        // 81 places, the head the last: a quarter of them is 20.25, so that layers 0 to 20 lie on the first GPU.
+        let plan = from_tensor_split("1,3", &case).unwrap();
+        let places = layer_places(&plan, &case);
+        assert_eq!(places.iter().filter(|p| **p == Some(0)).count(), 21);
+        assert_eq!(places[21..].iter().filter(|p| **p == Some(1)).count(), 59);
+        assert_eq!(*plan.assignment.last().unwrap(), 1, "the head lies on the last");
+        assert_eq!(plan.assignment[0], 0, "the tower on the first");
+        assert_eq!(from_tensor_split("2/0/2", &case).unwrap().runs().last().unwrap().device, 2);
+        for bad in ["", "0,0", "x", "-1,2", "1,1,1,1,1,1,1,1,1", "nan", "1e999"] {
+            assert!(from_tensor_split(bad, &case).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub mod judgements;
 mod lines;
 pub mod list;
 pub mod manifest;
+pub mod overrides;
 pub mod record;
 pub mod report;
 
@@ -30,4 +31,5 @@ pub use manifest::{
     CheckpointRecord, DatasetRecord, DeviceRecord, Difference, LayoutRecord, Manifest, SCHEMA, Sampling,
     Selection, Settings,
 };
+pub use overrides::{Override, overrides};
 pub use record::{Outline, Record};

@@ -1,6 +1,6 @@
 //! A session that is only read: opened fast, whatever its size, and tolerant of what a crash or a stranger left.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::ops::Range;
@@ -10,12 +10,14 @@ use std::sync::Arc;
 use rayon::prelude::*;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::folder::{ANSWERS, EVENTS, MEMORY, parse};
-use super::journal::{Answer, Event, Finish, MemorySample, text_or_number};
+use super::journal::{Answer, Event, Finish, MemorySample, Seconds, text_or_number};
 use super::judgements::{by_question, decide, judgements};
 use super::lines::{open_file, scan};
 use super::manifest::Manifest;
+use super::overrides::{Override, overrides};
 use crate::scoring::judge::JudgeRecord;
 use crate::scoring::{Accuracy, Rule, Verdict};
 use crate::{Problem, Result};
@@ -39,6 +41,7 @@ pub struct Record {
     judgements: Arc<HashMap<String, JudgeRecord>>,
     /// The rule behind which their replies count, where they do.
     counted: Option<Rule>,
+    overrides: HashMap<String, Override>,
 }
 
 /// Reads an answer under another rule than the recorded one.
@@ -57,6 +60,20 @@ pub struct Outline {
     pub score: f64,
     /// Why the answer ended.
     pub finish: Finish,
+    /// What the rule read, on a line and cut where it is long.
+    pub read: Box<str>,
+    /// The gold answer, likewise.
+    pub gold: Box<str>,
+    /// Tiles of all pictures.
+    pub tiles: u64,
+    /// Tokens of the prompt.
+    pub prompt_tokens: u64,
+    /// Tokens of the answer.
+    pub output_tokens: u64,
+    /// Seconds that it took.
+    pub seconds: f64,
+    /// The most bytes that the run held on any device; 0 where nothing was measured.
+    pub peak: u64,
     bytes: Range<u64>,
 }
 
@@ -72,6 +89,41 @@ struct OutlineLine {
     score: Option<f64>,
     #[serde(default)]
     finish: Finish,
+    #[serde(default)]
+    read: Value,
+    #[serde(default)]
+    answer: Value,
+    #[serde(default)]
+    tiles: u64,
+    #[serde(default)]
+    prompt_tokens: u64,
+    #[serde(default)]
+    output_tokens: u64,
+    #[serde(default)]
+    seconds: Seconds,
+    #[serde(default)]
+    peak_bytes: BTreeMap<String, u64>,
+}
+
+/// Longest reading and gold answer of an outline, in characters.
+const LONGEST_BRIEF: usize = 60;
+
+/// A reading or a gold answer on one short line.
+fn brief(value: &Value) -> Box<str> {
+    let text: std::borrow::Cow<'_, str> = match value {
+        Value::Null => return "".into(),
+        Value::String(text) => text.into(),
+        Value::Array(texts) => {
+            let texts = texts.iter().map(|text| text.as_str().map_or_else(|| text.to_string(), str::to_owned));
+            texts.collect::<Vec<_>>().join(" | ").into()
+        }
+        other => other.to_string().into(),
+    };
+    let mut line: String = text.chars().take(LONGEST_BRIEF).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if text.chars().nth(LONGEST_BRIEF).is_some() {
+        line.push('…');
+    }
+    line.into()
 }
 
 impl Record {
@@ -91,6 +143,7 @@ impl Record {
             judge: None,
             judgements: Arc::new(by_question(judgements(dir)?)),
             counted: None,
+            overrides: overrides(dir)?,
         };
         let path = dir.join(ANSWERS);
         if path.exists() {
@@ -111,6 +164,13 @@ impl Record {
                                 verdict: content.verdict,
                                 score: content.score.unwrap_or(0.0),
                                 finish: content.finish,
+                                read: brief(&content.read),
+                                gold: brief(&content.answer),
+                                tiles: content.tiles,
+                                prompt_tokens: content.prompt_tokens,
+                                output_tokens: content.output_tokens,
+                                seconds: content.seconds.total,
+                                peak: content.peak_bytes.into_values().max().unwrap_or(0),
                                 bytes: line.bytes,
                             },
                         );
@@ -141,6 +201,7 @@ impl Record {
             for outline in outlines {
                 let answer = reader.read(outline)?;
                 (outline.verdict, outline.score) = (answer.verdict, answer.score);
+                outline.read = brief(&answer.read);
             }
             Ok::<(), Problem>(())
         })?;
@@ -242,6 +303,20 @@ impl Record {
     /// Verdicts, counted.
     pub fn tally(&self) -> Accuracy {
         self.outlines.iter().map(|outline| (outline.verdict, outline.score)).collect()
+    }
+
+    /// Verdicts that a person has set against the machine's, by question; they change nothing else of the record.
+    pub fn overrides(&self) -> &HashMap<String, Override> {
+        &self.overrides
+    }
+
+    /// Verdicts, counted with those that a person has set in place of the machine's.
+    pub fn overridden_tally(&self) -> Accuracy {
+        let verdict = |outline: &Outline| match self.overrides.get(&*outline.index) {
+            Some(said) => (said.verdict.unwrap_or(outline.verdict), said.score()),
+            None => (outline.verdict, outline.score),
+        };
+        self.outlines.iter().map(verdict).collect()
     }
 
     /// Questions that the session is about.

@@ -1,5 +1,6 @@
 //! `shardscope eval`: a run in the terminal, from a checkpoint and a dataset to a session and a score.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -12,10 +13,11 @@ use super::progress::{Progress, Reading};
 use super::{count, duration, print_json, print_line, say, size, summary};
 use crate::cli::{Ending, EvalArgs, Failure, Outcome};
 use crate::dataset::{Stated, Style};
-use crate::engine::{Command, Event, Order, Run, RunSettings, Sampling};
+use crate::engine::served::Traffic;
+use crate::engine::{Command, Event, Run, RunSettings, Sampling};
 use crate::evaluation::{Choices, Evaluation, Questions, named};
 use crate::scoring::Report;
-use crate::session::default_folder;
+use crate::session::{Answer, default_folder};
 use crate::{Problem, Result};
 
 impl EvalArgs {
@@ -39,6 +41,9 @@ impl EvalArgs {
 /// # Errors
 /// A refusal before the run starts, or what broke it.
 pub fn run(args: &EvalArgs) -> Outcome {
+    if let Some(url) = &args.served.endpoint {
+        return super::served::run(args, url);
+    }
     use_threads(args.threads)?;
     let checkpoint = Arc::new(named::open_checkpoint(args.checkpoint.as_deref())?);
     let choices = choices(args);
@@ -72,29 +77,62 @@ pub fn run(args: &EvalArgs) -> Outcome {
     };
     let (checkpoint, dataset, selected) = (checkpoint.clone(), dataset.clone(), rows.len());
     let (order, done) = evaluation.begin(&folder, args.resume)?;
+    let (left, rule) = (order.rows.len(), order.rule.name());
+    let told =
+        Told { model: checkpoint.name(), dataset: dataset.name().to_owned(), rule, folder, selected, left };
+    listen(args, told, &done, || Run::start(order))
+}
+
+/// What is told of a run besides what it says itself.
+pub(super) struct Told {
+    /// The model's name.
+    pub model: String,
+    /// The dataset's name.
+    pub dataset: String,
+    /// The rule's name.
+    pub rule: String,
+    /// The session's folder.
+    pub folder: PathBuf,
+    /// Questions chosen.
+    pub selected: usize,
+    /// Questions that have no answer yet.
+    pub left: usize,
+}
+
+/// Starts a run, listens to it, and tells how it ended.
+pub(super) fn listen(
+    args: &EvalArgs,
+    told: Told,
+    done: &[Answer],
+    start: impl FnOnce() -> Result<Run>,
+) -> Outcome {
+    let Told { model, dataset, rule, folder, selected, left } = told;
     say(format!("session {}", folder.display()));
     let mut report = Report::default();
     done.iter().for_each(|answer| summary::count(&mut report, answer));
     if !done.is_empty() {
-        say(format!("{} questions are answered already", selected - order.rows.len()));
+        say(format!("{} questions are answered already", selected - left));
     }
 
-    let rule = order.rule.name();
-    let start = Instant::now();
+    let began = Instant::now();
     let mut judged = Tally::default();
-    let complete = follow(order, &mut report, &mut judged, selected)?;
-    let seconds = start.elapsed().as_secs_f64();
+    let mut traffic = None;
+    let complete = follow(start()?, &mut report, (&mut judged, &mut traffic), (selected - left, selected))?;
+    let seconds = began.elapsed().as_secs_f64();
     if args.json {
         let mut result = summary::report_json(&report);
         result["complete"] = complete.into();
         result["session"] = folder.display().to_string().into();
-        result["checkpoint"] = checkpoint.name().into();
-        result["dataset"] = dataset.name().into();
+        result["checkpoint"] = model.into();
+        result["dataset"] = dataset.into();
         result["rule"] = rule.into();
         result["selected"] = selected.into();
         result["seconds"] = seconds.into();
         if args.judge.judge.is_some() {
             result["judge"] = judged.json();
+        }
+        if let Some(traffic) = &traffic {
+            result["served"] = traffic.json();
         }
         print_json(&result)?;
     } else {
@@ -102,6 +140,9 @@ pub fn run(args: &EvalArgs) -> Outcome {
     }
     if args.judge.judge.is_some() {
         judged.say();
+    }
+    if let Some(traffic) = &traffic {
+        say(super::served::sums(traffic));
     }
     let failed = report.overall.failed + report.overall.out_of_memory;
     if complete && failed > 0 && failed == report.overall.total + report.overall.unscored {
@@ -121,7 +162,7 @@ pub fn run(args: &EvalArgs) -> Outcome {
 }
 
 /// What the options choose.
-fn choices(args: &EvalArgs) -> Choices {
+pub(super) fn choices(args: &EvalArgs) -> Choices {
     let sampling = match args.temperature {
         None => Sampling::Greedy,
         Some(temperature) => {
@@ -168,13 +209,12 @@ pub fn use_threads(threads: Option<usize>) -> Result<()> {
 
 /// Listens to the worker until it is over; whether every question was asked.
 fn follow(
-    order: Order,
+    run: Run,
     report: &mut Report,
-    judged: &mut Tally,
-    total: usize,
+    (judged, last): (&mut Tally, &mut Option<Traffic>),
+    (done, total): (usize, usize),
 ) -> std::result::Result<bool, Failure> {
-    let mut done = (total - order.rows.len()) as u64;
-    let run = Run::start(order)?;
+    let mut done = done as u64;
     stop_on_interrupt(run.commands.clone());
     let mut progress = Progress::new(total);
     progress.done(done, &report.overall, None, None);
@@ -197,6 +237,13 @@ fn follow(
                     progress.say(&format!("question {} failed: {error}", answer.index));
                 }
                 progress.done(done, &report.overall, remaining, tokens_per_second);
+            }
+            Event::Traffic(traffic) => {
+                if let Some(trouble) = super::served::trouble(last.as_ref(), &traffic) {
+                    progress.say(&trouble);
+                }
+                progress.beside(super::served::state(&traffic));
+                *last = Some(*traffic);
             }
             Event::Note(problem) => progress.say(&format!("note: {problem}")),
             Event::Finished { complete } => ended = Ok(complete),

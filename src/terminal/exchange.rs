@@ -182,7 +182,7 @@ impl Pictures {
 
 /// Which of a question's pictures was sent as `sent`, the `nth` of `of`: the one of that name; else the one at its
 /// place in the order, if there are as many.
-fn which<'a>(question: &'a Question, sent: &ImageRecord, nth: usize, of: usize) -> Option<&'a ImageRef> {
+pub fn which<'a>(question: &'a Question, sent: &ImageRecord, nth: usize, of: usize) -> Option<&'a ImageRef> {
     let named = question.images.iter().enumerate().find(|(i, image)| image_name(image, *i) == sent.name);
     let place = named.map(|(i, _)| i).or((of == question.images.len()).then_some(nth))?;
     question.images.get(place)

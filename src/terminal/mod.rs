@@ -13,6 +13,7 @@ pub mod plan_sources;
 mod plan_text;
 pub mod progress;
 pub mod scoring;
+pub mod served;
 pub mod sessions;
 pub mod summary;
 

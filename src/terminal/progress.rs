@@ -83,6 +83,8 @@ pub struct Progress {
     bar: Option<ProgressBar>,
     total: u64,
     last_line: Option<Instant>,
+    beside: String,
+    seen: Option<String>,
 }
 
 impl Progress {
@@ -97,7 +99,7 @@ impl Progress {
             }
             bar
         });
-        Self { bar, total: total as u64, last_line: None }
+        Self { bar, total: total as u64, last_line: None, beside: String::new(), seen: None }
     }
 
     /// Says something that stays.
@@ -125,6 +127,16 @@ impl Progress {
         }
     }
 
+    /// How the server stands, beside what is said of the questions.
+    pub fn beside(&mut self, text: String) {
+        self.beside = text;
+        if let (Some(bar), Some(seen)) = (&self.bar, &self.seen) {
+            bar.set_message(format!("{seen}  ·  {}", self.beside));
+        } else if self.bar.is_none() && self.is_due() {
+            say(self.beside.clone());
+        }
+    }
+
     /// Questions are done.
     pub fn done(&mut self, done: u64, accuracy: &Accuracy, remaining: Option<f64>, speed: Option<f64>) {
         let mut text = match accuracy.total {
@@ -139,7 +151,9 @@ impl Progress {
         }
         if let Some(bar) = &self.bar {
             bar.set_position(done);
-            bar.set_message(text);
+            let beside = if self.beside.is_empty() { "" } else { "  ·  " };
+            bar.set_message(format!("{text}{beside}{}", self.beside));
+            self.seen = Some(text);
         } else if self.is_due() || done == self.total {
             say(format!("{done}/{}: {text}", self.total));
         }

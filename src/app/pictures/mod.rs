@@ -16,6 +16,8 @@ use crate::dataset::{Dataset, ImageRef, Question, Style, prompt};
 use crate::engine::asking::image_name;
 use crate::engine::model::tiling;
 use crate::picture;
+use crate::session::{Answer, ImageRecord};
+use crate::terminal::exchange::which;
 use crate::{Problem, Result};
 
 pub use view::{Look, show};
@@ -124,8 +126,9 @@ impl Gallery {
         self.dataset.as_ref()
     }
 
-    /// Begins to read the question of a row with its pictures, unless that was done.
-    pub fn want(&mut self, row: usize, wake: &Wake) {
+    /// Begins to read the question of a row with its pictures, unless that was done. How they were cut is told by the
+    /// answer, where there is one.
+    pub fn want(&mut self, row: usize, answer: Option<&Answer>, wake: &Wake) {
         if self.kept.front().is_some_and(|(first, _)| *first == row) {
             return;
         }
@@ -137,7 +140,13 @@ impl Gallery {
         }
         let Some(dataset) = self.dataset.clone() else { return };
         let cutting = self.cutting.clone();
-        let job = Job::start("show a question", wake, move |_| shown(&dataset, row, cutting.as_ref()));
+        let recorded = answer.map(|answer| (answer.images.clone(), answer.tiles)).unwrap_or_default();
+        let work = move |_: &_| {
+            let mut shown = shown(&dataset, row, cutting.as_ref())?;
+            shown.recorded(&recorded.0, recorded.1);
+            Ok(shown)
+        };
+        let job = Job::start("show a question", wake, work);
         self.kept.push_front((row, Loadable::Loading(job)));
     }
 
@@ -173,6 +182,20 @@ impl Gallery {
 }
 
 impl Shown {
+    /// Takes over how the pictures were cut, as an answer records it.
+    fn recorded(&mut self, images: &[ImageRecord], tiles: u64) {
+        let cells = |image: &ImageRecord| u64::from(image.grid[0]) * u64::from(image.grid[1]);
+        let has_thumbnails = tiles > images.iter().map(cells).sum();
+        for (nth, image) in images.iter().enumerate().filter(|(_, image)| cells(image) > 0) {
+            let refs = &self.question.images;
+            let place = which(&self.question, image, nth, images.len())
+                .and_then(|wanted| refs.iter().position(|it| std::ptr::eq(it, wanted)));
+            if let Some(Ok(picture)) = place.and_then(|place| self.pictures.get_mut(place)) {
+                picture.grid = Some((image.grid, has_thumbnails && cells(image) > 1));
+            }
+        }
+    }
+
     fn bytes(&self) -> usize {
         self.pictures.iter().flatten().map(|picture| picture.bytes).sum()
     }

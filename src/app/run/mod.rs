@@ -105,7 +105,7 @@ impl Runs {
         }
         self.gallery.receive();
         if let Some(row) = self.shown() {
-            self.gallery.want(row, wake);
+            self.gallery.want(row, None, wake);
         }
     }
 
@@ -188,7 +188,7 @@ impl Runs {
             }
         }
         if let Some(row) = self.shown() {
-            self.gallery.want(row, wake);
+            self.gallery.want(row, None, wake);
         }
     }
 

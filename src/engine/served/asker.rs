@@ -12,7 +12,6 @@ use serde_json::{Map, Value, json};
 use super::gate::{Gate, Ticket};
 use super::letter::{Letter, letter};
 use super::{Service, cost};
-use crate::Problem;
 use crate::dataset::{Dataset, Question, prompt};
 use crate::endpoint::{Cause, Endpoint, Fault, Reply, Usage};
 use crate::engine::RunSettings;
@@ -23,6 +22,9 @@ use crate::session::{Answer, Finish, Seconds};
 
 /// Text is told in pieces no more often than this.
 const TELL_EVERY: Duration = Duration::from_millis(100);
+
+/// A server that says nothing for long is tried again so often at most.
+const SLOW: u32 = 2;
 
 /// Questions whose pictures are read and encoded at once, a CPU core.
 const PREPARED_A_CORE: usize = 2;
@@ -108,34 +110,26 @@ impl Shared {
         };
         let mut ticket = Some(ticket);
         let limits = self.endpoint.limits();
-        let mut letter = None;
         let mut pause = limits.pause;
         for tries in 1.. {
             let mut place = ticket.take().or_else(|| self.gate.enter())?;
-            let written: &Letter = match letter.take() {
-                Some(written) => letter.insert(written),
-                None => {
-                    let seat = self.desk.sit();
-                    let model = self.endpoint.model();
-                    match super::letter::letter(model, &self.dataset, &question, &self.settings, &self.service) {
-                        Ok(written) => {
-                            if !place.load(written.body.len() as u64) {
-                                return None;
-                            }
-                            drop(seat);
-                            letter.insert(written)
-                        }
-                        Err(problem) => {
-                            let fault = Fault::new(Cause::Question, problem);
-                            return Some(self.failed(row, Some(&question), tries, &fault));
-                        }
-                    }
+            let seat = self.desk.sit();
+            let model = self.endpoint.model();
+            let letter = match letter(model, &self.dataset, &question, &self.settings, &self.service) {
+                Ok(letter) => letter,
+                Err(problem) => {
+                    let fault = Fault::new(Cause::Question, problem);
+                    return Some(self.failed(row, Some(&question), tries, &fault));
                 }
             };
-            let fault = match self.try_once(row, written) {
+            if !place.load(letter.body.len() as u64) {
+                return None;
+            }
+            drop(seat);
+            let fault = match self.try_once(row, &letter) {
                 Ok(reply) => {
                     place.answered(reply.first_token.as_secs_f64());
-                    return Some(self.answered(row, &question, written, reply, tries));
+                    return Some(self.answered(row, &question, &letter, reply, tries));
                 }
                 Err(fault) if fault.cause == Cause::Stopped || self.gate.is_stopped() => return None,
                 Err(fault) => fault,
@@ -144,7 +138,8 @@ impl Shared {
                 place.strained();
             }
             let wait = fault.after.unwrap_or_else(|| pause.mul_f64(jitter()));
-            let gives_up = !fault.cause.may_pass() || tries > limits.retries || wait > limits.longest_pause;
+            let retries = if fault.cause == Cause::Slow { limits.retries.min(SLOW) } else { limits.retries };
+            let gives_up = !fault.cause.may_pass() || tries > retries || wait > limits.longest_pause;
             self.note(&fault);
             if gives_up {
                 let mut fault = fault;
@@ -160,8 +155,7 @@ impl Shared {
             }
             pause = (pause * 2).min(limits.longest_pause);
             // Whoever waits holds neither a place nor the memory of the pictures.
-            letter = None;
-            drop(place);
+            drop((letter, place));
             if !self.gate.rest(wait) {
                 return None;
             }
@@ -254,9 +248,7 @@ impl Shared {
         answer.verdict = Verdict::Failed;
         answer.finish = Finish::Error;
         answer.error = Some(fault.problem.to_string());
-        answer
-            .other
-            .insert("served".into(), json!({ "tries": tries, "cause": fault.cause.word() }));
+        answer.other.insert("served".into(), json!({ "tries": tries, "cause": fault.cause.word() }));
         Done { row, answer, cause: Some(fault.cause), usage: Usage::default() }
     }
 

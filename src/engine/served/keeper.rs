@@ -12,7 +12,7 @@ use serde_json::json;
 use super::asker::{Done, Shared};
 use super::{Order, Traffic, cost};
 use crate::dataset::prompt;
-use crate::endpoint::{Cause, Fault, Price};
+use crate::endpoint::{Cause, Price};
 use crate::engine::worker::{Command, Event, Run, panicked};
 use crate::scoring::judge::{AnyJudge, JudgeStep};
 use crate::scoring::{Rule, Verdict};
@@ -86,7 +86,7 @@ struct Keeper {
 impl Keeper {
     /// Asks all questions; whether every one was asked.
     fn run(order: Order, inbox: Receiver<Command>, outbox: Sender<Event>) -> Result<bool> {
-        let Order { endpoint, service, dataset, rows, settings, rule, judge, mut session } = order;
+        let Order { endpoint, service, dataset, rows, settings, rule, judge, about, mut session } = order;
         let total = rows.len();
         if total == 0 {
             return Ok(true);
@@ -95,15 +95,8 @@ impl Keeper {
             let _ = outbox.send(Event::Note(departure));
         }
         let endpoint = endpoint.for_many(service.concurrency);
-        let started = Instant::now();
-        let host = endpoint.address().host().to_owned();
-        let about = match endpoint.health() {
-            Ok(health) => json!({ "host": host, "server": health.server, "version": health.version }),
-            Err(Fault { cause: Cause::Refused, problem, .. }) => return Err(problem),
-            Err(fault) => json!({ "host": host, "problem": fault.problem.what }),
-        };
-        session.event("load", json!({ "seconds": started.elapsed().as_secs_f64(), "endpoint": about }))?;
-        let _ = outbox.send(Event::Loaded { seconds: started.elapsed().as_secs_f64() });
+        session.event("load", json!({ "endpoint": about }))?;
+        let _ = outbox.send(Event::Loaded { seconds: 0.0 });
         let askers = service.concurrency.clamp(1, total);
         let (price, dataset_name) = (service.price, dataset.name().to_owned());
         let shared = Shared::new(endpoint, service, dataset, settings, rule, rows, outbox.clone());
@@ -257,10 +250,8 @@ impl Keeper {
     fn ended(&self, last: &Done, failures: usize) -> Problem {
         let words = last.answer.error.clone().unwrap_or_default();
         let words = words.split("\n  what to do:").next().unwrap_or_default();
-        Problem::new(format!(
-            "{failures} questions in a row were not answered; the last of them: {words}"
-        ))
-        .fix("what was answered is kept; when the server answers again, go on with --resume")
+        Problem::new(format!("{failures} questions in a row were not answered; the last of them: {words}"))
+            .fix("what was answered is kept; when the server answers again, go on with --resume")
     }
 
     fn write(&mut self, kept: Vec<Done>) -> Result<()> {

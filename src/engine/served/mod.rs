@@ -87,6 +87,8 @@ pub struct Order {
     pub rule: Rule,
     /// Who is asked about answers that the rule cannot read.
     pub judge: Option<JudgeStep<AnyJudge>>,
+    /// What is noted about the server when the run begins.
+    pub about: Value,
     /// Where answers are kept.
     pub session: Session,
 }

@@ -4,11 +4,14 @@
 //! processor, and chosen at run time.
 
 pub mod attention;
+#[macro_use]
+pub mod simd;
+pub mod blocks;
 mod few;
 pub mod matrix;
 mod product;
-pub mod simd;
 
+pub use blocks::Blocks;
 pub use matrix::{Matrix, Order};
 
 /// Which kernel makes a product or an attention. Each adds the terms of a sum in an order of its own, so the choice

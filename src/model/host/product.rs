@@ -207,9 +207,10 @@ mod tests {
             }
             for (i, got) in whole.iter().enumerate() {
                 let (r, c) = (i / columns, i % columns);
-                let exact: f64 = (0..depth).map(|k| f64::from(a[r * depth + k]) * f64::from(b[k * row + c * column])).sum();
-                let exact = exact + if add { f64::from(before[i]) } else { 0.0 };
-                prop_assert!((f64::from(*got) - exact).abs() < 1e-4);
+                let terms = || (0..depth).map(|k| f64::from(a[r * depth + k]) * f64::from(b[k * row + c * column]));
+                let exact = terms().sum::<f64>() + if add { f64::from(before[i]) } else { 0.0 };
+                let size = terms().map(f64::abs).sum::<f64>();
+                prop_assert!((f64::from(*got) - exact).abs() <= 1e-6 * (1.0 + size));
             }
         }
     }

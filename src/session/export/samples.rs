@@ -10,10 +10,15 @@ use super::super::record::Record;
 use super::{Out, Stop};
 use crate::scoring::Verdict;
 
-/// The answers as the session keeps them, fields that this version does not know included.
+/// The answers as the session keeps them, fields that this version does not know included; a verdict that a person has
+/// set stands beside the machine's as `override`.
 pub(super) fn journal(record: &Record, out: &mut Out) -> Result<(), Stop> {
     for answer in record.answers() {
-        serde_json::to_writer(&mut *out, &answer?)?;
+        let mut answer = answer?;
+        if let Some(said) = record.overrides().get(&answer.index) {
+            answer.other.insert("override".into(), serde_json::to_value(said)?);
+        }
+        serde_json::to_writer(&mut *out, &answer)?;
         out.write_all(b"\n")?;
     }
     Ok(())

@@ -30,7 +30,7 @@ const MISSING_TO_PANDAS: [&str; 19] = [
 
 /// A table with one row for each question.
 pub(super) fn csv(record: &Record, out: &mut Out) -> Result<(), Stop> {
-    const HEADER: [&str; 32] = [
+    const HEADER: [&str; 34] = [
         "index",
         "id",
         "category",
@@ -63,6 +63,8 @@ pub(super) fn csv(record: &Record, out: &mut Out) -> Result<(), Stop> {
         "judge_tokens",
         "judge_cost",
         "judge_problem",
+        "override",
+        "override_reason",
     ];
     row(out, ',', HEADER.into_iter())?;
     for answer in record.answers_at(record.dataset_order()) {
@@ -70,6 +72,7 @@ pub(super) fn csv(record: &Record, out: &mut Out) -> Result<(), Stop> {
         let json = |value: Result<Value, _>| value.map(|value| plain(&value).into_owned());
         let judge = answer.judge.as_ref();
         let reply = judge.and_then(|judge| judge.reply.as_ref());
+        let said = record.overrides().get(&answer.index);
         let tokens = |reply: &Reply| Some(reply.prompt_tokens? + reply.reply_tokens?);
         let cells = [
             answer.index.clone(),
@@ -104,6 +107,8 @@ pub(super) fn csv(record: &Record, out: &mut Out) -> Result<(), Stop> {
             reply.and_then(tokens).map(|tokens| tokens.to_string()).unwrap_or_default(),
             reply.and_then(|reply| reply.cost).map(|cost| cost.to_string()).unwrap_or_default(),
             judge.and_then(|judge| judge.problem.clone()).unwrap_or_default(),
+            json(serde_json::to_value(said.and_then(|said| said.verdict)))?,
+            said.map(|said| said.reason.clone()).unwrap_or_default(),
         ];
         row(out, ',', cells.iter().map(String::as_str))?;
     }

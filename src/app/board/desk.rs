@@ -1,0 +1,273 @@
+//! The plan being worked on: where it stands, what it leads to, and what it would lead to if a drag ended now.
+
+use std::sync::Arc;
+
+use super::ground::{Ground, Laid};
+use crate::Result;
+use crate::plan::checks::{self, Finding};
+use crate::plan::edits::{Draft, History};
+use crate::plan::{Case, Forecast, Forecaster, Layout, Plan};
+
+/// Whose way of running a plan is judged by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Habits {
+    /// As Shardscope runs it.
+    Own,
+    /// As the PyTorch code of the releases runs it.
+    Released,
+}
+
+impl Habits {
+    /// Those of the software that a layout comes from; a plan made by hand keeps what it was judged by.
+    pub fn of(layout: Layout, before: Self) -> Self {
+        match layout {
+            Layout::Custom => before,
+            layout if layout.is_from_pytorch() => Self::Released,
+            _ => Self::Own,
+        }
+    }
+}
+
+/// What a plan leads to.
+#[derive(Debug, Clone)]
+pub struct Outlook {
+    /// Memory at every question.
+    pub forecast: Forecast,
+    /// What there is to say about it.
+    pub findings: Vec<Finding>,
+    /// Whether the findings have been given their fixes.
+    pub has_fixes: bool,
+}
+
+/// Past so many questions a drag forecasts only those that could be the worst.
+const QUESTIONS_WHILE_DRAGGING: usize = 20_000;
+
+impl Outlook {
+    /// Microseconds: everything but the fixes.
+    pub fn glance(case: &Case, plan: &Plan) -> Self {
+        let forecast = Forecaster::new(case).forecast(plan);
+        let findings = checks::look(case, plan, &forecast);
+        Self { forecast, findings, has_fixes: false }
+    }
+
+    /// The same for a plan that may be gone by the next frame.
+    fn fleeting(case: &Case, plan: &Plan) -> Self {
+        if case.workload.questions.len() <= QUESTIONS_WHILE_DRAGGING {
+            return Self::glance(case, plan);
+        }
+        Self::glance(&case.at_its_worst(), plan)
+    }
+}
+
+/// What a drag would do if it ended now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pull {
+    /// Units onto a device.
+    Move {
+        /// The units.
+        units: Vec<usize>,
+        /// The device.
+        device: usize,
+    },
+    /// The boundary behind a run of units.
+    Boundary {
+        /// The run, as [`Plan::runs`] counts.
+        run: usize,
+        /// Units that change sides: forward where positive.
+        by: i64,
+    },
+}
+
+impl Pull {
+    /// The draft after it.
+    ///
+    /// # Errors
+    /// Units, devices or runs that are not there.
+    pub fn apply(&self, draft: &Draft) -> Result<Draft> {
+        match self {
+            Self::Move { units, device } => draft.move_units(units, *device),
+            Self::Boundary { run, by } => draft.move_boundary(*run, *by),
+        }
+    }
+}
+
+/// A plan that a drag would make.
+#[derive(Debug)]
+pub struct Hypothesis {
+    /// The drag.
+    pub pull: Pull,
+    /// The draft after it.
+    pub draft: Draft,
+    /// What that leads to.
+    pub outlook: Outlook,
+}
+
+/// The plan being worked on.
+pub struct Desk {
+    /// What its case was made from.
+    pub ground: Ground,
+    own: Arc<Case>,
+    released: Arc<Case>,
+    habits: Habits,
+    history: History,
+    outlook: Outlook,
+    edits: u64,
+    hypothesis: Option<Hypothesis>,
+}
+
+impl Desk {
+    /// A desk with a plan that was laid.
+    pub fn new(laid: Laid) -> Self {
+        let habits = Habits::of(laid.plan.layout, Habits::Own);
+        let case = if habits == Habits::Own { &laid.own } else { &laid.released };
+        let outlook = Outlook::glance(case, &laid.plan);
+        Self {
+            ground: laid.ground,
+            own: laid.own,
+            released: laid.released,
+            habits,
+            history: History::new(Draft::new(laid.plan)),
+            outlook,
+            edits: 0,
+            hypothesis: None,
+        }
+    }
+
+    /// Takes another ground for the same model: what was made by hand stays where it lies, the rest is as laid. Other
+    /// devices or another model begin anew.
+    pub fn relay(&mut self, laid: Laid, pins: &[(usize, usize)]) {
+        let same_model = Arc::ptr_eq(&self.ground.shape, &laid.ground.shape);
+        let same_devices = Arc::ptr_eq(&self.ground.found, &laid.ground.found);
+        let edits = self.edits;
+        if !same_model || !same_devices {
+            *self = Self::new(laid);
+            self.edits = edits + 1;
+            return;
+        }
+        let is_by_hand = self.draft().plan.layout == Layout::Custom;
+        let mut draft = self.draft().clone();
+        if !is_by_hand {
+            draft.plan = laid.plan;
+            draft.pins = pins.iter().copied().collect();
+        }
+        (self.ground, self.own, self.released) = (laid.ground, laid.own, laid.released);
+        match self.history.can() {
+            (false, false) => self.history = History::new(draft),
+            _ => self.history.step(draft),
+        }
+        self.changed();
+    }
+
+    /// The draft as it stands.
+    pub fn draft(&self) -> &Draft {
+        self.history.now()
+    }
+
+    /// What the draft leads to.
+    pub fn outlook(&self) -> &Outlook {
+        &self.outlook
+    }
+
+    /// Whose way of running it is judged by.
+    pub fn habits(&self) -> Habits {
+        self.habits
+    }
+
+    /// The case that it is judged under.
+    pub fn case(&self) -> &Arc<Case> {
+        self.case_of(self.habits)
+    }
+
+    /// The case under these habits.
+    pub fn case_of(&self, habits: Habits) -> &Arc<Case> {
+        match habits {
+            Habits::Own => &self.own,
+            Habits::Released => &self.released,
+        }
+    }
+
+    /// Counts the changes, so that what follows from the draft knows when to be made anew.
+    pub fn edits(&self) -> u64 {
+        self.edits
+    }
+
+    /// Whether there is a step to take back, and one to make again.
+    pub fn can(&self) -> (bool, bool) {
+        self.history.can()
+    }
+
+    /// Makes a step.
+    pub fn step(&mut self, draft: Draft) {
+        self.history.step(draft);
+        self.habits = Habits::of(self.draft().plan.layout, self.habits);
+        self.changed();
+    }
+
+    /// Takes the last step back; whether there was one.
+    pub fn undo(&mut self) -> bool {
+        let was = self.history.undo();
+        self.turned(was)
+    }
+
+    /// Makes the step again that was taken back; whether there was one.
+    pub fn redo(&mut self) -> bool {
+        let was = self.history.redo();
+        self.turned(was)
+    }
+
+    fn turned(&mut self, was: bool) -> bool {
+        if was {
+            self.habits = Habits::of(self.draft().plan.layout, self.habits);
+            self.changed();
+        }
+        was
+    }
+
+    /// Judges by these habits from now on.
+    pub fn judge_by(&mut self, habits: Habits) {
+        self.habits = habits;
+        self.changed();
+    }
+
+    /// Takes findings that were given their fixes, where the draft is still the same.
+    pub fn learn(&mut self, edits: u64, findings: Vec<Finding>) {
+        if edits == self.edits {
+            self.outlook.findings = findings;
+            self.outlook.has_fixes = true;
+        }
+    }
+
+    fn changed(&mut self) {
+        self.edits += 1;
+        self.hypothesis = None;
+        self.outlook = Outlook::glance(self.case(), &self.history.now().plan);
+    }
+
+    /// What a drag would do, worked out when it changes and not before. `true` where it changed.
+    pub fn imagine(&mut self, pull: Option<Pull>) -> bool {
+        if self.hypothesis.as_ref().map(|h| &h.pull) == pull.as_ref() {
+            return false;
+        }
+        let was = self.hypothesis.take().is_some();
+        let imagined = pull.and_then(|pull| {
+            let draft = pull.apply(self.draft()).ok()?;
+            let outlook = Outlook::fleeting(self.case(), &draft.plan);
+            Some(Hypothesis { pull, draft, outlook })
+        });
+        self.hypothesis = imagined;
+        was || self.hypothesis.is_some()
+    }
+
+    /// What a drag would do.
+    pub fn hypothesis(&self) -> Option<&Hypothesis> {
+        self.hypothesis.as_ref()
+    }
+
+    /// The plan to show: what a drag would make, else the draft.
+    pub fn shown(&self) -> (&Draft, &Outlook) {
+        match &self.hypothesis {
+            Some(hypothesis) => (&hypothesis.draft, &hypothesis.outlook),
+            None => (self.history.now(), &self.outlook),
+        }
+    }
+}

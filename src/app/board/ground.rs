@@ -1,0 +1,276 @@
+//! What a plan stands on: the devices that a SPEC means, what the questions cost, and the case made from both.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::app::job::Handle;
+use crate::app::workspace::Subject;
+use crate::dataset::{Dataset, Style};
+use crate::devices::{Driver, find, host};
+use crate::engine::Language;
+use crate::engine::costs::Pricing;
+use crate::engine::model::weight_type;
+use crate::evaluation::{Choices, Questions};
+use crate::model::weights;
+use crate::picture::tiles::Tiling;
+use crate::plan::assumptions::Engine;
+use crate::plan::checks;
+use crate::plan::device::Links;
+use crate::plan::device_map::DeviceMap;
+use crate::plan::planner::{self, Wishes};
+use crate::plan::spec::DeviceSpec;
+use crate::plan::{Assumptions, Case, Device, Layout, Model, ModelShape, Plan, QuestionCost, Workload};
+use crate::{Problem, Result};
+
+/// The devices of a SPEC.
+#[derive(Debug)]
+pub struct Found {
+    /// The SPEC.
+    pub spec: String,
+    /// The devices.
+    pub devices: Vec<Device>,
+    /// Ways between them, where known.
+    pub links: Links,
+    /// Host memory in bytes, where known.
+    pub host_memory: Option<u64>,
+}
+
+impl Found {
+    /// Looks for the devices of a SPEC. Asks the driver only where the SPEC means real GPUs.
+    ///
+    /// # Errors
+    /// A SPEC that makes no sense, or GPUs that are not there.
+    pub fn look(spec: &str) -> Result<Self> {
+        let wanted = DeviceSpec::parse(spec)?;
+        let host_memory = host::memory().map(|(total, _)| total);
+        let spec = spec.to_owned();
+        if matches!(wanted, DeviceSpec::Simulated(_) | DeviceSpec::Cpu) {
+            let devices = find::devices(&wanted, &Err(Problem::new("not asked")))?;
+            return Ok(Self { spec, devices, links: Links::default(), host_memory });
+        }
+        let driver = Driver::open();
+        let devices = find::devices(&wanted, &driver)?;
+        let links = match &driver {
+            Ok(driver) => find::links(&devices, &driver.gpus(), &driver.pairs()),
+            Err(_) => Links::default(),
+        };
+        Ok(Self { spec, devices, links, host_memory })
+    }
+}
+
+/// Which questions are priced, and how they would be asked.
+#[derive(Clone)]
+pub struct Asked {
+    shape: Arc<ModelShape>,
+    language: Option<Language>,
+    dataset: Arc<Dataset>,
+    questions: Questions,
+    style: Style,
+    system: Option<String>,
+    max_tiles: Option<u32>,
+}
+
+impl PartialEq for Asked {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shape, &other.shape)
+            && Arc::ptr_eq(&self.dataset, &other.dataset)
+            && self.questions == other.questions
+            && self.style.name() == other.style.name()
+            && self.system == other.system
+            && self.max_tiles == other.max_tiles
+    }
+}
+
+/// What the questions cost.
+#[derive(Debug, Default)]
+pub struct Priced {
+    /// Those that can be read, in the dataset's order.
+    pub costs: Vec<QuestionCost>,
+    /// How many cannot be read.
+    pub unread: usize,
+    /// What is wrong with the first of those.
+    pub first_problem: Option<Problem>,
+}
+
+/// Rows priced between two looks at whether the work is still wanted.
+const ROWS_AT_ONCE: usize = 64;
+
+impl Asked {
+    /// What is asked of this model and dataset under these choices.
+    pub fn new(subject: &Subject, dataset: &Arc<Dataset>, choices: &Choices) -> Self {
+        let language = subject.language.as_ref().and_then(|language| language.as_ref().ok());
+        Self {
+            shape: Arc::clone(&subject.shape),
+            language: language.cloned(),
+            dataset: Arc::clone(dataset),
+            questions: choices.questions.clone(),
+            style: choices.settings.style,
+            system: choices.settings.system.clone(),
+            max_tiles: choices.settings.max_tiles,
+        }
+    }
+
+    /// Tiles and prompt tokens of every question chosen, from the headers of its pictures.
+    ///
+    /// # Errors
+    /// A choice of questions that the dataset cannot satisfy, or the work was cancelled.
+    pub fn price(&self, handle: &Handle) -> Result<Priced> {
+        let rows = self.questions.rows(&self.dataset)?;
+        let side = self.shape.vision.as_ref().map_or(448, |(vision, _)| vision.image_size) as u32;
+        let pricing = Pricing {
+            dataset: &self.dataset,
+            style: self.style,
+            system: self.system.as_deref(),
+            max_tiles: self.max_tiles,
+            tiling: &|max_tiles| Tiling { side, min_tiles: 1, max_tiles, thumbnail: true },
+            tokens_per_tile: self.shape.tokens_per_tile as usize,
+            language: self.language.as_ref(),
+        };
+        let mut priced = Priced::default();
+        for (turn, some) in rows.chunks(ROWS_AT_ONCE).enumerate() {
+            if !handle.at((turn * ROWS_AT_ONCE) as u64, rows.len() as u64) {
+                return Err(Problem::new("reading the questions was cancelled"));
+            }
+            let (costs, problems) = pricing.all(some);
+            priced.costs.extend(costs);
+            priced.unread += problems.len();
+            priced.first_problem = priced.first_problem.or(problems.into_iter().next());
+        }
+        Ok(priced)
+    }
+}
+
+/// From where the first plan comes.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Start {
+    /// A layout by name.
+    Layout(Layout),
+    /// A file with a device map.
+    File(PathBuf),
+}
+
+impl Start {
+    /// As `--layout` is read: a name, or else a file.
+    pub fn named(text: &str) -> Self {
+        Layout::parse(text).map_or_else(|_| Self::File(text.into()), Self::Layout)
+    }
+}
+
+/// Everything that a plan is made from, ready to be made in the background.
+#[derive(Clone)]
+pub struct Ground {
+    /// The model.
+    pub shape: Arc<ModelShape>,
+    /// What its files say, where there are files.
+    pub files: Option<Arc<Files>>,
+    /// The devices.
+    pub found: Arc<Found>,
+    /// The questions; without them one picture at its most tiles is assumed.
+    pub priced: Option<Arc<Priced>>,
+    /// What is taken for granted.
+    pub assumptions: Assumptions,
+    /// Most tiles an image, in place of the model's own limit.
+    pub max_tiles: Option<u32>,
+}
+
+impl PartialEq for Ground {
+    fn eq(&self, other: &Self) -> bool {
+        let same_costs = match (&self.priced, &other.priced) {
+            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+            (None, None) => self.max_tiles == other.max_tiles,
+            _ => false,
+        };
+        Arc::ptr_eq(&self.shape, &other.shape)
+            && Arc::ptr_eq(&self.found, &other.found)
+            && same_costs
+            && self.assumptions == other.assumptions
+    }
+}
+
+/// A case under both habits, and a plan.
+pub struct Laid {
+    /// What it was made from.
+    pub ground: Ground,
+    /// The case as Shardscope runs.
+    pub own: Arc<Case>,
+    /// The case as the software of the releases runs.
+    pub released: Arc<Case>,
+    /// The plan.
+    pub plan: Plan,
+}
+
+impl Ground {
+    /// The case of this ground.
+    pub fn case(&self) -> Case {
+        let workload = match &self.priced {
+            Some(priced) if !priced.costs.is_empty() => Workload::new(priced.costs.clone()),
+            _ => one_picture(&self.shape, self.max_tiles),
+        };
+        let shape = ModelShape::clone(&self.shape);
+        let in_files = self.files.as_ref().map(|files| &files.units);
+        let mut model = Model::new(shape, self.assumptions.dtype.value, in_files);
+        if matches!(self.assumptions.engine.value, Engine::Cpu { .. }) {
+            let held = self.files.as_ref().map_or(&[][..], |files| &files.held);
+            model = model.held_on_the_cpu(held);
+        }
+        let mut case = Case::new(model, self.found.devices.clone(), self.assumptions.clone(), workload);
+        case.links = self.found.links.clone();
+        if let Some(bytes) = self.found.host_memory {
+            case.host_memory = bytes;
+        }
+        case
+    }
+
+    /// Makes the case and its plan: a layout by name, or a map in a file; pins hold where the plan is ours.
+    ///
+    /// # Errors
+    /// The layout needs what is not there, or the file is no device map.
+    pub fn lay(self, start: &Start, pins: Vec<(usize, usize)>) -> Result<Laid> {
+        let own = self.case();
+        let released = own.with_assumptions(own.assumptions.clone().as_released());
+        let plan = match start {
+            Start::Layout(Layout::Auto | Layout::Custom) => {
+                planner::ours(&own, &Wishes { pins, ..Wishes::default() })?
+            }
+            Start::Layout(layout) if layout.is_from_pytorch() => planner::plan(&released, *layout)?,
+            Start::Layout(layout) => planner::plan(&own, *layout)?,
+            Start::File(path) => {
+                let text =
+                    std::fs::read_to_string(path).map_err(|e| Problem::io("read the device map", path, &e))?;
+                let map = DeviceMap::parse(&text).map_err(|problem| problem.in_file(path))?;
+                checks::check_map(&own, &map).0.plan
+            }
+        };
+        Ok(Laid { ground: self, own: Arc::new(own), released: Arc::new(released), plan })
+    }
+}
+
+/// Without a dataset: one picture at its most tiles, its thumbnail, and two hundred tokens of text.
+fn one_picture(shape: &ModelShape, max_tiles: Option<u32>) -> Workload {
+    let limit = max_tiles.map_or(shape.max_tiles, u64::from);
+    let tiles = if shape.vision.is_none() { 0 } else { limit + u64::from(limit > 1) };
+    Workload::assumed(tiles, tiles.saturating_mul(shape.tokens_per_tile).saturating_add(200))
+}
+
+/// What the files of a checkpoint say about its units.
+#[derive(Debug)]
+pub struct Files {
+    /// Bytes of each unit in the files.
+    pub units: BTreeMap<String, u64>,
+    /// Bytes that each unit takes once this engine holds it on the CPU, in their order.
+    pub held: Vec<u64>,
+}
+
+impl Files {
+    /// Reads them from the headers, where the checkpoint is here; `dtype` is the number format that is asked for.
+    pub fn of(subject: &Subject, dtype: &str) -> Option<Self> {
+        let checkpoint = subject.checkpoint.as_ref()?;
+        let units = checkpoint.units.iter().map(|unit| (unit.name.clone(), unit.bytes())).collect();
+        let held = weight_type(dtype).map_or_else(
+            |_| Vec::new(),
+            |held| checkpoint.units.iter().map(|unit| weights::held_bytes(unit, held)).collect(),
+        );
+        Some(Self { units, held })
+    }
+}

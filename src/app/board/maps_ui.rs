@@ -1,0 +1,212 @@
+//! Maps in and out: a device_map that was pasted, and the plan in the forms that other tools read.
+
+use egui::{ComboBox, RichText, ScrollArea, TextEdit, Ui};
+
+use super::desk::Desk;
+use super::model::{percent, verdict_name};
+use super::toolbar::name;
+use super::{Fields, ReadMap, Wish, ask, findings_ui, paint};
+use crate::app::Wishes;
+use crate::app::job::Loadable;
+use crate::app::language::{fill, tr};
+use crate::app::parts::problem::problem;
+use crate::app::theme::Tokens;
+use crate::plan::checks::{self, Finding};
+use crate::plan::device_map::DeviceMap;
+use crate::plan::{Case, Forecast, Forecaster, Plan, exchange};
+use crate::{Problem, Result};
+
+/// A form in which a plan can be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Format {
+    /// A Hugging Face `device_map`.
+    #[default]
+    HuggingFace,
+    /// mistral.rs `ORD:N;ORD:N`.
+    MistralLayers,
+    /// A mistral.rs topology.
+    MistralTopology,
+    /// llama.cpp `--tensor-split`.
+    TensorSplit,
+}
+
+impl Format {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::HuggingFace, Self::MistralLayers, Self::MistralTopology, Self::TensorSplit];
+
+    fn title(self) -> &'static str {
+        match self {
+            Self::HuggingFace => "Hugging Face device_map",
+            Self::MistralLayers => "mistral.rs --num-device-layers",
+            Self::MistralTopology => "mistral.rs topology",
+            Self::TensorSplit => "llama.cpp --tensor-split",
+        }
+    }
+
+    fn ending(self) -> &'static str {
+        match self {
+            Self::HuggingFace => "device_map.json",
+            Self::MistralTopology => "topology.yml",
+            Self::MistralLayers | Self::TensorSplit => "layers.txt",
+        }
+    }
+
+    /// A plan in this form.
+    ///
+    /// # Errors
+    /// The form has no words for such a plan.
+    pub fn write(self, plan: &Plan, case: &Case) -> Result<String> {
+        match self {
+            Self::HuggingFace => {
+                let map = DeviceMap::of(plan, &case.model).to_json();
+                serde_json::to_string_pretty(&map).map_err(|e| Problem::new(format!("cannot write the map: {e}")))
+            }
+            Self::MistralLayers => exchange::to_device_layers(plan, case),
+            Self::MistralTopology => Ok(exchange::to_topology(plan, case)),
+            Self::TensorSplit => Ok(exchange::to_tensor_split(plan, case)),
+        }
+    }
+
+    /// Reads a text in whichever form it has; `judge` judges a device_map.
+    ///
+    /// # Errors
+    /// The text has none of the forms that can be read, or places what is not there.
+    pub fn read(
+        text: &str,
+        case: &Case,
+        judge: impl FnOnce(&DeviceMap) -> (Plan, Vec<Finding>, Forecast),
+    ) -> Result<(Plan, Vec<Finding>, Forecast)> {
+        let text = text.trim();
+        let judged = |plan: Plan| {
+            let forecast = Forecaster::new(case).forecast(&plan);
+            let findings = checks::check(case, &plan, &forecast);
+            (plan, findings, forecast)
+        };
+        match Self::of(text) {
+            Self::HuggingFace => DeviceMap::parse(text).map(|map| judge(&map)),
+            Self::MistralLayers => exchange::from_device_layers(text, case).map(judged),
+            Self::MistralTopology => exchange::from_topology(text, case).map(judged),
+            Self::TensorSplit => exchange::from_tensor_split(text, case).map(judged),
+        }
+    }
+
+    /// The form that a text has. Braces or pairs of brackets mean a device_map, wherever they stand in a log.
+    fn of(text: &str) -> Self {
+        let only = |allowed: &str| text.chars().all(|c| c.is_ascii_digit() || allowed.contains(c));
+        if text.contains(['{', '(']) {
+            Self::HuggingFace
+        } else if text.contains("device:") || text.contains('\n') {
+            Self::MistralTopology
+        } else if text.contains(':') && only(":;, ") {
+            Self::MistralLayers
+        } else if text.contains([',', '/']) && only(".,/ ") {
+            Self::TensorSplit
+        } else {
+            Self::HuggingFace
+        }
+    }
+}
+
+/// The panel.
+pub(super) fn ui(ui: &mut Ui, desk: &Desk, fields: &mut Fields, read: &Loadable<ReadMap>, wishes: &mut Wishes) {
+    let tokens = Tokens::of(ui);
+    ui.label(RichText::new(tr("Take a map")).font(paint::bold(13.5)).color(tokens.strong));
+    ui.label(RichText::new(tr("Paste a device_map (JSON, a Python dict, a line of a log), mistral.rs layers or topology, or a tensor split.")).small().color(tokens.subdued));
+    ScrollArea::vertical().id_salt("pasted").max_height(140.0).show(ui, |ui| {
+        let edit = TextEdit::multiline(&mut fields.pasted)
+            .code_editor()
+            .desired_rows(5)
+            .desired_width(f32::INFINITY)
+            .hint_text("{'vision_model': 0, 'language_model.model.layers.0': 0, …}");
+        let edit = ui.add(edit);
+        name(&edit, egui::Role::MultilineTextInput, tr("map to read"));
+    });
+    ui.horizontal(|ui| {
+        let has_text = !fields.pasted.trim().is_empty();
+        if ui.add_enabled(has_text && !read.is_loading(), egui::Button::new(tr("Check it"))).clicked() {
+            ask(wishes, Wish::ReadMap(fields.pasted.clone()));
+        }
+        if has_text && ui.button(tr("Clear")).clicked() {
+            fields.pasted.clear();
+        }
+    });
+    match read {
+        Loadable::Ready(map) => read_ui(ui, map, wishes),
+        Loadable::Refused(refused) => problem(ui, refused),
+        Loadable::Loading(_) => {
+            ui.label(RichText::new(tr("Reading the map…")).color(tokens.subdued));
+        }
+        Loadable::Empty => {}
+    }
+    ui.add_space(8.0);
+    ui.separator();
+    ui.add_space(4.0);
+    write_ui(ui, desk, fields, wishes);
+}
+
+fn read_ui(ui: &mut Ui, map: &ReadMap, wishes: &mut Wishes) {
+    let tokens = Tokens::of(ui);
+    ui.add_space(4.0);
+    ui.horizontal_wrapped(|ui| {
+        paint::verdict_icon(ui, map.verdict);
+        let said = fill("{}, {} of the fullest device", &[&verdict_name(map.verdict), &percent(map.worst_share)]);
+        ui.label(RichText::new(said).color(paint::verdict_color(tokens, map.verdict)));
+        if ui.button(tr("Put it on the board")).clicked() {
+            ask(wishes, Wish::AdoptPlan(Box::new(map.plan.clone())));
+        }
+    });
+    ui.push_id("read map", |ui| findings_ui::cards(ui, &map.findings, false, wishes));
+}
+
+fn write_ui(ui: &mut Ui, desk: &Desk, fields: &mut Fields, wishes: &mut Wishes) {
+    let tokens = Tokens::of(ui);
+    ui.label(RichText::new(tr("Give this plan")).font(paint::bold(13.5)).color(tokens.strong));
+    ComboBox::from_id_salt("board format").selected_text(fields.format.title()).width(230.0).show_ui(ui, |ui| {
+        for format in Format::ALL {
+            ui.selectable_value(&mut fields.format, format, format.title());
+        }
+    });
+    let text = match fields.format.write(&desk.draft().plan, desk.case()) {
+        Ok(text) => text,
+        Err(refused) => return problem(ui, &refused),
+    };
+    ScrollArea::vertical().id_salt("written").max_height(150.0).show(ui, |ui| {
+        let mut shown = text.as_str();
+        let edit = TextEdit::multiline(&mut shown).code_editor().desired_rows(4).desired_width(f32::INFINITY);
+        let edit = ui.add(edit);
+        name(&edit, egui::Role::MultilineTextInput, tr("the plan as a map"));
+    });
+    ui.horizontal(|ui| {
+        if ui.button(tr("Copy")).clicked() {
+            ui.ctx().copy_text(text.clone());
+        }
+        let width = (ui.available_width() - 60.0).max(80.0);
+        let edit = TextEdit::singleline(&mut fields.file).desired_width(width).hint_text(fields.format.ending());
+        let edit = ui.add(edit);
+        name(&edit, egui::Role::TextInput, tr("file to write"));
+        let path = fields.file.trim();
+        if ui.add_enabled(!path.is_empty(), egui::Button::new(tr("Save"))).clicked() {
+            ask(wishes, Wish::Write(path.into(), text.clone()));
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forms_are_told_apart() {
+        for (text, form) in [
+            ("{'mlp1': 0}", Format::HuggingFace),
+            ("INFO:root:map OrderedDict([('mlp1', 0)])", Format::HuggingFace),
+            ("0:40;1:40", Format::MistralLayers),
+            ("0-10:\n  device: cuda[1]", Format::MistralTopology),
+            ("24.5,17.5", Format::TensorSplit),
+            ("3/1", Format::TensorSplit),
+            ("nonsense", Format::HuggingFace),
+        ] {
+            assert_eq!(Format::of(text), form, "{text}");
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! Above the board: the strategy, steps back and forth, what is shown; and what the plan comes to.
+
+use egui::{Align, Color32, Layout as Lines, RichText, Sense, TextEdit, Ui, Vec2, vec2};
+
+use super::alternatives::Alternative;
+use super::desk::{Desk, Habits};
+use super::model::{Kind, grouped, percent, verdict_name};
+use super::paint;
+use super::view::{Folding, View, ZOOM};
+use super::{Priced, Wish, ask};
+use crate::app::Wishes;
+use crate::app::job::Loadable;
+use crate::app::language::{fill, tr};
+use crate::app::parts::button::choice;
+use crate::app::theme::{Tokens, semibold};
+use crate::plan::bytes::human;
+use crate::plan::{Forecast, Layout};
+use std::sync::Arc;
+
+/// A layout by its name, and in words what it is.
+pub fn layout_words(layout: Layout) -> &'static str {
+    use crate::plan::presets::Rule;
+    match layout {
+        Layout::Auto => tr("Shardscope's own: the smallest worst share of memory"),
+        Layout::Rule(Rule::InternVl) => tr("InternVL's rule: layers counted, the first GPU half"),
+        Layout::Rule(_) => tr("A rule of VLMEvalKit that counts layers"),
+        Layout::Accelerate => tr("accelerate's auto (balanced)"),
+        Layout::AccelerateSequential => tr("accelerate's sequential"),
+        Layout::AccelerateBalancedLow0 => tr("accelerate's balanced_low_0"),
+        Layout::MistralRs => tr("mistral.rs's automatic map"),
+        Layout::Single => tr("everything on one device"),
+        Layout::Custom => tr("made by hand"),
+    }
+}
+
+/// The tools.
+pub fn ui(
+    ui: &mut Ui,
+    desk: &Desk,
+    view: &mut View,
+    compared: Option<&[Alternative]>,
+    is_planning: bool,
+    wishes: &mut Wishes,
+) {
+    ui.horizontal_wrapped(|ui| {
+        ui.spacing_mut().item_spacing = vec2(6.0, 5.0);
+        strategy_ui(ui, desk, compared, wishes);
+        let pins = desk.draft().pins.len();
+        let replan = ui.add_enabled(!is_planning, egui::Button::new(tr("Re-plan the rest")));
+        if replan.on_hover_text(fill("Plans every unit anew that is not pinned ({} are)", &[&pins])).clicked() {
+            ask(wishes, Wish::Replan);
+        }
+        let (back, forth) = desk.can();
+        if ui.add_enabled(back, egui::Button::new(tr("Undo"))).on_hover_text("Ctrl+Z").clicked() {
+            ask(wishes, Wish::Undo);
+        }
+        if ui.add_enabled(forth, egui::Button::new(tr("Redo"))).on_hover_text("Ctrl+Shift+Z").clicked() {
+            ask(wishes, Wish::Redo);
+        }
+        pin_ui(ui, desk, view, wishes);
+        ui.separator();
+        shown_ui(ui, view);
+        ui.with_layout(Lines::right_to_left(Align::Center), |ui| {
+            let tokens = Tokens::of(ui);
+            let use_it = RichText::new(tr("Use for the run")).family(semibold()).color(tokens.on_accent);
+            let said = tr("The next run loads the model this way, on these devices");
+            if ui.add(egui::Button::new(use_it).fill(tokens.accent)).on_hover_text(said).clicked() {
+                ask(wishes, Wish::Use);
+            }
+            ui.toggle_value(&mut view.is_side_open, tr("Details"));
+            let mut is_open = view.is_lower_open.unwrap_or(true);
+            if ui.toggle_value(&mut is_open, tr("Forecast")).clicked() {
+                view.is_lower_open = Some(is_open);
+            }
+        });
+    });
+}
+
+/// Every layout with its verdict, where that is worked out.
+fn strategy_ui(ui: &mut Ui, desk: &Desk, compared: Option<&[Alternative]>, wishes: &mut Wishes) {
+    let tokens = Tokens::of(ui);
+    let now = desk.draft().plan.layout;
+    let title = fill("Layout: {}", &[&if now == Layout::Custom { tr("by hand") } else { now.name() }]);
+    ui.menu_button(title, |ui| {
+        ui.set_min_width(360.0);
+        for layout in Layout::NAMED {
+            let judged = compared.and_then(|all| all.iter().find(|a| a.layout == layout)?.at_home());
+            let response = ui.horizontal(|ui| {
+                let button = egui::Button::selectable(now == layout, layout.name());
+                let response = ui.add(button).on_hover_text(layout_words(layout));
+                ui.with_layout(Lines::right_to_left(Align::Center), |ui| {
+                    if let Some(judged) = judged {
+                        let verdict = judged.forecast.verdict;
+                        let color = paint::verdict_color(tokens, verdict);
+                        let text = format!("{} · {}", percent(judged.forecast.worst_share), verdict_name(verdict));
+                        ui.label(RichText::new(text).size(12.0).color(color));
+                        paint::verdict_icon(ui, verdict);
+                    }
+                });
+                response
+            });
+            if response.inner.clicked() {
+                ask(wishes, Wish::Strategy(layout));
+                ui.close();
+            }
+        }
+    });
+}
+
+fn pin_ui(ui: &mut Ui, desk: &Desk, view: &View, wishes: &mut Wishes) {
+    let units = view.selection.units();
+    let pins = &desk.draft().pins;
+    let all = !units.is_empty() && units.iter().all(|unit| pins.contains_key(unit));
+    let text = if all { tr("Unpin") } else { tr("Pin") };
+    let button = ui.add_enabled(!units.is_empty(), egui::Button::new(text));
+    if button.on_hover_text(tr("Pinned units stay when the rest is planned anew (P)")).clicked() {
+        ask(wishes, if all { Wish::Unpin(units) } else { Wish::Pin(units) });
+    }
+}
+
+/// Legend and filter by kind, filter by name, folding and zoom.
+fn shown_ui(ui: &mut Ui, view: &mut View) {
+    let tokens = Tokens::of(ui);
+    for kind in Kind::ALL {
+        let is_on = view.filter.kinds[kind as usize];
+        let (rect, response) = kind_size(ui, kind);
+        let color = tokens.kinds[kind as usize];
+        let ink = if is_on { tokens.text } else { tokens.subdued };
+        if response.hovered() || response.has_focus() {
+            ui.painter().rect_filled(rect, 5, tokens.raised);
+        }
+        let square = egui::Rect::from_center_size(egui::pos2(rect.min.x + 11.0, rect.center().y), Vec2::splat(9.0));
+        if is_on {
+            ui.painter().rect_filled(square, 2, color);
+        } else {
+            ui.painter().rect_stroke(square, 2, egui::Stroke::new(1.5, color), egui::StrokeKind::Inside);
+        }
+        let at = egui::pos2(rect.min.x + 20.0, rect.center().y);
+        paint::line(ui.painter(), at, egui::Align2::LEFT_CENTER, 200.0, kind.name(), egui::FontId::proportional(12.5), ink);
+        response.widget_info(|| {
+            egui::WidgetInfo::selected(egui::Role::CheckBox, true, is_on, fill("show {}", &[&kind.name()]))
+        });
+        if response.on_hover_text(tr("Click to dim or show this kind")).clicked() {
+            view.filter.kinds[kind as usize] = !is_on;
+        }
+    }
+    let field = TextEdit::singleline(&mut view.filter.text).hint_text(tr("Filter: name or number")).desired_width(150.0);
+    let field = ui.add(field);
+    name(&field, egui::Role::TextInput, tr("filter units"));
+    egui::ComboBox::from_id_salt("board folding")
+        .selected_text(fill("Fold: {}", &[&view.folding.name()]))
+        .width(96.0)
+        .show_ui(ui, |ui| {
+            for folding in Folding::ALL {
+                if ui.selectable_value(&mut view.folding, folding, folding.name()).clicked() {
+                    view.turned.clear();
+                }
+            }
+        })
+        .response
+        .on_hover_text(tr("Runs of one kind on a device become one chip; double click a chip to fold or unfold its run"));
+    ui.spacing_mut().slider_width = 72.0;
+    let zoom = ui.add(egui::Slider::new(&mut view.zoom, ZOOM).show_value(false));
+    name(&zoom, egui::Role::Slider, tr("size of chips"));
+    zoom.on_hover_text(tr("size of chips"));
+}
+
+fn kind_size(ui: &mut Ui, kind: Kind) -> (egui::Rect, egui::Response) {
+    let galley = ui.painter().layout_no_wrap(kind.name().into(), egui::FontId::proportional(12.5), Color32::WHITE);
+    ui.allocate_exact_size(vec2(galley.size().x + 26.0, 24.0), Sense::click())
+}
+
+/// Gives a widget its name for those who do not see it.
+pub fn name(response: &egui::Response, role: egui::Role, text: &str) {
+    response.widget_info(|| egui::WidgetInfo::labeled(role, true, text));
+}
+
+/// What the plan comes to, in one line.
+pub fn summary_ui(
+    ui: &mut Ui,
+    desk: &Desk,
+    priced: &Loadable<Arc<Priced>>,
+    wishes: &mut Wishes,
+) {
+    let tokens = Tokens::of(ui);
+    let (draft, outlook) = desk.shown();
+    let (case, forecast) = (desk.case(), &outlook.forecast);
+    ui.horizontal_wrapped(|ui| {
+        ui.spacing_mut().item_spacing = vec2(8.0, 4.0);
+        let color = paint::verdict_color(tokens, forecast.verdict);
+        paint::verdict_icon(ui, forecast.verdict);
+        let stages = draft.plan.runs().len();
+        let said = fill("{}, {} of the fullest device", &[&verdict_name(forecast.verdict), &percent(forecast.worst_share)]);
+        ui.label(RichText::new(said).font(paint::bold(14.0)).color(color));
+        let facts = [
+            fill("{} in {}", &[&human(case.model.weight_bytes()), &case.model.dtype.name()]),
+            fill("{} stages, {} hops", &[&stages, &draft.plan.hops()]),
+            questions(desk, forecast, priced),
+        ];
+        for fact in facts {
+            dot(ui);
+            ui.label(RichText::new(fact).color(tokens.text));
+        }
+        if let Some(tokens_of_answer) = forecast.longest_answer.filter(|t| *t < 10_000_000) {
+            dot(ui);
+            let text = match tokens_of_answer {
+                0 => tr("memory ends before the first token at the worst question").into(),
+                n => fill("memory lasts for answers of {} tokens", &[&grouped(n)]),
+            };
+            ui.label(RichText::new(text).color(tokens.text));
+        }
+        if draft.plan.exact {
+            let best = ui.label(RichText::new(tr("no contiguous plan does better")).color(tokens.subdued));
+            best.on_hover_text(tr("Every cut into contiguous stages and every order of devices was considered"));
+        }
+        ui.with_layout(Lines::right_to_left(Align::Center), |ui| habits_ui(ui, desk, wishes));
+    });
+}
+
+fn dot(ui: &mut Ui) {
+    let (rect, _) = ui.allocate_exact_size(vec2(3.0, 14.0), Sense::hover());
+    ui.painter().circle_filled(rect.center(), 1.5, Tokens::of(ui).subdued);
+}
+
+fn questions(desk: &Desk, forecast: &Forecast, priced: &Loadable<Arc<Priced>>) -> String {
+    let count = desk.case().workload.questions.len();
+    if let Loadable::Loading(job) = priced {
+        let done = job.share().unwrap_or(0.0) * 100.0;
+        return fill("reading the questions, {} %", &[&format!("{done:.0}")]);
+    }
+    if count == 0 {
+        return tr("planned for one picture at its most tiles").into();
+    }
+    // While a drag over a very large dataset lasts, only the worst questions are looked at.
+    let counts = if forecast.questions.is_empty() { desk.outlook().forecast.counts } else { forecast.counts };
+    let unread = priced.ready().map_or(0, |priced| priced.unread);
+    let mut text = match counts {
+        [_, 0, 0] => fill("all {} questions fit", &[&grouped(count as u64)]),
+        [fits, tight, 0] => fill("{} questions: {} fit, {} tight", &[&grouped(count as u64), &fits, &tight]),
+        [fits, tight, over] => {
+            fill("{} questions: {} fit, {} tight, {} do not fit", &[&grouped(count as u64), &fits, &tight, &over])
+        }
+    };
+    if unread > 0 {
+        text.push_str(&fill(", {} cannot be read", &[&unread]));
+    }
+    text
+}
+
+/// Whose way of running the plan is judged by.
+fn habits_ui(ui: &mut Ui, desk: &Desk, wishes: &mut Wishes) {
+    let mut habits = desk.habits();
+    let choices = [(Habits::Released, tr("PyTorch")), (Habits::Own, tr("Shardscope"))];
+    let shown = ui.scope(|ui| choice(ui, &mut habits, &choices));
+    let meaning = tr("PyTorch as released: all tiles at once, logits of every position, a CUDA context on every card. Shardscope: tiles in batches, logits of the last position alone.");
+    shown.response.on_hover_text(meaning);
+    if shown.inner {
+        ask(wishes, Wish::JudgeBy(habits));
+    }
+    ui.label(RichText::new(tr("judged as run by")).color(Tokens::of(ui).subdued));
+}

@@ -1,0 +1,322 @@
+//! The chosen dataset: its numbers, which of its questions are asked, and some of them to look at.
+
+use std::sync::Arc;
+
+use egui::{ComboBox, DragValue, RichText, Sense, Ui, Vec2};
+
+use super::questions::{DatasetFacts, PAGE, Picture, Sample};
+use super::{Setup, Wish};
+use crate::app::job::Loadable;
+use crate::app::language::{fill, tr};
+use crate::app::parts::Icon;
+use crate::app::parts::button::choice;
+use crate::app::parts::card::{card, facts, heading, note, pill, section};
+use crate::app::parts::problem::{problem, remark};
+use crate::app::parts::progress::progress;
+use crate::app::theme::Tokens;
+use crate::app::{Wishes, Workspace};
+use crate::dataset::{Dataset, Question, QuestionKind};
+use crate::demo::BUILT_IN;
+use crate::evaluation::Questions;
+
+/// Problems of a dataset told on its card; the rest are counted.
+const PROBLEMS: usize = 3;
+
+/// Draws the card.
+pub fn dataset_ui(setup: &Setup, ui: &mut Ui, workspace: &Workspace, wishes: &mut Wishes) {
+    card(ui, |ui| {
+        ui.spacing_mut().item_spacing = Vec2::new(12.0, 8.0);
+        section(ui, tr("Dataset"));
+        match &workspace.dataset {
+            Loadable::Ready(dataset) => {
+                known_ui(setup, ui, dataset);
+                ui.separator();
+                which_ui(setup, ui, workspace, dataset, wishes);
+            }
+            Loadable::Refused(refusal) => {
+                heading(ui, tr("This dataset cannot be used"));
+                problem(ui, refusal);
+                if ui.button(tr("Back to the built-in dataset")).clicked() {
+                    wishes.push(crate::app::Wish::OpenDataset(BUILT_IN.into()));
+                }
+            }
+            Loadable::Loading(job) => {
+                progress(ui, tr("Finding the rows of the file"), job.share(), false);
+            }
+            Loadable::Empty => {
+                note(ui, tr("None is chosen yet"));
+            }
+        }
+    });
+}
+
+fn known_ui(setup: &Setup, ui: &mut Ui, dataset: &Dataset) {
+    let tokens = Tokens::of(ui);
+    ui.horizontal(|ui| {
+        ui.scope(|ui| {
+            ui.set_max_width(ui.available_width() - 110.0);
+            let name = RichText::new(dataset.name()).heading().color(tokens.strong);
+            ui.add(egui::Label::new(name).truncate());
+        });
+        if dataset.path().is_none() {
+            pill(ui, tr("built in"), tokens.accent);
+        }
+    });
+    let profile = dataset.profile();
+    let mut pairs = vec![(tr("Questions"), dataset.len().to_string())];
+    if let Some(known) = setup.facts.ready() {
+        if !known.kinds.is_empty() {
+            pairs.push((tr("Answers"), kinds(known)));
+        }
+        if !known.categories.is_empty() {
+            pairs.push((tr("Categories"), known.categories.len().to_string()));
+        }
+    }
+    pairs.push((tr("Tiles an image"), fill("up to {}", &[&profile.max_tiles])));
+    if let Some(entry) = profile.entry {
+        pairs.push((tr("Known as"), entry.name.to_owned()));
+    }
+    facts(ui, 128.0, &pairs);
+    match &setup.facts {
+        Loadable::Loading(job) => {
+            progress(ui, tr("Counting its questions"), job.share(), false);
+        }
+        Loadable::Refused(refusal) => problem(ui, refusal),
+        Loadable::Ready(known) => {
+            for found in known.problems.iter().take(PROBLEMS) {
+                remark(ui, found);
+            }
+            let more = known.problems.len().saturating_sub(PROBLEMS);
+            if more > 0 {
+                note(ui, fill("and {} more", &[&more]));
+            }
+        }
+        Loadable::Empty => {}
+    }
+}
+
+fn kinds(known: &DatasetFacts) -> String {
+    let name = |kind: QuestionKind| match kind {
+        QuestionKind::Option => tr("choice"),
+        QuestionKind::YesNo => tr("yes or no"),
+        QuestionKind::Short => tr("short text"),
+        QuestionKind::Free => tr("free text"),
+    };
+    match known.kinds.as_slice() {
+        [(only, _)] => name(*only).to_owned(),
+        many => many.iter().map(|(kind, n)| format!("{} {n}", name(*kind))).collect::<Vec<_>>().join(", "),
+    }
+}
+
+/// How many are asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Many {
+    All,
+    First,
+    Random,
+}
+
+/// Which questions are asked: how many, of what category.
+fn which_ui(setup: &Setup, ui: &mut Ui, workspace: &Workspace, dataset: &Dataset, wishes: &mut Wishes) {
+    let before = &workspace.choices.questions;
+    let mut questions = before.clone();
+    let usual = dataset.len().min(50);
+    ui.horizontal_wrapped(|ui| {
+        ui.spacing_mut().item_spacing = Vec2::new(8.0, 6.0);
+        let mut many = match (questions.sample, questions.limit) {
+            (Some(_), _) => Many::Random,
+            (None, Some(_)) => Many::First,
+            (None, None) => Many::All,
+        };
+        let names = [(Many::All, tr("All")), (Many::First, tr("First")), (Many::Random, tr("Random"))];
+        if choice(ui, &mut many, &names) {
+            questions.limit = (many == Many::First).then_some(usual);
+            questions.sample = (many == Many::Random).then_some(usual);
+            questions.seed = (many == Many::Random).then_some(0);
+        }
+        let most = dataset.len().max(1);
+        let count = questions.limit.as_mut().or(questions.sample.as_mut());
+        if let Some(count) = count {
+            ui.name_inputs(tr("How many questions"), |ui| ui.add(DragValue::new(count).range(1..=most)));
+        }
+        if let Some(seed) = questions.seed.as_mut() {
+            ui.label(tr("seed")).on_hover_text(tr("The same seed chooses the same questions"));
+            ui.name_inputs(tr("seed"), |ui| ui.add(DragValue::new(seed)));
+        }
+    });
+    if let Some(known) = setup.facts.ready() {
+        ui.horizontal_wrapped(|ui| {
+            ui.spacing_mut().item_spacing = Vec2::new(8.0, 6.0);
+            let groups = [&known.categories[..], &known.super_categories[..]].concat();
+            group_ui(ui, tr("Category"), tr("All categories"), &groups, &mut questions.category);
+            group_ui(ui, tr("Split"), tr("All splits"), &known.splits, &mut questions.split);
+        });
+    }
+    match &setup.selected {
+        Loadable::Ready(rows) => {
+            note(ui, fill("{} of {} questions are asked", &[&rows.len(), &dataset.len()]));
+        }
+        Loadable::Refused(refusal) => {
+            problem(ui, refusal);
+            if *before != Questions::default() && ui.button(tr("Ask all questions")).clicked() {
+                questions = Questions::default();
+            }
+        }
+        Loadable::Loading(_) | Loadable::Empty => {
+            note(ui, tr("Selecting questions"));
+        }
+    }
+    if questions != *before {
+        let choices = crate::evaluation::Choices { questions, ..workspace.choices.clone() };
+        wishes.push(crate::app::Wish::Setup(Wish::Choose(Box::new(choices))));
+    }
+}
+
+/// A choice of one group among several.
+fn group_ui(ui: &mut Ui, name: &str, all: &str, groups: &[(Arc<str>, usize)], chosen: &mut Option<String>) {
+    if groups.len() < 2 && chosen.is_none() {
+        return;
+    }
+    ui.name_inputs(name, |ui| {
+        ComboBox::from_id_salt(name)
+            .selected_text(chosen.as_deref().unwrap_or(all))
+            .width(180.0)
+            .truncate()
+            .height(360.0)
+            .show_ui(ui, |ui| {
+                ui.selectable_value(chosen, None, all);
+                for (group, count) in groups {
+                    let here = chosen.as_deref() == Some(group.as_ref());
+                    if ui.selectable_label(here, format!("{group}  ({count})")).clicked() {
+                        *chosen = Some(group.to_string());
+                    }
+                }
+            });
+    });
+}
+
+/// Draws some of the questions that are asked.
+pub fn samples_ui(setup: &mut Setup, ui: &mut Ui, wishes: &mut Wishes) {
+    let Some(rows) = setup.selected.ready().map(Vec::len) else { return };
+    let first = setup.first;
+    let width = ui.available_width();
+    card(ui, |ui| {
+        ui.spacing_mut().item_spacing = Vec2::new(12.0, 10.0);
+        ui.horizontal(|ui| {
+            section(ui, tr("Questions that are asked"));
+            ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
+                ui.spacing_mut().item_spacing.x = 2.0;
+                let mut show = |at| wishes.push(crate::app::Wish::Setup(Wish::ShowQuestions(at)));
+                let next = first + PAGE;
+                let more = ui.add_enabled_ui(next < rows, |ui| Icon::Right.button(ui, tr("Next questions")));
+                if more.inner.clicked() {
+                    show(next);
+                }
+                let last = next.min(rows);
+                note(ui, fill("{} to {} of {}", &[&(first + 1), &last, &rows]));
+                let back = ui.add_enabled_ui(first > 0, |ui| Icon::Left.button(ui, tr("Questions before")));
+                if back.inner.clicked() {
+                    show(first.saturating_sub(PAGE));
+                }
+            });
+        });
+        match &mut setup.samples {
+            Loadable::Ready(samples) => {
+                for (place, sample) in samples.iter_mut().enumerate() {
+                    if place > 0 {
+                        ui.separator();
+                    }
+                    sample_ui(ui, sample, width);
+                }
+            }
+            Loadable::Refused(refusal) => problem(ui, refusal),
+            Loadable::Loading(_) | Loadable::Empty => {
+                note(ui, tr("Reading questions"));
+            }
+        }
+    });
+}
+
+fn sample_ui(ui: &mut Ui, sample: &mut Sample, width: f32) {
+    let tokens = Tokens::of(ui);
+    let question = match &sample.question {
+        Ok(question) => question,
+        Err(refusal) => return problem(ui, refusal),
+    };
+    let side = if width > 420.0 { 112.0 } else { 80.0 };
+    ui.horizontal_top(|ui| {
+        picture_ui(ui, &mut sample.picture, side, question.images.len());
+        ui.vertical(|ui| {
+            ui.spacing_mut().item_spacing.y = 3.0;
+            let mut about = fill("Question {}", &[&question.index]);
+            if let Some(category) = &question.category {
+                about = format!("{about} · {category}");
+            }
+            ui.add(egui::Label::new(RichText::new(about).small().color(tokens.subdued)).truncate());
+            ui.label(RichText::new(shortened(&question.text, 260)).color(tokens.strong));
+            options_ui(ui, question);
+        });
+    });
+}
+
+fn options_ui(ui: &mut Ui, question: &Question) {
+    let tokens = Tokens::of(ui);
+    let gold = question.gold.first().map(String::as_str).unwrap_or_default();
+    for (letter, text) in question.options.iter().take(6) {
+        let right = gold.len() == 1 && gold.starts_with(*letter);
+        let color = if right { tokens.good } else { tokens.text };
+        ui.label(RichText::new(format!("{letter}  {}", shortened(text, 90))).color(color));
+    }
+    if question.options.is_empty() && !question.gold.is_empty() {
+        ui.label(RichText::new(shortened(&question.gold.join(" / "), 120)).color(tokens.good));
+    }
+}
+
+fn picture_ui(ui: &mut Ui, picture: &mut Picture, side: f32, pictures: usize) {
+    let tokens = Tokens::of(ui);
+    if let Picture::Ready(image) = picture {
+        let image = std::mem::take(image);
+        *picture = Picture::Shown(ui.ctx().load_texture("question", image, egui::TextureOptions::LINEAR));
+    }
+    let (rect, response) = ui.allocate_exact_size(Vec2::splat(side), Sense::hover());
+    ui.painter().rect_filled(rect, 6.0, tokens.canvas);
+    match picture {
+        Picture::Shown(texture) => {
+            let size = texture.size_vec2();
+            let fitted = size * (side / size.max_elem());
+            let place = egui::Rect::from_center_size(rect.center(), fitted);
+            egui::Image::new(&*texture).corner_radius(6.0).paint_at(ui, place);
+            if pictures > 1 {
+                let font = egui::TextStyle::Small.resolve(ui.style());
+                let text = format!("+{}", pictures - 1);
+                let galley = ui.painter().layout_no_wrap(text, font, tokens.strong);
+                let corner = rect.right_bottom() - galley.size() - Vec2::new(9.0, 6.0);
+                let back = egui::Rect::from_min_size(corner, galley.size()).expand2(Vec2::new(5.0, 2.0));
+                ui.painter().rect_filled(back, 4.0, tokens.card.gamma_multiply(0.9));
+                ui.painter().galley(corner, galley, tokens.strong);
+            }
+            response.on_hover_ui(|ui| {
+                ui.image(&*texture);
+            });
+        }
+        Picture::Refused(refusal) => {
+            let icon = egui::Rect::from_center_size(rect.center(), Vec2::splat(20.0));
+            Icon::Warning.paint(ui.painter(), icon, tokens.bad);
+            response.on_hover_text(refusal.to_string());
+        }
+        Picture::None | Picture::Ready(_) => {
+            let icon = egui::Rect::from_center_size(rect.center(), Vec2::splat(20.0));
+            Icon::Picture.paint(ui.painter(), icon, tokens.line);
+            response.on_hover_text(tr("This question has no picture"));
+        }
+    }
+}
+
+/// The beginning of a text, on one line.
+fn shortened(text: &str, most: usize) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", line[..end].trim_end()),
+        None => line,
+    }
+}

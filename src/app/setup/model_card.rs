@@ -1,0 +1,121 @@
+//! The chosen model: its numbers, what its bytes are made of, and what is wrong with it.
+
+use egui::{RichText, Sense, Ui, Vec2};
+
+use super::Setup;
+use super::model_facts::ModelFacts;
+use crate::app::job::Loadable;
+use crate::app::language::{fill, tr};
+use crate::app::parts::card::{card, facts, heading, note, pill, section};
+use crate::app::parts::problem::problem;
+use crate::app::parts::progress::{bar, progress};
+use crate::app::theme::Tokens;
+use crate::app::workspace::Subject;
+use crate::app::{Wish, Wishes, Workspace};
+use crate::demo::BUILT_IN;
+use crate::terminal::{count, size};
+
+/// Draws the card.
+pub fn model_ui(setup: &Setup, ui: &mut Ui, workspace: &Workspace, wishes: &mut Wishes) {
+    card(ui, |ui| {
+        ui.spacing_mut().item_spacing = Vec2::new(12.0, 8.0);
+        section(ui, tr("Checkpoint"));
+        match (&workspace.subject, &setup.model) {
+            (Loadable::Ready(subject), Some((_, facts))) => subject_ui(ui, subject, facts),
+            (Loadable::Refused(refusal), _) => {
+                heading(ui, tr("This checkpoint cannot be used"));
+                problem(ui, refusal);
+                if ui.button(tr("Back to the built-in checkpoint")).clicked() {
+                    wishes.push(Wish::OpenCheckpoint(BUILT_IN.into()));
+                }
+            }
+            (Loadable::Loading(job), _) => {
+                progress(ui, tr("Reading the headers of its files"), job.share(), false);
+            }
+            (Loadable::Ready(_) | Loadable::Empty, _) => {
+                note(ui, tr("None is chosen yet"));
+            }
+        }
+    });
+}
+
+fn subject_ui(ui: &mut Ui, subject: &Subject, known: &ModelFacts) {
+    let tokens = Tokens::of(ui);
+    ui.horizontal(|ui| {
+        let pills = 110.0;
+        ui.scope(|ui| {
+            ui.set_max_width(ui.available_width() - pills);
+            let name = RichText::new(&subject.name).heading().color(tokens.strong);
+            ui.add(egui::Label::new(name).truncate());
+        });
+        if subject.source == BUILT_IN {
+            pill(ui, tr("built in"), tokens.accent);
+        } else if subject.checkpoint.is_none() {
+            pill(ui, tr("planning only"), tokens.warning);
+        }
+    });
+    facts(ui, 128.0, &pairs(known));
+    ui.add_space(2.0);
+    parts_ui(ui, known);
+    if let Some(obstacle) = subject.obstacle() {
+        problem(ui, &obstacle);
+    }
+}
+
+/// Name and value of each fact, as far as known.
+fn pairs(known: &ModelFacts) -> Vec<(&'static str, String)> {
+    let mut pairs = vec![
+        (tr("Parameters"), count(known.parameters)),
+        (tr("Weights"), format!("{} · {}", size(known.bytes), known.formats)),
+    ];
+    let decoder = match &known.backbone {
+        Some(backbone) => format!("{backbone} · {} × {}", known.decoder.0, known.decoder.1),
+        None => format!("{} × {}", known.decoder.0, known.decoder.1),
+    };
+    pairs.push((tr("Decoder layers"), decoder));
+    if let Some((active, all)) = known.experts {
+        pairs.push((tr("Experts a token"), fill("{} of {}", &[&active, &all])));
+    }
+    if let Some((blocks, width)) = known.vision {
+        pairs.push((tr("Vision blocks"), format!("{blocks} × {width}")));
+    }
+    if let Some((side, tile_tokens)) = known.tile {
+        pairs.push((tr("A tile"), fill("{} px, {} tokens", &[&side, &tile_tokens])));
+    }
+    if let Some(positions) = known.positions {
+        pairs.push((tr("Context"), fill("{} tokens", &[&positions])));
+    }
+    if let Some((template, origin)) = &known.template {
+        pairs.push((tr("Template"), format!("{template} ({origin})")));
+    }
+    if let Some(tokenizer) = &known.tokenizer {
+        pairs.push((tr("Tokenizer"), tokenizer.clone()));
+    }
+    if let Some(files) = known.files {
+        pairs.push((tr("Weight files"), files.to_string()));
+    }
+    pairs
+}
+
+/// What the bytes are made of.
+fn parts_ui(ui: &mut Ui, known: &ModelFacts) {
+    let tokens = Tokens::of(ui);
+    let names = [tr("Vision"), tr("Projector"), tr("Embedding"), tr("Decoder"), tr("Head")];
+    let whole = known.parts.iter().sum::<u64>().max(1) as f32;
+    let shares: Vec<_> =
+        known.parts.iter().zip(tokens.kinds).map(|(part, color)| (*part as f32 / whole, color)).collect();
+    bar(ui, 8.0, &shares, tr("What its weights are made of"));
+    ui.horizontal_wrapped(|ui| {
+        ui.spacing_mut().item_spacing = Vec2::new(5.0, 2.0);
+        for ((part, name), color) in known.parts.iter().zip(names).zip(tokens.kinds) {
+            if *part == 0 {
+                continue;
+            }
+            let (rect, _) = ui.allocate_exact_size(Vec2::splat(8.0), Sense::hover());
+            ui.painter().rect_filled(rect, 2.0, color);
+            ui.label(RichText::new(name).small().color(tokens.subdued));
+            ui.label(RichText::new(size(*part)).small().color(tokens.text));
+            ui.add_space(8.0);
+        }
+    });
+}

@@ -1,0 +1,293 @@
+//! How questions are asked and answers read: every setting with its value and where that comes from.
+
+use egui::{ComboBox, DragValue, RichText, TextEdit, Ui, Vec2};
+
+use super::{Setup, Wish};
+use crate::app::language::{fill, tr};
+use crate::app::parts::Icon;
+use crate::app::parts::button::choice;
+use crate::app::parts::card::{card, note, section};
+use crate::app::parts::problem::problem;
+use crate::app::theme::Tokens;
+use crate::app::{Screen, Wishes, Workspace};
+use crate::dataset::{QuestionKind, Style};
+use crate::engine::Sampling;
+use crate::evaluation::Choices;
+use crate::plan::spec::DeviceSpec;
+use crate::scoring::Rule;
+
+/// Longest answer that can be chosen, as on the command line.
+const LONGEST_ANSWER: usize = 1 << 20;
+
+/// Where a value comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum From {
+    Default,
+    Dataset,
+    Checkpoint,
+    Chosen,
+}
+
+/// Draws the card.
+pub fn settings_ui(setup: &Setup, ui: &mut Ui, workspace: &Workspace, wishes: &mut Wishes) {
+    let before = &workspace.choices;
+    let usual = Choices::default();
+    let mut now = before.clone();
+    card(ui, |ui| {
+        ui.spacing_mut().item_spacing = Vec2::new(8.0, 10.0);
+        section(ui, tr("How questions are asked"));
+        preset_ui(ui, &mut now);
+        asking_ui(ui, &mut now, &usual, workspace);
+        ui.separator();
+        section(ui, tr("Where it runs"));
+        running_ui(setup, ui, &mut now, &usual, wishes);
+        ui.separator();
+        egui::CollapsingHeader::new(tr("More settings")).show(ui, |ui| more_ui(ui, &mut now, &usual));
+    });
+    if now != *before {
+        wishes.push(crate::app::Wish::Setup(Wish::Choose(Box::new(now))));
+    }
+}
+
+/// Draws one setting: its name, its control, where the value comes from; whether it is to go back to the default.
+fn row(ui: &mut Ui, name: &str, why: &str, from: From, control: impl FnOnce(&mut Ui)) -> bool {
+    let tokens = Tokens::of(ui);
+    let mut back = false;
+    ui.horizontal(|ui| {
+        ui.set_min_height(28.0);
+        let (rect, label) = ui.allocate_exact_size(Vec2::new(108.0, 28.0), egui::Sense::hover());
+        let mut inside = ui.new_child(
+            egui::UiBuilder::new().max_rect(rect).layout(egui::Layout::left_to_right(egui::Align::Center)),
+        );
+        inside.add(egui::Label::new(RichText::new(name).color(tokens.text)).truncate().selectable(false));
+        label.on_hover_text(why);
+        ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
+            match from {
+                From::Chosen => back = Icon::Refresh.button(ui, tr("Back to the default")).clicked(),
+                _ => {
+                    let text = match from {
+                        From::Dataset => tr("dataset"),
+                        From::Checkpoint => tr("checkpoint"),
+                        From::Default | From::Chosen => tr("default"),
+                    };
+                    let width = 62.0;
+                    let (rect, _) = ui.allocate_exact_size(Vec2::new(width, 20.0), egui::Sense::hover());
+                    let font = egui::TextStyle::Small.resolve(ui.style());
+                    let at = rect.right_center();
+                    ui.painter().text(at, egui::Align2::RIGHT_CENTER, text, font, tokens.subdued);
+                }
+            }
+            ui.with_layout(egui::Layout::left_to_right(egui::Align::Center), |ui| {
+                ui.name_inputs(name, control);
+            });
+        });
+    });
+    back
+}
+
+fn from<T: PartialEq>(now: &T, usual: &T, otherwise: From) -> From {
+    if now == usual { otherwise } else { From::Chosen }
+}
+
+/// Ways of asking and reading that belong together.
+fn preset_ui(ui: &mut Ui, now: &mut Choices) {
+    let presets = [
+        (tr("Shardscope"), "shardscope", Style::Vlmevalkit),
+        (tr("VLMEvalKit"), "vlmevalkit", Style::Vlmevalkit),
+        (tr("MMMU"), "mmmu", Style::Mmmu),
+    ];
+    let mut chosen = presets
+        .iter()
+        .position(|(_, rule, style)| same_rule(&now.rule, rule) && now.settings.style == *style)
+        .unwrap_or(usize::MAX);
+    let names: Vec<(usize, &str)> = presets.iter().enumerate().map(|(i, (name, ..))| (i, *name)).collect();
+    if choice(ui, &mut chosen, &names)
+        && let Some((_, rule, style)) = presets.get(chosen)
+    {
+        now.rule = (*rule).to_owned();
+        now.settings.style = *style;
+    }
+}
+
+fn same_rule(one: &str, other: &str) -> bool {
+    matches!((Rule::by_name(one), Rule::by_name(other)), (Ok(one), Ok(other)) if one == other)
+}
+
+fn asking_ui(ui: &mut Ui, now: &mut Choices, usual: &Choices, workspace: &Workspace) {
+    let prompt = from(&now.settings.style, &usual.settings.style, From::Default);
+    let why = tr("The words around a question, as the named evaluation puts them");
+    if row(ui, tr("Prompts"), why, prompt, |ui| {
+        let shown = now.settings.style.name();
+        ComboBox::from_id_salt("style").selected_text(shown).width(128.0).truncate().show_ui(ui, |ui| {
+            for style in Style::ALL {
+                ui.selectable_value(&mut now.settings.style, style, style.name());
+            }
+        });
+    }) {
+        now.settings.style = usual.settings.style;
+    }
+    let rule = if same_rule(&now.rule, &usual.rule) { From::Default } else { From::Chosen };
+    let why = tr("How the answer is found in what the model says, and judged; it can be changed afterwards");
+    if row(ui, tr("Rule"), why, rule, |ui| {
+        ComboBox::from_id_salt("rule").selected_text(now.rule.clone()).width(128.0).truncate().show_ui(
+            ui,
+            |ui| {
+                for rule in Rule::all() {
+                    let name = rule.name();
+                    if ui.selectable_label(same_rule(&now.rule, &name), &name).clicked() {
+                        now.rule = name;
+                    }
+                }
+            },
+        );
+    }) {
+        now.rule.clone_from(&usual.rule);
+    }
+    let longest = from(&now.settings.max_new_tokens, &usual.settings.max_new_tokens, From::Default);
+    let why = tr("Longest answer in tokens; a longer one is cut off");
+    if row(ui, tr("Longest answer"), why, longest, |ui| {
+        let value = DragValue::new(&mut now.settings.max_new_tokens).range(1..=LONGEST_ANSWER).speed(4.0);
+        ui.add(value.suffix(format!(" {}", tr("tokens"))));
+    }) {
+        now.settings.max_new_tokens = usual.settings.max_new_tokens;
+    }
+    let own = workspace.dataset.ready().map_or(12, |dataset| dataset.profile().max_tiles);
+    let tiles = from(&now.settings.max_tiles, &None, From::Dataset);
+    let why = tr("Most tiles that an image is cut into; more tiles see more and take more memory");
+    if row(ui, tr("Tiles an image"), why, tiles, |ui| {
+        let mut most = now.settings.max_tiles.unwrap_or(own);
+        if ui.add(DragValue::new(&mut most).range(1..=1024).speed(0.1)).changed() {
+            now.settings.max_tiles = Some(most);
+        }
+    }) {
+        now.settings.max_tiles = None;
+    }
+    let sampling = from(&now.settings.sampling, &usual.settings.sampling, From::Default);
+    let why = tr("Always the likeliest token, or a draw");
+    if row(ui, tr("Tokens are"), why, sampling, |ui| {
+        let mut drawn = now.settings.sampling != Sampling::Greedy;
+        if choice(ui, &mut drawn, &[(false, tr("likeliest")), (true, tr("drawn"))]) {
+            now.settings.sampling = match drawn {
+                false => Sampling::Greedy,
+                true => Sampling::Sample { temperature: 0.7, top_p: None, top_k: None, seed: 0 },
+            };
+        }
+    }) {
+        now.settings.sampling = usual.settings.sampling;
+    }
+    sampling_ui(ui, &mut now.settings.sampling);
+}
+
+/// The numbers of a draw.
+fn sampling_ui(ui: &mut Ui, sampling: &mut Sampling) {
+    let Sampling::Sample { temperature, top_p, top_k, seed } = sampling else { return };
+    row(ui, tr("Temperature"), tr("Divides the logits: higher is more varied"), From::Chosen, |ui| {
+        ui.add(DragValue::new(temperature).range(0.01..=10.0).speed(0.01));
+    });
+    row(
+        ui,
+        tr("Top p"),
+        tr("Draw from the smallest set of tokens with this probability; 1 is all"),
+        From::Chosen,
+        |ui| {
+            let mut share = top_p.unwrap_or(1.0);
+            if ui.add(DragValue::new(&mut share).range(0.01..=1.0).speed(0.01)).changed() {
+                *top_p = (share < 1.0).then_some(share);
+            }
+        },
+    );
+    row(ui, tr("Top k"), tr("Draw from so many of the likeliest tokens; 0 is all"), From::Chosen, |ui| {
+        let mut count = top_k.unwrap_or(0);
+        if ui.add(DragValue::new(&mut count).range(0..=100_000)).changed() {
+            *top_k = (count > 0).then_some(count);
+        }
+    });
+    row(ui, tr("Seed"), tr("The same seed draws the same tokens"), From::Chosen, |ui| {
+        ui.add(DragValue::new(seed));
+    });
+}
+
+fn running_ui(setup: &Setup, ui: &mut Ui, now: &mut Choices, usual: &Choices, wishes: &mut Wishes) {
+    let otherwise = if now.dtype == "auto" { From::Checkpoint } else { From::Default };
+    let format = from(&now.dtype, &usual.dtype, otherwise);
+    let why = tr("In which number format the weights are held; on the CPU sums are always in f32");
+    if row(ui, tr("Number format"), why, format, |ui| {
+        let stored = setup.model.as_ref().map_or("", |(_, model)| model.formats.as_str());
+        let shown = if now.dtype == "auto" { fill("as stored: {}", &[&stored]) } else { now.dtype.clone() };
+        ComboBox::from_id_salt("dtype").selected_text(shown).width(128.0).truncate().show_ui(ui, |ui| {
+            for name in ["auto", "f32", "bf16", "f16"] {
+                let label = if name == "auto" { fill("as stored: {}", &[&stored]) } else { name.to_owned() };
+                if ui.selectable_label(now.dtype == name, label).clicked() {
+                    now.dtype = name.to_owned();
+                }
+            }
+        });
+    }) {
+        now.dtype.clone_from(&usual.dtype);
+    }
+    let devices = from(&now.devices, &usual.devices, From::Default);
+    let why = tr("auto, cpu, cuda:0,2 or simulated ones such as sim:8x40GiB");
+    if row(ui, tr("Devices"), why, devices, |ui| {
+        ui.add(
+            TextEdit::singleline(&mut now.devices).desired_width(120.0).margin(egui::Margin::symmetric(8, 5)),
+        );
+    }) {
+        now.devices.clone_from(&usual.devices);
+    }
+    if let Err(refusal) = DeviceSpec::parse(&now.devices) {
+        problem(ui, &refusal);
+    }
+    let layout = from(&now.layout, &usual.layout, From::Default);
+    let why = tr("Which unit sits on which device; drawn and edited on the layout screen");
+    if row(ui, tr("Layout"), why, layout, |ui| {
+        if ui.add(egui::Button::new(&now.layout).truncate()).on_hover_text(why).clicked() {
+            wishes.push(crate::app::Wish::Go(Screen::Board));
+        }
+    }) {
+        now.layout.clone_from(&usual.layout);
+    }
+}
+
+fn more_ui(ui: &mut Ui, now: &mut Choices, usual: &Choices) {
+    ui.spacing_mut().item_spacing.y = 8.0;
+    let kind = from(&now.stated.kind, &None, From::Dataset);
+    let why = tr("What the questions ask for, whatever the dataset's columns and name say");
+    if row(ui, tr("Questions are"), why, kind, |ui| {
+        let shown = now.stated.kind.map_or(tr("as the dataset says"), QuestionKind::name);
+        ComboBox::from_id_salt("kind").selected_text(shown).width(128.0).truncate().show_ui(ui, |ui| {
+            ui.selectable_value(&mut now.stated.kind, None, tr("as the dataset says"));
+            for kind in QuestionKind::ALL {
+                ui.selectable_value(&mut now.stated.kind, Some(kind), kind.name());
+            }
+        });
+    }) {
+        now.stated.kind = None;
+    }
+    let kept = from(&now.settings.top_logprobs, &usual.settings.top_logprobs, From::Default);
+    let why = tr("Keep the log-probabilities of so many of the likeliest tokens at each step");
+    if row(ui, tr("Log-probabilities"), why, kept, |ui| {
+        ui.add(DragValue::new(&mut now.settings.top_logprobs).range(0..=100).speed(0.1));
+    }) {
+        now.settings.top_logprobs = usual.settings.top_logprobs;
+    }
+    let batch = from(&now.batch, &usual.batch, From::Default);
+    if row(ui, tr("In flight"), tr("Questions that are answered at the same time"), batch, |ui| {
+        ui.add(DragValue::new(&mut now.batch).range(1..=1024).speed(0.1));
+    }) {
+        now.batch = usual.batch;
+    }
+    let system = from(&now.settings.system, &None, From::Checkpoint);
+    let why = tr("Replaces the system prompt of the checkpoint's template");
+    if row(ui, tr("System prompt"), why, system, |_| {}) {
+        now.settings.system = None;
+    }
+    let mut text = now.settings.system.clone().unwrap_or_default();
+    let field = TextEdit::multiline(&mut text).desired_rows(2).desired_width(f32::INFINITY);
+    if ui.add(field.hint_text(tr("the template's own"))).changed() {
+        now.settings.system = (!text.is_empty()).then_some(text);
+    }
+    note(
+        ui,
+        tr("Each of these is written into the session, and a session goes on only under the same ones."),
+    );
+}
