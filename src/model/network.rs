@@ -359,6 +359,22 @@ impl Network {
         logits.into_iter().next().ok_or_else(abandoned)
     }
 
+    /// Takes in one token each of several questions, and gives the logits after each.
+    ///
+    /// # Errors
+    /// As [`Network::step`].
+    pub fn steps(&self, tokens: &[u32], caches: &mut [Cache]) -> candle_core::Result<Vec<Vec<f32>>> {
+        let span = |(token, cache): (&u32, &Cache)| Span {
+            ids: vec![*token],
+            wanted: Wanted::Last,
+            ..Span::of(cache, 1)
+        };
+        let spans = tokens.iter().zip(caches.iter()).map(span).collect();
+        let logits = self.run(RowPass::tokens(spans), &mut || true)?.ok_or_else(abandoned)?;
+        caches.iter_mut().for_each(|cache| cache.length += 1);
+        Ok(logits)
+    }
+
     /// Logits of every position (`[positions, vocabulary]`) without a cache of the caller's, for comparison with a
     /// reference; a run never makes these.
     ///
