@@ -73,8 +73,8 @@ pub struct Flight {
     keep: Option<Arc<Kept>>,
     /// Positions taken over from another prompt.
     begun_with: usize,
-    /// Tiles whose features were there already.
-    tiles_known: usize,
+    /// Tiles that go through the vision side for it.
+    pub tiles_seen: usize,
     started: Instant,
     written_from: Option<Instant>,
 }
@@ -126,7 +126,7 @@ impl Flight {
             asked,
             keep: None,
             begun_with: 0,
-            tiles_known: 0,
+            tiles_seen: 0,
             started: Instant::now(),
             written_from: None,
         }
@@ -158,8 +158,6 @@ impl Flight {
             }
             Beginning::Unknown => {}
         }
-        self.tiles_known =
-            self.asked.pictures.iter().filter(|p| p.features().is_some()).map(|p| p.tiles).sum();
         let shared = self.prompt.pictures.last().map_or(self.prompt.ids.len(), |(place, _)| place.end);
         // What was taken over is kept already.
         if shared > self.begun_with + 1 {
@@ -285,8 +283,10 @@ impl Flight {
                     decode: (now - written_from).as_secs_f64(),
                     total: asked.seconds + (now - self.started).as_secs_f64(),
                 };
-                answer.reused =
-                    Reused { tiles: self.tiles_known as u64, prompt_tokens: self.begun_with as u64 };
+                answer.reused = Reused {
+                    tiles: asked.tiles.saturating_sub(self.tiles_seen) as u64,
+                    prompt_tokens: self.begun_with as u64,
+                };
                 answer.peak_bytes = self.peaks;
                 draft.finish(model, &asked, &mut answer).err()
             }

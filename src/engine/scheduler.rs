@@ -241,22 +241,21 @@ impl Scheduler {
 
     /// Lists the pictures that questions of a replica want to see.
     fn look(&mut self, replica: usize) {
-        for flight in self.flights.iter().filter(|f| f.replica == replica && f.phase == Phase::Seeing) {
-            for picture in flight.unseen() {
+        for flight in &mut self.flights {
+            if flight.replica != replica || flight.phase != Phase::Seeing {
+                continue;
+            }
+            let unseen: Vec<Arc<Picture>> = flight.unseen().cloned().collect();
+            for picture in unseen {
                 if !self.sights.contains_key(&picture.key) {
+                    flight.tiles_seen += picture.tiles;
                     let micro_batch = self.asking.micro_batch.max(1);
                     let firsts = (0..picture.tiles).step_by(micro_batch);
                     let unsent =
                         firsts.map(|first| first..(first + micro_batch).min(picture.tiles)).collect();
-                    let sight = Sight {
-                        picture: picture.clone(),
-                        replica,
-                        unsent,
-                        parts: Vec::new(),
-                        left: picture.tiles,
-                        alone: false,
-                    };
-                    self.sights.insert(picture.key, sight);
+                    let (key, left) = (picture.key, picture.tiles);
+                    let sight = Sight { picture, replica, unsent, parts: Vec::new(), left, alone: false };
+                    self.sights.insert(key, sight);
                 }
             }
         }
