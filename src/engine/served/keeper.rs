@@ -162,9 +162,10 @@ impl Keeper {
                 let others: Vec<Done> = done.try_iter().take(WAITING).collect();
                 self.take(std::iter::once(first).chain(others))?;
             }
-            if self.stopping {
+            let given_up = self.given_up();
+            if self.stopping || given_up.is_some() {
                 self.say_farewell(done)?;
-                return Ok(false);
+                return given_up.map_or(Ok(false), Err);
             }
             self.tell_now_and_then();
         }
@@ -204,6 +205,7 @@ impl Keeper {
         }
         // What failed in this moment failed because of the stop, or can be asked again as well.
         last.retain(|done| done.cause.is_none());
+        self.doubtful.clear();
         self.take(last.into_iter())
     }
 
@@ -213,8 +215,7 @@ impl Keeper {
         for mut one in done {
             match one.cause {
                 Some(cause) if cause.is_the_servers() || self.traffic.answered == 0 => {
-                    self.doubtful.push(one);
-                    self.give_up_where_all_fail(cause)?;
+                    self.doubtful.push(one)
                 }
                 Some(_) => kept.push(one),
                 None => {
@@ -240,12 +241,11 @@ impl Keeper {
         }
     }
 
-    fn give_up_where_all_fail(&self, cause: Cause) -> Result<()> {
-        let most = if cause == Cause::Refused { REFUSALS } else { FAILURES };
-        match self.doubtful.last() {
-            Some(last) if self.doubtful.len() >= most => Err(self.ended(last, self.doubtful.len())),
-            _ => Ok(()),
-        }
+    /// Why the run ends, where too many questions in a row were not answered.
+    fn given_up(&self) -> Option<Problem> {
+        let last = self.doubtful.last()?;
+        let most = if last.cause == Some(Cause::Refused) { REFUSALS } else { FAILURES };
+        (self.doubtful.len() >= most).then(|| self.ended(last, self.doubtful.len()))
     }
 
     fn ended(&self, last: &Done, failures: usize) -> Problem {
