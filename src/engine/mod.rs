@@ -10,6 +10,7 @@ pub mod costs;
 mod flight;
 pub mod generation;
 pub mod keeping;
+pub mod ladder;
 pub mod memory;
 pub mod model;
 pub mod pace;
@@ -17,6 +18,7 @@ pub mod reuse;
 pub mod scheduler;
 pub mod served;
 pub mod stages;
+pub mod talk;
 pub mod worker;
 
 pub use asking::{Asked, RunSettings};

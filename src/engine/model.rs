@@ -7,6 +7,7 @@ use candle_core::DType;
 use crate::checkpoint::template::Template;
 use crate::checkpoint::tokenizer::Tokenizer;
 use crate::checkpoint::{Checkpoint, Layout, Unit};
+use crate::model::host::Blocks;
 use crate::model::{Loading, Network, Place, WeightType};
 use crate::picture::tiles::Tiling;
 use crate::{Problem, Result};
@@ -89,12 +90,11 @@ pub fn weight_type(name: &str) -> Result<WeightType> {
         "f32" => Ok(WeightType::Cast(DType::F32)),
         "bf16" => Ok(WeightType::Cast(DType::BF16)),
         "f16" => Ok(WeightType::Cast(DType::F16)),
-        "q8_0" | "q4k" => Err(Problem::new("quantising on load is not part of this version")
-            .at(format!("--dtype {name}"))
-            .fix("choose auto, f32, bf16 or f16")),
+        "q8_0" => Ok(WeightType::Blocks(Blocks::Q8_0)),
+        "q4k" => Ok(WeightType::Blocks(Blocks::Q4k)),
         other => Err(Problem::new("is no number format")
             .at(format!("--dtype {other}"))
-            .fix("choose auto, f32, bf16 or f16")),
+            .fix("choose auto, f32, bf16, f16, q8_0 or q4k")),
     }
 }
 

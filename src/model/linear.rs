@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor};
+use candle_core::quantized::QMatMul;
+use candle_core::{CpuStorage, CustomOp1, DType, Layout, Module as _, Result, Shape, Tensor};
 
 use super::host::{Kernel, Matrix};
 
@@ -15,6 +16,13 @@ pub enum Linear {
     Device {
         /// Weights `[out, in]`.
         weight: Tensor,
+        /// Bias `[out]`.
+        bias: Option<Tensor>,
+    },
+    /// Weights in blocks on an accelerator; the product is candle's and takes f32.
+    Blocks {
+        /// Weights `[out, in]`.
+        weight: QMatMul,
         /// Bias `[out]`.
         bias: Option<Tensor>,
     },
@@ -42,16 +50,9 @@ impl Linear {
                 }
                 y.reshape(shape)
             }
-        }
-    }
-
-    /// Bytes that the weights take, mapped or owned.
-    pub fn bytes(&self) -> usize {
-        match self {
-            Self::Host(op) => op.matrix.bytes() + op.bias.as_ref().map_or(0, |b| b.len() * 4),
-            Self::Device { weight, bias } => {
-                let size = |t: &Tensor| t.elem_count() * t.dtype().size_in_bytes();
-                size(weight) + bias.as_ref().map_or(0, size)
+            Self::Blocks { weight, bias } => {
+                let y = weight.forward(&x.to_dtype(DType::F32)?.contiguous()?)?.to_dtype(x.dtype())?;
+                bias.as_ref().map_or_else(|| Ok(y.clone()), |bias| y.broadcast_add(bias))
             }
         }
     }

@@ -4,12 +4,13 @@ use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::Arc;
 
+use candle_core::quantized::{QMatMul, QTensor};
 use candle_core::{DType, Device, Tensor};
 use safetensors::tensor::Dtype;
 
-use super::host::{Matrix, Order};
+use super::host::{Blocks, Matrix, Order};
 use super::linear::{HOST_DTYPE, HostLinear, Linear};
-use crate::checkpoint::{Bytes, StoredTensor, Unit, WeightFiles};
+use crate::checkpoint::{Bytes, StoredTensor, Unit, UnitKind, WeightFiles};
 use crate::{Problem, Result};
 
 /// In which type weights are held.
@@ -19,6 +20,19 @@ pub enum WeightType {
     Stored,
     /// Converted to this type.
     Cast(DType),
+    /// The matrices of decoder layers and head in blocks, everything else as the files store it.
+    Blocks(Blocks),
+}
+
+impl WeightType {
+    /// The blocks in which a matrix of a unit is held, where it is. A head that shares the embedding's table stays as
+    /// that is, and so does the small matrix that chooses experts, on which everything after it depends.
+    fn blocks(self, unit: &Unit, name: &str) -> Option<Blocks> {
+        let Self::Blocks(blocks) = self else { return None };
+        let is_decoder = matches!(unit.kind, UnitKind::DecoderLayer | UnitKind::Head) && !unit.tied;
+        let chooses = matches!(name, "mlp.gate.weight" | "mlp.router.weight");
+        (is_decoder && !chooses).then_some(blocks)
+    }
 }
 
 /// Weights of one unit as its layers ask for them.
@@ -35,6 +49,9 @@ pub struct UnitWeights<'a> {
     pub in_place: RefCell<Vec<(usize, Range<usize>)>>,
 }
 
+/// What a tensor or a matrix takes besides its numbers, in bytes.
+const OBJECT: u64 = 260;
+
 /// Bytes that a unit's weights take once they are loaded on the CPU: matrices in the type they are held in, everything
 /// else in the type that is computed with. A tied head, which shares another unit's, takes none.
 pub fn held_bytes(unit: &Unit, weight_type: WeightType) -> u64 {
@@ -46,12 +63,19 @@ pub fn held_bytes(unit: &Unit, weight_type: WeightType) -> u64 {
         stored.shape.len() > 1 && !name.ends_with("_embedding") && !name.ends_with("_bias")
     };
     let bytes = |(name, stored): (&String, &StoredTensor)| {
+        let elements = stored.shape.iter().map(|n| *n as u64).product::<u64>();
+        let is_matrix = matrix(name, stored);
+        let line = stored.shape.last().copied().unwrap_or(0);
+        let blocks = weight_type.blocks(unit, name).filter(|_| is_matrix).and_then(|b| b.fitting(line));
+        if let Some(blocks) = blocks {
+            return elements / line as u64 * blocks.line_bytes(line) as u64 + OBJECT;
+        }
         let dtype = match weight_type {
-            _ if !matrix(name, stored) => HOST_DTYPE,
-            WeightType::Stored => candle_dtype(stored.dtype),
+            _ if !is_matrix => HOST_DTYPE,
             WeightType::Cast(dtype) => dtype,
+            WeightType::Stored | WeightType::Blocks(_) => candle_dtype(stored.dtype),
         };
-        stored.shape.iter().map(|n| *n as u64).product::<u64>() * dtype.size_in_bytes() as u64
+        elements * dtype.size_in_bytes() as u64 + OBJECT
     };
     unit.tensors.iter().map(bytes).sum()
 }
@@ -69,7 +93,7 @@ impl UnitWeights<'_> {
         }
         match self.weight_type {
             WeightType::Cast(dtype) => dtype,
-            WeightType::Stored => {
+            WeightType::Stored | WeightType::Blocks(_) => {
                 self.unit.tensors.values().next().map_or(DType::F32, |stored| candle_dtype(stored.dtype))
             }
         }
@@ -104,7 +128,7 @@ impl UnitWeights<'_> {
         let out = stored.shape.first().copied().unwrap_or(0);
         let width = stored.shape.iter().skip(1).product();
         let bias = if self.has(bias) { Some(self.tensor(bias)?) } else { None };
-        self.layer(stored, stored.range.clone(), (out, width), Order::OutputMajor, bias)
+        self.layer(weight, stored, stored.range.clone(), (out, width), Order::OutputMajor, bias)
     }
 
     /// One expert's linear layer out of a tensor `[experts, in, out]` with a bias `[experts, out]` (GPT-OSS).
@@ -121,7 +145,7 @@ impl UnitWeights<'_> {
         let bytes = stored.range.len() / stored.shape[0];
         let from = stored.range.start + expert * bytes;
         let bias = self.tensor(bias)?.get(expert)?;
-        self.layer(stored, from..from + bytes, (out, input), Order::InputMajor, Some(bias))
+        self.layer(weight, stored, from..from + bytes, (out, input), Order::InputMajor, Some(bias))
     }
 
     /// The matrix of an embedding table on the CPU, `None` on another device.
@@ -131,12 +155,13 @@ impl UnitWeights<'_> {
     pub fn table(&self, name: &str) -> Result<Option<Arc<Matrix>>> {
         match self.linear_named(name, "")? {
             Linear::Host(host) => Ok(Some(host.matrix)),
-            Linear::Device { .. } => Ok(None),
+            Linear::Device { .. } | Linear::Blocks { .. } => Ok(None),
         }
     }
 
     fn layer(
         &self,
+        name: &str,
         stored: &StoredTensor,
         range: Range<usize>,
         (out, input): (usize, usize),
@@ -144,12 +169,16 @@ impl UnitWeights<'_> {
         bias: Option<Tensor>,
     ) -> Result<Linear> {
         let dtype = candle_dtype(stored.dtype);
+        let blocks = self.weight_type.blocks(self.unit, name);
         if matches!(self.device, Device::Cpu) {
             let kept = match self.weight_type {
-                WeightType::Stored => dtype,
+                WeightType::Stored | WeightType::Blocks(_) => dtype,
                 WeightType::Cast(dtype) => dtype,
             };
-            let matrix = Matrix::new(self.file(stored), range.clone(), dtype, kept, (out, input), order);
+            let mut matrix = Matrix::new(self.file(stored), range.clone(), dtype, kept, (out, input), order);
+            if let Some(blocks) = blocks {
+                matrix = matrix.in_blocks(blocks)?;
+            }
             if matrix.is_in_place() {
                 self.in_place.borrow_mut().push((stored.file, range));
             }
@@ -161,6 +190,13 @@ impl UnitWeights<'_> {
             Order::OutputMajor => (out, input),
             Order::InputMajor => (input, out),
         };
+        if let Some(blocks) = blocks.filter(|_| order == Order::OutputMajor).and_then(|b| b.fitting(input)) {
+            let weight = Tensor::from_raw_buffer(data, dtype, &[out, input], &Device::Cpu)?;
+            let quantised =
+                QTensor::quantize_onto(&weight.to_dtype(DType::F32)?, blocks.ggml(), self.device)?;
+            let weight = QMatMul::from_qtensor(quantised)?;
+            return Ok(Linear::Blocks { weight, bias });
+        }
         let weight = Tensor::from_raw_buffer(data, dtype, &[shape.0, shape.1], self.device)?;
         let weight = weight.to_dtype(self.compute_dtype())?;
         let weight = if order == Order::InputMajor { weight.t()? } else { weight };

@@ -17,6 +17,7 @@ pub mod cards;
 pub mod catalogue;
 pub mod checks;
 pub mod cost;
+pub mod cpu_run;
 pub mod device;
 pub mod device_map;
 pub mod edits;

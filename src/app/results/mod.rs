@@ -44,6 +44,8 @@ pub enum Page {
 /// What a person asks for on this screen.
 #[derive(Debug, Clone)]
 pub enum Wish {
+    /// Open this session where none is open, without going there.
+    Offer(PathBuf),
     /// Another way of looking.
     Turn(Page),
     /// Look at the answer at this position of the session.
@@ -300,6 +302,11 @@ impl Results {
     /// Carries out a wish.
     pub fn apply(&mut self, wish: Wish, wake: &Wake) {
         match wish {
+            Wish::Offer(folder) => {
+                if self.folder.is_none() {
+                    self.open(folder, wake);
+                }
+            }
             Wish::Turn(page) => {
                 self.page = page;
                 match page {

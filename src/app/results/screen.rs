@@ -113,9 +113,13 @@ fn head_ui(results: &mut Results, ui: &mut Ui, wishes: &mut Wishes) {
             }
             let name = fill("{} on {}", &[&manifest.checkpoint.name, &manifest.dataset.name]);
             let label = RichText::new(name).family(semibold()).color(tokens.strong);
-            let about = fill("{}\nbegun {}\nrule {}", &[&opened.record.dir().display(), &manifest.started, &manifest.settings.rule]);
+            let about = [
+                opened.record.dir().display().to_string(),
+                fill("begun {}", &[&manifest.started]),
+                fill("rule {}", &[&manifest.settings.rule]),
+            ];
             ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
-                ui.add(egui::Label::new(label).truncate()).on_hover_text(about);
+                ui.add(egui::Label::new(label).truncate()).on_hover_text(about.join("\n"));
             });
         });
     });

@@ -152,7 +152,8 @@ pub fn ui(ui: &mut Ui, trace: &Trace) {
     let room = ui.available_rect_before_wrap();
     let side = (room.width() * 0.36).clamp(250.0, 420.0);
     ui.horizontal_top(|ui| {
-        ui.allocate_ui(egui::vec2(side, room.height()), |ui| {
+        let column = egui::Layout::top_down(egui::Align::Min);
+        ui.allocate_ui_with_layout(egui::vec2(side, room.height()), column, |ui| {
             egui::ScrollArea::vertical().id_salt("devices").auto_shrink([false, false]).show(ui, |ui| {
                 for (place, device) in trace.devices.iter().enumerate() {
                     device_ui(ui, place, device);

@@ -32,6 +32,8 @@ pub enum Wish {
     Resume,
     /// End; what is answered is kept.
     Stop,
+    /// Leave the question of this row out for now.
+    Skip(usize),
     /// Show the question of this row from now on; none follows the latest.
     Follow(Option<usize>),
     /// Show another of the questions that were shown: so many on or back.
@@ -101,6 +103,9 @@ impl Runs {
                 link.join();
                 self.sampling = None;
                 wishes.push(app::Wish::Say(over(live)));
+                if live.done > 0 {
+                    wishes.push(app::Wish::Results(super::results::Wish::Offer(live.about.folder.clone())));
+                }
             }
         }
         self.gallery.receive();
@@ -175,6 +180,11 @@ impl Runs {
             Wish::Pause => self.tell(Command::Pause, Stage::Pausing),
             Wish::Resume => self.tell(Command::Resume, Stage::Running),
             Wish::Stop => self.tell(Command::Stop, Stage::Stopping),
+            Wish::Skip(row) => {
+                if let Some(link) = &self.link {
+                    link.tell(Command::Skip(row));
+                }
+            }
             Wish::Follow(row) => {
                 self.follow = row;
                 self.look = self.look.another();

@@ -159,7 +159,7 @@ fn head_ui(runs: &Runs, ui: &mut Ui, wishes: &mut Wishes) {
         let done = format!("{} / {}", live.done, live.about.total);
         ui.label(RichText::new(done).size(20.0).family(semibold()).color(tokens.strong));
         stage_ui(ui, live);
-        ui.with_layout(Layout::right_to_left(Align::Center), |ui| controls_ui(live, ui, wishes));
+        ui.with_layout(Layout::right_to_left(Align::Center), |ui| controls_ui(live, runs.shown(), ui, wishes));
     });
     ui.add_space(2.0);
     progress_ui(ui, live);
@@ -226,11 +226,11 @@ fn stage_ui(ui: &mut Ui, live: &Live) {
     }
 }
 
-fn controls_ui(live: &Live, ui: &mut Ui, wishes: &mut Wishes) {
+fn controls_ui(live: &Live, shown: Option<usize>, ui: &mut Ui, wishes: &mut Wishes) {
     let mut wish = |wish| wishes.push(app::Wish::Run(wish));
     match &live.stage {
         Stage::Over(_) | Stage::Broken(_) => {
-            if live.done > 0 && primary(ui, None, tr("Results")).clicked() {
+            if live.done > 0 && primary(ui, None, tr("See the results")).clicked() {
                 wishes.push(app::Wish::ShowSession(live.about.folder.clone()));
             }
             if live.done < live.about.total && ui.button(tr("Resume")).clicked() {
@@ -250,6 +250,12 @@ fn controls_ui(live: &Live, ui: &mut Ui, wishes: &mut Wishes) {
                 wish(Wish::Stop);
             }
         }
+    }
+    let flying = shown.filter(|row| live.flight(*row).is_some()).or(live.flights.last().map(|it| it.row));
+    let skip = ui.add_enabled(flying.is_some(), egui::Button::new(tr("Skip")));
+    let about = tr("Leave the question at hand out for now; it is asked again when the session is resumed");
+    if let (true, Some(row)) = (skip.on_hover_text(about).clicked(), flying) {
+        wish(Wish::Skip(row));
     }
     match &live.stage {
         Stage::Paused => {
@@ -350,11 +356,12 @@ fn question_ui(runs: &mut Runs, ui: &mut Ui, wishes: &mut Wishes) {
         // The name of a row's texts tells them from those of other rows.
         let name = format!("row {row}");
         card(ui, |ui| {
-            let asked = match (&done, question) {
+            let mut asked = match (&done, question) {
                 (Some(answer), _) => Asked::answered(answer, true),
                 (None, Some(question)) => Asked::of(question),
                 (None, None) => Asked::default(),
             };
+            asked.hint = question.and_then(|it| it.hint.clone());
             let index = done.as_ref().map(|it| it.index.as_str()).or(question.map(|it| it.index.as_str()));
             let category = question.and_then(|it| it.category.as_deref());
             title_ui(ui, index.unwrap_or(""), category, &cost(live.flight(row), done.as_deref()));
@@ -395,16 +402,17 @@ fn title_ui(ui: &mut Ui, index: &str, category: Option<&str>, cost: &str) {
 }
 
 fn cost(flight: Option<&Flight>, done: Option<&Answer>) -> String {
-    let text = |tiles: &dyn std::fmt::Display, tokens: &dyn std::fmt::Display| {
-        fill("{} tiles · {} tokens in the prompt", &[tiles, tokens])
+    let text = |tiles: u64, tokens: u64| match tiles {
+        1 => fill("1 tile · {} tokens in the prompt", &[&tokens]),
+        _ => fill("{} tiles · {} tokens in the prompt", &[&tiles, &tokens]),
     };
     match (flight, done) {
         (_, Some(answer)) => format!(
             "{} · {}",
-            text(&answer.tiles, &answer.prompt_tokens),
-            fill("{} answered in {}", &[&answer.output_tokens, &figure::seconds(answer.seconds.total)])
+            text(answer.tiles, answer.prompt_tokens),
+            fill("{} tokens in {}", &[&answer.output_tokens, &figure::seconds(answer.seconds.total)])
         ),
-        (Some(flight), _) => text(&flight.tiles, &flight.prompt_tokens),
+        (Some(flight), _) => text(flight.tiles as u64, flight.prompt_tokens as u64),
         _ => String::new(),
     }
 }

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use super::few::{self, Target, arrange};
 use super::product::{Lying, Size, multiply};
-use super::{Kernel, SharedMut, simd};
+use super::{Blocks, Kernel, SharedMut, simd};
 use crate::checkpoint::Bytes;
 
 /// Numbers in a mapped file or in memory of our own.
@@ -47,6 +47,8 @@ enum Data {
     F32(Values<f32>),
     Bf16(Values<bf16>),
     F16(Values<f16>),
+    /// Line by line, each in whole blocks.
+    Blocks(Blocks, Arc<[u8]>),
 }
 
 /// How a matrix lies in memory.
@@ -69,6 +71,8 @@ pub struct Matrix {
 
 /// Lines that are widened at a time before a product with many vectors.
 const BLOCK_LINES: usize = 512;
+/// Rows that are widened at a time before a product with a few vectors.
+const TILE: usize = 12;
 /// Products with fewer multiplications than this are not worth waking threads for.
 const PARALLEL_FROM: usize = 1 << 16;
 
@@ -104,8 +108,12 @@ impl Matrix {
 
     /// Bytes of the values, mapped or owned.
     pub fn bytes(&self) -> usize {
-        let width = if matches!(self.data, Data::F32(_)) { 4 } else { 2 };
-        self.rows * self.cols * width
+        let values = self.rows * self.cols;
+        match &self.data {
+            Data::F32(_) => values * 4,
+            Data::Bf16(_) | Data::F16(_) => values * 2,
+            Data::Blocks(_, bytes) => bytes.len(),
+        }
     }
 
     /// Whether the values are used where the file holds them, without a copy.
@@ -114,7 +122,21 @@ impl Matrix {
             Data::F32(values) => matches!(values, Values::Mapped(..)),
             Data::Bf16(values) => matches!(values, Values::Mapped(..)),
             Data::F16(values) => matches!(values, Values::Mapped(..)),
+            Data::Blocks(..) => false,
         }
+    }
+
+    /// The same matrix in blocks, or in the next wider format into which its lines divide; as it is where they do in
+    /// none.
+    ///
+    /// # Errors
+    /// As candle's quantising.
+    pub fn in_blocks(self, blocks: Blocks) -> candle_core::Result<Self> {
+        let line = self.line();
+        let Some(blocks) = blocks.fitting(line) else { return Ok(self) };
+        let lines = self.rows * self.cols / line;
+        let quantised = blocks.quantise(lines, line, &|i, out| self.widen(i, out))?;
+        Ok(Self { data: Data::Blocks(blocks, quantised.into()), ..self })
     }
 
     fn converted(&self, dtype: DType) -> Self {
@@ -146,6 +168,10 @@ impl Matrix {
                 w.get().get(range).into_iter().for_each(|w| simd::widen(bytemuck::cast_slice(w), out))
             }
             Data::F16(w) => w.get().get(range).into_iter().for_each(|w| widen_f16(w, out)),
+            Data::Blocks(blocks, bytes) => {
+                let size = blocks.line_bytes(self.line());
+                bytes.get(line * size..(line + 1) * size).into_iter().for_each(|line| blocks.widen(line, out));
+            }
         }
     }
 
@@ -201,13 +227,17 @@ impl Matrix {
             match &self.data {
                 Data::F32(w) => few::rows_times(&w.get()[cells], self.cols, x, count, target),
                 Data::Bf16(w) => few::rows_times(&w.get()[cells], self.cols, x, count, target),
-                Data::F16(w) => {
-                    let lines = 3.min(rows.len());
+                Data::F16(_) | Data::Blocks(..) => {
+                    // A row that meets one vector need not leave the nearest cache.
+                    let lines = if count == 1 { 1 } else { TILE.min(rows.len()) };
                     let mut wide = vec![0f32; lines * self.cols];
-                    for (i, w) in w.get()[cells].chunks(lines * self.cols).enumerate() {
-                        let wide = &mut wide[..w.len()];
-                        widen_f16(w, wide);
-                        let target = Target { to: target.to.add(i * lines), ..target };
+                    for first in rows.clone().step_by(lines) {
+                        let lines = lines.min(rows.end - first);
+                        let wide = &mut wide[..lines * self.cols];
+                        for (i, wide) in wide.chunks_exact_mut(self.cols).enumerate() {
+                            self.widen(first + i, wide);
+                        }
+                        let target = Target { to: target.to.add(first - rows.start), ..target };
                         few::rows_times(wide, self.cols, x, count, target);
                     }
                 }
@@ -288,8 +318,14 @@ mod tests {
         #[test]
         fn products_agree_with_plain_loops(
             rows in 1usize..70, cols in 1usize..90, count in 1usize..9, few: bool, seed in 0u32..1000, which in 0usize..3,
-            target in 0usize..3, input_major: bool,
+            target in 0usize..3, input_major: bool, blocks in 0usize..3,
         ) {
+            // Lines that divide into blocks are multiples of 32 or 256 long.
+            let (rows, cols) = match (blocks, input_major) {
+                (0, _) => (rows, cols),
+                (_, false) => (rows, [32, 256][blocks - 1] * (1 + cols % 3)),
+                (_, true) => ([32, 256][blocks - 1] * (1 + rows % 3), cols),
+            };
             let types = [DType::F32, DType::BF16, DType::F16];
             let value = |i: usize| (((i as u32).wrapping_mul(2654435761).wrapping_add(seed) >> 20) as f32 / 4096.0 - 0.5) * 4.0;
             let w: Vec<f32> = (0..rows * cols).map(|i| bf16::from_f32(f16::from_f32(value(i)).to_f32()).to_f32()).collect();
@@ -301,7 +337,20 @@ mod tests {
                 Order::InputMajor => (0..cols * rows).map(|i| w[i % rows * cols + i / rows]).collect(),
             };
             let bytes = stored(&lying, types[which]);
-            let matrix = Matrix::new(&bytes, 0..bytes.len(), types[which], types[target], (rows, cols), order);
+            let mut matrix = Matrix::new(&bytes, 0..bytes.len(), types[which], types[target], (rows, cols), order);
+            let mut w = w;
+            if blocks > 0 {
+                matrix = matrix.in_blocks([Blocks::Q8_0, Blocks::Q4k][blocks - 1]).unwrap();
+                prop_assert!(matrix.bytes() * 3 < rows * cols * 4);
+                // What the blocks hold is tested on its own; here it is what is multiplied.
+                let mut line = vec![0f32; matrix.line()];
+                for i in 0..rows * cols / line.len() {
+                    matrix.widen(i, &mut line);
+                    for (j, value) in line.iter().enumerate() {
+                        w[if input_major { j * cols + i } else { i * cols + j }] = *value;
+                    }
+                }
+            }
             let mut y = vec![0f32; count * rows];
             let kernel = if few { Kernel::Few } else { Kernel::Many };
             matrix.product(&x, count, Some(&bias), &mut y, kernel);
@@ -314,7 +363,7 @@ mod tests {
                 for r in 0..rows {
                     let exact: f64 = (0..cols).map(|c| f64::from(w[r * cols + c]) * f64::from(x[i * cols + c])).sum();
                     let got = f64::from(y[i * rows + r]);
-                    prop_assert!((got - exact - f64::from(bias[r])).abs() < 1e-3, "{got} {exact}");
+                    prop_assert!((got - exact - f64::from(bias[r])).abs() < 4e-3, "{got} {exact}");
                 }
             }
         }

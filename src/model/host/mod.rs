@@ -4,12 +4,17 @@
 //! processor, and chosen at run time.
 
 pub mod attention;
+#[macro_use]
+pub mod simd;
+pub mod blocks;
 mod few;
 pub mod matrix;
 mod product;
-pub mod simd;
 
+pub use blocks::Blocks;
 pub use matrix::{Matrix, Order};
+pub use product::product_depth;
+pub(crate) use product::take_scratch;
 
 /// Which kernel makes a product or an attention. Each adds the terms of a sum in an order of its own, so the choice
 /// follows from what a row *is*, never from how many rows there happen to be: then a row's numbers are the same to the
