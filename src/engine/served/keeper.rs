@@ -282,16 +282,20 @@ impl Keeper {
         if let Some(cost) = cost {
             traffic.cost = Some(traffic.cost.unwrap_or(0.0) + cost);
         }
+        self.recent.push_back((Instant::now(), answer.output_tokens));
+    }
+
+    /// Rates over the last while; they fall where nothing comes.
+    fn reckon(&mut self) {
         let now = Instant::now();
-        self.recent.push_back((now, answer.output_tokens));
         while self.recent.front().is_some_and(|(at, _)| now.duration_since(*at) > RATE) {
             self.recent.pop_front();
         }
         let span = self.start.elapsed().min(RATE).as_secs_f64();
-        if span > 0.0 {
-            traffic.answers_per_second = Some(self.recent.len() as f64 / span);
+        if span > 0.0 && self.traffic.answered > 0 {
+            self.traffic.answers_per_second = Some(self.recent.len() as f64 / span);
             let tokens: u64 = self.recent.iter().map(|(_, tokens)| tokens).sum();
-            traffic.tokens_per_second = (tokens > 0).then(|| tokens as f64 / span);
+            self.traffic.tokens_per_second = (tokens > 0).then(|| tokens as f64 / span);
         }
     }
 
@@ -323,6 +327,7 @@ impl Keeper {
 
     fn tell(&mut self) {
         self.told = Some(Instant::now());
+        self.reckon();
         let view = self.shared.gate.view();
         let trouble = self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
         self.traffic = Traffic {
