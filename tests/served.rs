@@ -564,7 +564,8 @@ fn a_real_server_is_asked_what_a_local_run_asks() {
     let [url, model] =
         ["SHARDSCOPE_TEST_ENDPOINT", "SHARDSCOPE_TEST_MODEL"].map(|name| std::env::var(name).unwrap());
     let dir = tempfile::tempdir().unwrap();
-    let both = [["--endpoint", &url, "--model", &model, "--concurrency", "4"].as_slice(), &[]];
+    let options = ["--endpoint", &url, "--model", &model, "--concurrency", "4"];
+    let both: [&[&str]; 2] = [&options, &[]];
     let answers = both.map(|more| {
         let session = if more.is_empty() { "local" } else { "served" };
         let args =
