@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select, unbounded};
+use crossbeam_channel::{Receiver, Sender, bounded, select, unbounded};
 use serde_json::json;
 
 use super::asker::{Done, Shared};
@@ -197,11 +197,8 @@ impl Keeper {
         self.shared.endpoint.shut();
         let until = Instant::now() + FAREWELL;
         let mut last = Vec::new();
-        loop {
-            match done.recv_deadline(until) {
-                Ok(one) => last.push(one),
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
-            }
+        while let Ok(one) = done.recv_deadline(until) {
+            last.push(one);
         }
         // What failed in this moment failed because of the stop, or can be asked again as well.
         last.retain(|done| done.cause.is_none());
