@@ -99,6 +99,11 @@ impl Evaluation {
             .in_file(folder)
             .fix("imported sessions can be read and compared; begin a new run to get more answers"));
         }
+        if manifest.checkpoint.format == "endpoint" {
+            return Err(Problem::new("was begun with a served model, not with a checkpoint on this machine")
+                .in_file(folder)
+                .fix("go on in the terminal: eval --endpoint URL --model NAME --session DIR --resume"));
+        }
         let choices = Choices::of(&manifest)?;
         let checkpoint = Arc::new(named::open_checkpoint(Some(&manifest.checkpoint.path))?);
         let dataset = named::open_dataset(Some(&manifest.dataset.path), choices.stated, watch)?;
