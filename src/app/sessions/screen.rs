@@ -113,7 +113,7 @@ fn list_ui(sessions: &Sessions, ui: &mut Ui, wishes: &mut Wishes) {
         column(tr("Score"), 132.0, 0.0, true),
         column(tr("State"), 128.0, 0.0, false),
         column(tr("Devices"), 90.0, 0.8, false),
-        column(tr("Begun"), 128.0, 0.0, false),
+        column(tr("Begun"), 142.0, 0.0, false),
     ];
     let entry = |row: usize| -> &Entry { &listing.entries[places[row]] };
     let table = Table {
