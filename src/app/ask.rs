@@ -91,8 +91,8 @@ enum Model {
 #[derive(Default)]
 pub struct Ask {
     model: Model,
-    /// For which of the workspace's versions the model was loaded, and its name.
-    of: Option<(u64, String)>,
+    /// What the model was loaded from and how, and its name.
+    of: Option<(String, String)>,
     question: String,
     path: String,
     picture: Option<PathBuf>,
@@ -253,7 +253,7 @@ impl Ask {
     /// Loads the chosen model, unless it is there.
     fn load(&mut self, workspace: &Workspace, wake: &Wake) {
         let here = matches!(self.model, Model::Preparing(_) | Model::Loading(..) | Model::Ready(..));
-        if here && self.of.as_ref().is_some_and(|(version, _)| *version == workspace.version) {
+        if here && self.is_of(workspace) {
             return;
         }
         let Some(subject) = workspace.subject.ready() else {
@@ -268,8 +268,19 @@ impl Ask {
         }
         let Some(checkpoint) = subject.checkpoint.clone() else { return };
         let choices = workspace.choices.clone();
-        self.of = Some((workspace.version, subject.name.clone()));
+        self.of = Some((wanted(workspace), subject.name.clone()));
         self.model = Model::Preparing(Job::start("prepare the model", wake, move |_| free::prepare(checkpoint, &choices)));
+    }
+
+    fn is_of(&self, workspace: &Workspace) -> bool {
+        self.of.as_ref().is_some_and(|(of, _)| *of == wanted(workspace))
+    }
+
+    /// Lets go of the model, so that a run has the devices to itself.
+    pub fn release(&mut self) {
+        if !self.is_busy() {
+            self.model = Model::Absent;
+        }
     }
 
     /// Draws the screen.
@@ -347,7 +358,7 @@ impl Ask {
                 });
             }
         });
-        let of = self.of.as_ref().filter(|(version, _)| *version == workspace.version);
+        let of = self.of.as_ref().filter(|_| self.is_of(workspace));
         let words = match (&self.model, of) {
             (Model::Preparing(_), _) => tr("planning where the model lies").to_owned(),
             (Model::Loading(_, _, (bytes, total)), _) => {
@@ -398,6 +409,14 @@ impl Ask {
             }
         });
     }
+}
+
+/// Everything on which the loaded model depends.
+fn wanted(workspace: &Workspace) -> String {
+    let choices = &workspace.choices;
+    let source = workspace.subject.ready().map(|subject| subject.source.as_str()).unwrap_or_default();
+    let (dtype, devices, layout) = (&choices.dtype, &choices.devices, &choices.layout);
+    format!("{source}\n{dtype}\n{devices}\n{layout}\n{:?}", choices.settings)
 }
 
 fn exchange_ui(ui: &mut Ui, it: &Exchange, prose: &mut Prose, formatted: bool) {

@@ -271,6 +271,7 @@ impl App {
             Wish::Start => match self.obstacle() {
                 Some(problem) => self.toasts.warn(&problem),
                 None => {
+                    self.ask.release();
                     self.run.start(&self.workspace, &self.wake);
                     self.screen = Screen::Run;
                 }
@@ -280,6 +281,7 @@ impl App {
                 self.toasts.warn(&busy().at(name));
             }
             Wish::Resume(folder) => {
+                self.ask.release();
                 self.run.resume(folder, &self.wake);
                 self.screen = Screen::Run;
             }
@@ -316,6 +318,8 @@ impl App {
                     self.screen = Screen::Results;
                 }
             }
+            // Both would hold the weights, on the same devices.
+            Wish::Ask(ask::Wish::Ask) if self.run.is_active() => self.toasts.warn(&busy()),
             Wish::Ask(wish) => self.ask.apply(wish, &self.workspace, &self.wake),
         }
     }

@@ -356,11 +356,12 @@ fn question_ui(runs: &mut Runs, ui: &mut Ui, wishes: &mut Wishes) {
         // The name of a row's texts tells them from those of other rows.
         let name = format!("row {row}");
         card(ui, |ui| {
-            let asked = match (&done, question) {
+            let mut asked = match (&done, question) {
                 (Some(answer), _) => Asked::answered(answer, true),
                 (None, Some(question)) => Asked::of(question),
                 (None, None) => Asked::default(),
             };
+            asked.hint = question.and_then(|it| it.hint.clone());
             let index = done.as_ref().map(|it| it.index.as_str()).or(question.map(|it| it.index.as_str()));
             let category = question.and_then(|it| it.category.as_deref());
             title_ui(ui, index.unwrap_or(""), category, &cost(live.flight(row), done.as_deref()));
