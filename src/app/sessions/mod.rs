@@ -211,6 +211,7 @@ fn told(done: Result<Done>) -> Option<super::Wish> {
     match done {
         Err(problem) => Some(super::Wish::Warn(problem)),
         Ok(Done::Named | Done::Restored) => None,
+        Ok(Done::Emptied(1)) => Some(super::Wish::Say(tr("One session deleted").to_owned())),
         Ok(Done::Emptied(count)) => Some(super::Wish::Say(fill("{} sessions deleted", &[&count]))),
         Ok(Done::Discarded(dirs)) => {
             let text = match dirs.as_slice() {
