@@ -85,7 +85,7 @@ fn answer(network: &Network, ask: Ask) -> (Vec<(Tensor, Place)>, Cache) {
     let mut ids = vec![image; ask.tiles * tokens];
     ids.extend((0..ask.text as u32).map(|i| i % (image - 1)));
     let mut cache = network.cache(ids.len() + ask.new_tokens);
-    let mut run = |mut pass: RowPass| {
+    let run = |mut pass: RowPass| {
         while !pass.is_done(network) {
             assert!(pass.advance(network, &mut || true).unwrap());
         }

@@ -170,8 +170,6 @@ impl Live {
             }
             Event::Traffic(traffic) => self.traffic = Some(*traffic),
             Event::Skipped { row } => self.flights.retain(|flight| flight.row != row),
-            // Its figures are for a served model, which the window cannot yet choose.
-            Event::Traffic(_) => {}
             Event::Note(problem) => {
                 if !self.notes.contains(&problem) && self.notes.len() < NOTES_KEPT {
                     self.notes.push(problem);
