@@ -303,7 +303,8 @@ impl App {
             Wish::TurnTheme => self.turn_theme(),
             Wish::ShowKeys => self.shows_keys = !self.shows_keys,
             Wish::Stay => self.closing = Closing::No,
-            Wish::CloseAnyway => {
+            Wish::Close if !self.may_close() => {}
+            Wish::Close | Wish::CloseAnyway => {
                 self.closing = Closing::Yes;
                 (self.wake)();
             }
