@@ -8,7 +8,7 @@ use super::parts::problem::problem;
 use super::parts::{Icon, verdict};
 use super::pictures::{self, Look};
 use super::results::{self, Results};
-use super::text::answer::{response_ui, verdict_ui};
+use super::text::answer::response_ui;
 use super::text::question::{Asked, value_text};
 use super::text::Prose;
 use super::theme::{Tokens, semibold};
@@ -134,6 +134,9 @@ impl Presentation {
         let prose = &mut self.prose;
         ui.scope_builder(UiBuilder::new().max_rect(text), |ui| {
             ScrollArea::vertical().id_salt(("present", &answer.index)).auto_shrink([false, false]).show(ui, |ui| {
+                if !has_pictures {
+                    ui.add_space(room.height() * 0.1);
+                }
                 Asked::answered(answer, revealed).ui(ui, prose, &format!("present {}", answer.index), size);
                 if revealed {
                     ui.add_space(size * 0.6);
@@ -161,15 +164,18 @@ fn revealed_ui(ui: &mut Ui, prose: &mut Prose, answer: &Answer, size: f32) {
         let (rect, _) = ui.allocate_exact_size(egui::vec2(size * 1.2, size * 1.3), egui::Sense::hover());
         verdict::mark(ui.painter(), rect.center(), size, answer.verdict, color);
         ui.label(RichText::new(verdict::name(answer.verdict)).size(size).family(semibold()).color(color));
+        let short = |value| crate::terminal::excerpt(&value_text(value), 60);
+        if !answer.read.is_null() {
+            let read = fill("read {}", &[&short(&answer.read)]);
+            ui.label(RichText::new(read).size(size * 0.8).color(tokens.text));
+        }
         if !answer.answer.is_null() {
-            let gold = fill("gold {}", &[&crate::terminal::excerpt(&value_text(&answer.answer), 60)]);
+            let gold = fill("gold {}", &[&short(&answer.answer)]);
             ui.label(RichText::new(gold).size(size * 0.8).color(tokens.subdued));
         }
     });
     ui.add_space(size * 0.3);
     response_ui(ui, prose, &format!("present {}", answer.index), answer, false, size * 0.9);
-    ui.add_space(size * 0.3);
-    verdict_ui(ui, answer);
 }
 
 fn keys(ui: &Ui, wishes: &mut Wishes) {

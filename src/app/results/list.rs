@@ -138,6 +138,7 @@ fn filter_ui(results: &mut Results, ui: &mut Ui, wishes: &mut Wishes) {
         let search = egui::TextEdit::singleline(&mut draft.text)
             .hint_text(tr("Search questions and answers"))
             .desired_width(200.0)
+            .background_color(tokens.card)
             .prefix(Icon::Search.atom());
         let search = ui.add(search);
         search.widget_info(|| egui::WidgetInfo::labeled(egui::Role::TextInput, true, tr("Search questions and answers")));

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
 use egui::{RichText, Stroke, Ui};
-use egui_plot::{HLine, Legend, Line, LineStyle, Plot, PlotPoints, Points, VLine};
+use egui_plot::{HLine, Line, LineStyle, Plot, PlotPoints, Points, VLine};
 
 use super::sampling::Measured;
 use crate::app::language::{fill, tr};
@@ -14,6 +14,9 @@ use crate::terminal::size;
 
 /// Samples that are kept of each device; at four a second, ten minutes.
 const SAMPLES_KEPT: usize = 2400;
+
+/// Seconds between two samples while what is held changes.
+const STEADY: f64 = 0.25;
 
 /// Points of a line that are drawn; more could not be told apart.
 const POINTS_DRAWN: usize = 600;
@@ -56,6 +59,16 @@ pub struct DeviceTrace {
     pub utilisation: Option<u32>,
     /// Degrees Celsius, where known.
     pub temperature: Option<u32>,
+}
+
+impl DeviceTrace {
+    fn sample(&mut self, sample: Sample) {
+        self.peak = self.peak.max(sample.own);
+        self.samples.push_back(sample);
+        if self.samples.len() > SAMPLES_KEPT {
+            self.samples.pop_front();
+        }
+    }
 }
 
 /// Memory of a device at a moment.
@@ -108,19 +121,15 @@ impl Trace {
 
     /// What a device holds now.
     pub fn measured(&mut self, it: Measured) {
+        let at = it.at.saturating_duration_since(self.start).as_secs_f64();
         let device = self.device(&it.device);
         (device.parts, device.utilisation, device.temperature) = (it.parts, it.utilisation, it.temperature);
-        self.sample(&it.device, it.own, it.others);
-    }
-
-    fn sample(&mut self, name: &str, own: u64, others: u64) {
-        let at = self.now();
-        let device = self.device(name);
-        device.peak = device.peak.max(own);
-        device.samples.push_back(Sample { at, own, others });
-        if device.samples.len() > SAMPLES_KEPT {
-            device.samples.pop_front();
+        // What does not change is not told again: until now it was as before.
+        let before = device.samples.back().copied().filter(|before| at - before.at > 2.0 * STEADY);
+        if let Some(before) = before {
+            device.sample(Sample { at: at - STEADY, ..before });
         }
+        device.sample(Sample { at, own: it.own, others: it.others });
     }
 
     /// A device by its name; made where it is new.
@@ -143,7 +152,8 @@ pub fn ui(ui: &mut Ui, trace: &Trace) {
     let tokens = Tokens::of(ui);
     ui.horizontal(|ui| {
         ui.label(RichText::new(tr("Memory")).heading().size(15.0).color(tokens.strong));
-        ui.label(RichText::new(tr("what the run holds on each device, beside the forecast")).small().color(tokens.subdued));
+        let key = tr("line: what the run holds · triangle: peak of an answer · dashed: forecast of the peak · red: capacity");
+        ui.add(egui::Label::new(RichText::new(key).small().color(tokens.subdued)).truncate());
     });
     if trace.devices.is_empty() {
         ui.label(RichText::new(tr("The devices of the run are listed here when it begins")).color(tokens.subdued));
@@ -272,8 +282,8 @@ fn plot_ui(ui: &mut Ui, trace: &Trace) {
         .allow_boxed_zoom(false)
         .include_y(0.0)
         .include_x(0.0)
-        .legend(Legend::default().position(egui_plot::Corner::LeftTop))
-        .x_axis_formatter(|mark, _| crate::terminal::duration(mark.value))
+        .include_y(1.12 * largest as f64 / unit)
+        .x_axis_formatter(|mark, _| clock(mark.value))
         .y_axis_formatter(move |mark, _| format!("{:.1} {unit_name}", mark.value))
         .show(ui, |plot| {
             let first = trace.devices.iter().filter_map(|it| it.samples.front()).map(|it| it.at).fold(now, f64::min);
@@ -291,7 +301,7 @@ fn plot_ui(ui: &mut Ui, trace: &Trace) {
                     device.peaks.iter().filter(|(at, _)| *at >= first).map(|(at, it)| [*at, *it as f64 / unit]).collect();
                 if !peaks.is_empty() {
                     let points = Points::new(fill("{}, peak of an answer", &[&device.name]), peaks);
-                    plot.points(points.color(color).radius(2.0).shape(egui_plot::MarkerShape::Up));
+                    plot.points(points.color(color).radius(2.5).shape(egui_plot::MarkerShape::Up));
                 }
                 plot.line(Line::new(device.name.clone(), PlotPoints::from(own)).color(color).width(1.8));
                 if device.samples.iter().any(|sample| sample.others > 0) {
@@ -311,6 +321,12 @@ fn plot_ui(ui: &mut Ui, trace: &Trace) {
                 }
             }
         });
+}
+
+/// Seconds as minutes and seconds.
+fn clock(seconds: f64) -> String {
+    let whole = seconds.max(0.0).round() as u64;
+    format!("{}:{:02}", whole / 60, whole % 60)
 }
 
 /// Every so many samples as one point: the largest of them, since peaks are what matters.
@@ -333,7 +349,8 @@ mod tests {
     fn lines_of_many_samples_keep_their_peaks() {
         let mut trace = Trace::default();
         for i in 0..10_000u64 {
-            trace.sample("cuda:0", if i == 9_001 { 500 } else { i % 7 }, 0);
+            let own = if i == 9_001 { 500 } else { i % 7 };
+            trace.device("cuda:0").sample(Sample { at: i as f64, own, others: 0 });
         }
         let device = &trace.devices[0];
         assert_eq!((device.samples.len(), device.peak), (SAMPLES_KEPT, 500));
