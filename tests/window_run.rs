@@ -248,7 +248,7 @@ fn a_person_sets_a_verdict_beside_the_machines_and_takes_it_back() {
     let opened = window.state().results.opened().unwrap();
     assert_eq!((opened.tally.right, opened.overridden.right), (8, 9));
     window.get_by_label("the picture shows both");
-    window.get_by_label_contains("with 1 verdicts set by a person");
+    window.get_by_label_contains("with 1 set by a person");
     let said: Override = overrides(&session).unwrap().remove("0").unwrap();
     assert_eq!((said.verdict, said.reason.as_str()), (Some(Verdict::Right), "the picture shows both"));
     // It is exported, and the answers stay as they are.

@@ -105,10 +105,12 @@ enum Closing {
 impl App {
     /// The window at its first start: the built-in pair, ready to run.
     pub fn new(ctx: &egui::Context, habits: Habits) -> Self {
-        Self::in_folder(ctx, habits, crate::session::sessions_root())
+        let mut app = Self::in_folder(ctx, habits, crate::session::sessions_root());
+        app.setup.look(&app.wake);
+        app
     }
 
-    /// The same with another folder of sessions.
+    /// The same with another folder of sessions, and without a look at what else lies on this machine.
     pub fn in_folder(ctx: &egui::Context, habits: Habits, sessions: PathBuf) -> Self {
         theme::install(ctx);
         let waking = ctx.clone();
@@ -117,7 +119,7 @@ impl App {
             screen: Screen::default(),
             workspace: Workspace::built_in(sessions, &wake),
             habits,
-            setup: setup::Setup::new(&wake),
+            setup: setup::Setup::default(),
             board: board::Board::default(),
             run: run::Runs::default(),
             results: results::Results::default(),
@@ -163,7 +165,7 @@ impl App {
         self.board.receive(&self.workspace, &self.wake, &mut wishes);
         self.run.receive(&self.wake, &mut wishes);
         self.results.receive(&self.wake, &mut wishes);
-        self.sessions.receive(&self.wake, &mut wishes);
+        self.sessions.receive(&self.workspace, self.run.is_active(), &self.wake, &mut wishes);
         self.ask.receive(&self.wake, &mut wishes);
         for wish in wishes {
             self.apply(wish);
@@ -245,7 +247,12 @@ impl App {
     /// Carries out a wish.
     pub fn apply(&mut self, wish: Wish) {
         match wish {
-            Wish::Go(screen) => self.screen = screen,
+            Wish::Go(screen) => {
+                if screen == Screen::Sessions {
+                    self.sessions.look(&self.wake);
+                }
+                self.screen = screen;
+            }
             Wish::OpenCheckpoint(named) => {
                 Habits::remember(&mut self.habits.checkpoints, &named);
                 self.workspace.open_checkpoint(named, &self.wake);

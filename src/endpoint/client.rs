@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use ureq::http::{HeaderName, HeaderValue, Response, header};
 use ureq::{Agent, Body, Error, Proxy, RequestBuilder};
 
+use super::ending::Endings;
 use super::fault::{Cause, Fault, said};
 use super::{Address, Key, key};
 use crate::{Problem, Result};
@@ -109,6 +110,7 @@ pub struct Endpoint {
     headers: Vec<(HeaderName, HeaderValue)>,
     limits: Limits,
     agent: Agent,
+    endings: Option<Endings>,
 }
 
 /// Connections kept open between two requests.
@@ -123,12 +125,23 @@ impl Endpoint {
         let agent = agent(&address, limits, IDLE);
         let (key_header, headers) = (KeyHeader::default(), Vec::new());
         let key_names = &key::JUDGE_KEYS;
-        Self { address, model: model.into(), key, key_header, key_names, headers, limits, agent }
+        Self {
+            address,
+            model: model.into(),
+            key,
+            key_header,
+            key_names,
+            headers,
+            limits,
+            agent,
+            endings: None,
+        }
     }
 
     /// The same for so many requests at once.
     pub fn for_many(mut self, requests: usize) -> Self {
         self.agent = agent(&self.address, self.limits, requests.max(IDLE));
+        self.endings = Endings::start();
         self
     }
 
@@ -188,6 +201,10 @@ impl Endpoint {
 
     pub(super) fn key(&self) -> Option<&Key> {
         self.key.as_ref()
+    }
+
+    pub(super) fn endings(&self) -> Option<&Endings> {
+        self.endings.as_ref()
     }
 
     pub(super) fn key_names(&self) -> &[&str] {

@@ -10,6 +10,7 @@ pub mod costs;
 mod flight;
 pub mod generation;
 pub mod keeping;
+pub mod ladder;
 pub mod memory;
 pub mod model;
 pub mod pace;

@@ -129,6 +129,11 @@ impl Pictures {
         }
     }
 
+    /// Bytes of the features that are kept.
+    pub fn bytes(&self) -> u64 {
+        held(&self.inner).bytes
+    }
+
     /// Lets go of everything that is kept; what questions in flight hold stays theirs.
     pub fn clear(&self) {
         let mut shelf = held(&self.inner);
@@ -264,6 +269,11 @@ impl Prompts {
                 self.bytes -= entry.bytes;
             }
         }
+    }
+
+    /// Bytes of the beginnings that are kept.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// Lets go of everything that is kept.

@@ -13,7 +13,8 @@ use super::ahead::{Ahead, Ready, Skipped};
 use super::asking::RunSettings;
 use super::costs::Pricing;
 use super::keeping::Keeper;
-use super::memory::{Books, Forecasting};
+use super::ladder::Ladder;
+use super::memory::{Books, Forecasting, Sampling};
 use super::model::{Language, Model, tiling};
 use super::pace::Survey;
 use super::reuse::Pictures;
@@ -305,8 +306,11 @@ impl Worker {
         };
         let (ready, preparing) = ahead.start(order.rows, batch.min(8))?;
         let out = (outbox.clone(), keeping.lines.clone());
-        let books = Books::new(order.replicas, order.forecasting);
-        let scheduler = Scheduler::new(model, order.settings, order.schedule, (pictures, books), stages, out);
+        let ladder = Ladder::new(&order.settings);
+        let books = Books::new(&order.replicas, order.forecasting, &ladder);
+        let sampling = Sampling::start(books.meters().to_vec(), keeping.lines.clone());
+        let scheduler =
+            Scheduler::new(model, order.settings, order.schedule, (pictures, books, ladder), stages, out);
         let mut flow = Flow {
             scheduler,
             backlog: if keeping.judges { 4 } else { BACKLOG },
@@ -321,7 +325,7 @@ impl Worker {
         };
         flow.go(&inbox, &finished, &ready, &keeping.kept);
         let kept = flow.kept;
-        drop((flow, ready));
+        drop((flow, ready, sampling));
         drop(preparing.join());
         let words = keeping.kept.clone();
         let mut session = keeping.end()?;

@@ -20,7 +20,7 @@ pub use questions::Questions;
 use crate::checkpoint::{Checkpoint, Folder, Identity, Layout};
 use crate::dataset::{Dataset, Stated};
 use crate::engine::costs::Pricing;
-use crate::engine::{Language, Order, RunSettings, Schedule, model};
+use crate::engine::{Admission, Language, Order, RunSettings, Schedule, model};
 use crate::model::WeightType;
 use crate::plan::{Assumptions, Calibration, Sourced};
 use crate::scoring::Rule;
@@ -144,12 +144,14 @@ impl Evaluation {
             false => (Session::create(folder, &self.manifest)?, Vec::new()),
         };
         let rows = remaining(&self.dataset, &self.rows, &done)?;
+        let forecasting = self.placing.forecasting.clone();
+        let admission: Admission = Box::new(move |others, need| forecasting.admits(others, need));
         let order = Order {
             checkpoint: self.checkpoint,
             language: self.language,
             weight_type: self.weight_type,
             replicas: vec![self.placing.placement()],
-            schedule: Schedule { batch: self.choices.batch, admission: Box::new(|_, _| true) },
+            schedule: Schedule { batch: self.choices.batch, admission },
             forecasting: Some(self.placing.forecasting),
             dataset: self.dataset,
             rows,

@@ -1,10 +1,10 @@
 //! What the plan takes for granted, each with its source, and changed in place.
 
-use egui::{ComboBox, DragValue, Grid, RichText, Ui};
+use egui::{DragValue, Grid, RichText, Ui};
 
 use super::assumed::{self, ALL_AT_ONCE, Assume, Elsewhere};
 use super::desk::Desk;
-use super::toolbar::name;
+use super::toolbar::{list, name};
 use super::{Wish, ask, paint};
 use crate::app::language::tr;
 use crate::app::theme::Tokens;
@@ -12,6 +12,9 @@ use crate::app::{Wishes, Workspace};
 use crate::plan::assumptions::{AttentionKind, Dtype, Engine, Logits, Source};
 use crate::plan::bytes::{GIB, human};
 use crate::plan::{device::CUDA_OVERHEAD, forecast};
+
+/// Width of a value.
+const WIDE: f32 = 134.0;
 
 fn source_name(source: Source) -> &'static str {
     match source {
@@ -28,57 +31,106 @@ pub fn ui(ui: &mut Ui, desk: &Desk, workspace: &Workspace, elsewhere: &Elsewhere
     let tokens = Tokens::of(ui);
     let taken = &desk.case().assumptions;
     let settings = &workspace.choices.settings;
-    ui.label(RichText::new(tr("Every change plans anew at once. The first six belong to the run as well.")).small().color(tokens.subdued));
+    ui.label(
+        RichText::new(tr("Every change plans anew at once. The first six belong to the run as well."))
+            .small()
+            .color(tokens.subdued),
+    );
     ui.add_space(4.0);
     let mut say = |change: Assume| ask(wishes, Wish::Assume(change));
     Grid::new("board assumptions").num_columns(3).spacing([8.0, 8.0]).show(ui, |ui| {
-        row(ui, tr("Number format"), tr("How the weights are held on the devices"), taken.dtype.source, |ui| {
-            let now = taken.dtype.value;
-            ComboBox::from_id_salt("dtype").selected_text(now.name()).width(104.0).show_ui(ui, |ui| {
-                if ui.selectable_label(false, tr("as the checkpoint")).clicked() {
-                    say(Assume::Dtype(None));
-                }
-                for dtype in Dtype::ALL {
-                    if ui.selectable_label(now == dtype, dtype.name()).clicked() {
-                        say(Assume::Dtype(Some(dtype)));
+        row(
+            ui,
+            tr("Number format"),
+            tr("How the weights are held on the devices"),
+            taken.dtype.source,
+            |ui| {
+                let now = taken.dtype.value;
+                list(ui, tr("Number format"), now.name(), WIDE, |ui| {
+                    if ui.selectable_label(false, tr("as the checkpoint")).clicked() {
+                        say(Assume::Dtype(None));
                     }
+                    for dtype in Dtype::ALL {
+                        if ui.selectable_label(now == dtype, dtype.name()).clicked() {
+                            say(Assume::Dtype(Some(dtype)));
+                        }
+                    }
+                });
+            },
+        );
+        row(
+            ui,
+            tr("Longest answer"),
+            tr("Tokens; keys and values are kept for all of them"),
+            taken.max_new_tokens.source,
+            |ui| {
+                if let Some(tokens) = number(ui, tr("Longest answer"), settings.max_new_tokens, 1..=1_048_576)
+                {
+                    say(Assume::MaxNewTokens(tokens));
                 }
-            });
-        });
-        row(ui, tr("Longest answer"), tr("Tokens; keys and values are kept for all of them"), taken.max_new_tokens.source, |ui| {
-            if let Some(tokens) = number(ui, tr("Longest answer"), settings.max_new_tokens, 1..=1_048_576) {
-                say(Assume::MaxNewTokens(tokens));
-            }
-        });
-        row(ui, tr("Questions in flight"), tr("Each keeps its own keys and values"), taken.in_flight.source, |ui| {
-            if let Some(count) = number(ui, tr("Questions in flight"), workspace.choices.batch, 1..=65_536) {
-                say(Assume::InFlight(count));
-            }
-        });
-        row(ui, tr("Tiles at once"), tr("Tiles of a picture that go through the vision tower together"), taken.tile_batch.source, |ui| {
-            if let Some(tiles) = at_once(ui, tr("Tiles at once"), settings.micro_batch, &[1, 2, 4, 8, 16]) {
-                say(Assume::TileBatch(tiles));
-            }
-        });
-        row(ui, tr("Prompt tokens at once"), tr("Tokens of the prompt that go through the decoder together"), taken.prefill_chunk.source, |ui| {
-            if let Some(tokens) = at_once(ui, tr("Prompt tokens at once"), settings.prefill_chunk, &[256, 512, 1024, 4096]) {
-                say(Assume::PrefillChunk(tokens));
-            }
-        });
+            },
+        );
+        row(
+            ui,
+            tr("Questions in flight"),
+            tr("Each keeps its own keys and values"),
+            taken.in_flight.source,
+            |ui| {
+                if let Some(count) =
+                    number(ui, tr("Questions in flight"), workspace.choices.batch, 1..=65_536)
+                {
+                    say(Assume::InFlight(count));
+                }
+            },
+        );
+        row(
+            ui,
+            tr("Tiles at once"),
+            tr("Tiles of a picture that go through the vision tower together"),
+            taken.tile_batch.source,
+            |ui| {
+                if let Some(tiles) = at_once(ui, tr("Tiles at once"), settings.micro_batch, &[1, 2, 4, 8, 16])
+                {
+                    say(Assume::TileBatch(tiles));
+                }
+            },
+        );
+        row(
+            ui,
+            tr("Prompt tokens at once"),
+            tr("Tokens of the prompt that go through the decoder together"),
+            taken.prefill_chunk.source,
+            |ui| {
+                if let Some(tokens) =
+                    at_once(ui, tr("Prompt tokens at once"), settings.prefill_chunk, &[256, 512, 1024, 4096])
+                {
+                    say(Assume::PrefillChunk(tokens));
+                }
+            },
+        );
         let tiles_source = if settings.max_tiles.is_some() { Source::Chosen } else { Source::Default };
-        row(ui, tr("Tiles a picture"), tr("Most tiles that a picture is cut into; changes what is measured"), tiles_source, |ui| {
-            let text = settings.max_tiles.map_or_else(|| tr("as the dataset").to_owned(), |tiles| tiles.to_string());
-            ComboBox::from_id_salt("tiles").selected_text(text).width(104.0).show_ui(ui, |ui| {
-                if ui.selectable_label(settings.max_tiles.is_none(), tr("as the dataset")).clicked() {
-                    say(Assume::MaxTiles(None));
-                }
-                for tiles in [1, 2, 4, 6, 12, 24, 40] {
-                    if ui.selectable_label(settings.max_tiles == Some(tiles), tiles.to_string()).clicked() {
-                        say(Assume::MaxTiles(Some(tiles)));
+        row(
+            ui,
+            tr("Tiles a picture"),
+            tr("Most tiles that a picture is cut into; changes what is measured"),
+            tiles_source,
+            |ui| {
+                let text = settings
+                    .max_tiles
+                    .map_or_else(|| tr("as the dataset").to_owned(), |tiles| tiles.to_string());
+                list(ui, tr("Tiles a picture"), &text, WIDE, |ui| {
+                    if ui.selectable_label(settings.max_tiles.is_none(), tr("as the dataset")).clicked() {
+                        say(Assume::MaxTiles(None));
                     }
-                }
-            });
-        });
+                    for tiles in [1, 2, 4, 6, 12, 24, 40] {
+                        if ui.selectable_label(settings.max_tiles == Some(tiles), tiles.to_string()).clicked()
+                        {
+                            say(Assume::MaxTiles(Some(tiles)));
+                        }
+                    }
+                });
+            },
+        );
         row(ui, tr("Attention scores"), tr("Held as a matrix or not at all"), taken.attention.source, |ui| {
             let now = taken.attention.value;
             let text = |kind: AttentionKind| match kind {
@@ -86,7 +138,7 @@ pub fn ui(ui: &mut Ui, desk: &Desk, workspace: &Workspace, elsewhere: &Elsewhere
                 AttentionKind::Chunked(rows) => rows.to_string(),
                 AttentionKind::Eager => tr("whole matrix").to_owned(),
             };
-            ComboBox::from_id_salt("attention").selected_text(text(now)).width(104.0).show_ui(ui, |ui| {
+            list(ui, tr("Attention scores"), &text(now), WIDE, |ui| {
                 for kind in [AttentionKind::Fused, AttentionKind::Chunked(128), AttentionKind::Eager] {
                     if ui.selectable_label(now == kind, text(kind)).clicked() {
                         say(Assume::Attention((kind != AttentionKind::Fused).then_some(kind)));
@@ -94,41 +146,61 @@ pub fn ui(ui: &mut Ui, desk: &Desk, workspace: &Workspace, elsewhere: &Elsewhere
                 }
             });
         });
-        row(ui, tr("Logits"), tr("Positions that the head is computed for while the prompt is read"), taken.logits.source, |ui| {
-            let now = taken.logits.value;
-            let text = |logits| if logits == Logits::Last { tr("last position") } else { tr("all positions") };
-            ComboBox::from_id_salt("logits").selected_text(text(now)).width(104.0).show_ui(ui, |ui| {
-                for logits in [Logits::Last, Logits::All] {
-                    if ui.selectable_label(now == logits, text(logits)).clicked() {
-                        say(Assume::Logits(Some(logits)));
+        row(
+            ui,
+            tr("Logits"),
+            tr("Positions that the head is computed for while the prompt is read"),
+            taken.logits.source,
+            |ui| {
+                let now = taken.logits.value;
+                let text =
+                    |logits| if logits == Logits::Last { tr("last position") } else { tr("all positions") };
+                list(ui, tr("Logits"), text(now), WIDE, |ui| {
+                    for logits in [Logits::Last, Logits::All] {
+                        if ui.selectable_label(now == logits, text(logits)).clicked() {
+                            say(Assume::Logits(Some(logits)));
+                        }
                     }
-                }
-            });
-        });
-        row(ui, tr("Temporary memory"), tr("A simulated device stands for a GPU; a run on it computes on this CPU"), taken.engine.source, |ui| {
-            let now = taken.engine.value;
-            let text = |engine| if engine == Engine::Gpu { tr("as on a GPU") } else { tr("as on this CPU") };
-            ComboBox::from_id_salt("engine").selected_text(text(now)).width(104.0).show_ui(ui, |ui| {
-                for engine in [Engine::Gpu, assumed::on_the_cpu(&workspace.choices)] {
-                    if ui.selectable_label(now == engine, text(engine)).clicked() {
-                        say(Assume::Engine(Some(engine)));
+                });
+            },
+        );
+        row(
+            ui,
+            tr("Temporary memory"),
+            tr("A simulated device stands for a GPU; a run on it computes on this CPU"),
+            taken.engine.source,
+            |ui| {
+                let now = taken.engine.value;
+                let text =
+                    |engine| if engine == Engine::Gpu { tr("as on a GPU") } else { tr("as on this CPU") };
+                list(ui, tr("Temporary memory"), text(now), WIDE, |ui| {
+                    for engine in [Engine::Gpu, assumed::on_the_cpu(&workspace.choices)] {
+                        if ui.selectable_label(now == engine, text(engine)).clicked() {
+                            say(Assume::Engine(Some(engine)));
+                        }
                     }
-                }
-            });
-        });
-        row(ui, tr("Driver overhead"), tr("Memory that driver and libraries hold on every GPU"), taken.overhead.source, |ui| {
-            let text = taken.overhead.value.map_or_else(|| tr("per device").to_owned(), human);
-            ComboBox::from_id_salt("overhead").selected_text(text).width(104.0).show_ui(ui, |ui| {
-                if ui.selectable_label(elsewhere.overhead.is_none(), tr("per device")).clicked() {
-                    say(Assume::Overhead(None));
-                }
-                for bytes in [0, CUDA_OVERHEAD, GIB, 2 * GIB] {
-                    if ui.selectable_label(elsewhere.overhead == Some(bytes), human(bytes)).clicked() {
-                        say(Assume::Overhead(Some(bytes)));
+                });
+            },
+        );
+        row(
+            ui,
+            tr("Driver overhead"),
+            tr("Memory that driver and libraries hold on every GPU"),
+            taken.overhead.source,
+            |ui| {
+                let text = taken.overhead.value.map_or_else(|| tr("per device").to_owned(), human);
+                list(ui, tr("Driver overhead"), &text, WIDE, |ui| {
+                    if ui.selectable_label(elsewhere.overhead.is_none(), tr("per device")).clicked() {
+                        say(Assume::Overhead(None));
                     }
-                }
-            });
-        });
+                    for bytes in [0, CUDA_OVERHEAD, GIB, 2 * GIB] {
+                        if ui.selectable_label(elsewhere.overhead == Some(bytes), human(bytes)).clicked() {
+                            say(Assume::Overhead(Some(bytes)));
+                        }
+                    }
+                });
+            },
+        );
     });
     ui.add_space(6.0);
     if ui.button(tr("Back to the defaults")).clicked() {
@@ -141,7 +213,9 @@ pub fn ui(ui: &mut Ui, desk: &Desk, workspace: &Workspace, elsewhere: &Elsewhere
         ui.label(RichText::new(format!("{text} {}", human(bytes))).color(tokens.text));
     }
     if desk.case().calibration != crate::plan::Calibration::default() {
-        ui.label(RichText::new(tr("corrected by what was measured on such devices")).small().color(tokens.subdued));
+        ui.label(
+            RichText::new(tr("corrected by what was measured on such devices")).small().color(tokens.subdued),
+        );
     }
 }
 
@@ -158,7 +232,7 @@ fn row(ui: &mut Ui, title: &str, meaning: &str, source: Source, value: impl FnOn
 fn number(ui: &mut Ui, title: &str, now: usize, range: std::ops::RangeInclusive<usize>) -> Option<usize> {
     let mut value = now;
     let field = DragValue::new(&mut value).range(range).speed(1.0);
-    let response = ui.add_sized([104.0, 26.0], field);
+    let response = ui.add_sized([WIDE, 26.0], field);
     name(&response, egui::Role::SpinButton, title);
     (response.changed() && value != now).then_some(value)
 }
@@ -167,7 +241,7 @@ fn number(ui: &mut Ui, title: &str, now: usize, range: std::ops::RangeInclusive<
 fn at_once(ui: &mut Ui, title: &str, now: usize, choices: &[usize]) -> Option<usize> {
     let text = |count: usize| if count >= ALL_AT_ONCE { tr("all").to_owned() } else { count.to_string() };
     let mut chosen = None;
-    ComboBox::from_id_salt(title).selected_text(text(now)).width(104.0).show_ui(ui, |ui| {
+    list(ui, title, &text(now), WIDE, |ui| {
         for count in choices.iter().copied().chain([ALL_AT_ONCE]) {
             if ui.selectable_label(now == count, text(count)).clicked() {
                 chosen = Some(count);

@@ -1,14 +1,14 @@
 //! The columns: dragging chips, stages and boundaries between devices, with mouse and keys.
 
 use egui::{
-    Align2, CornerRadius, CursorIcon, DragAndDrop, EventFilter, Id, Key, LayerId, Modifiers, Order, Pos2, Rect,
-    Response, Role, ScrollArea, Sense, Stroke, StrokeKind, Ui, Vec2, WidgetInfo, pos2, vec2,
+    Align2, CornerRadius, CursorIcon, DragAndDrop, EventFilter, Id, Key, LayerId, Modifiers, Order, Pos2,
+    Rect, Response, Role, ScrollArea, Sense, Stroke, StrokeKind, Ui, Vec2, WidgetInfo, pos2, vec2,
 };
 
 use super::alternatives::Alternative;
 use super::desk::{Desk, Habits, Pull};
-use super::layout::{self, CHIP_GAP, GAP, HANDLE, MARGIN};
-use super::model::{self, Chip, Column, Kind, PARTS, part_meaning, part_name, verdict_name};
+use super::layout::{self, CHIP_GAP, GAP, Grid, HANDLE, MARGIN};
+use super::model::{self, Chip, Column, Kind, PARTS, part_meaning, part_name, part_word, verdict_name};
 use super::view::{Folding, View};
 use super::{Wish, ask, paint};
 use crate::app::Wishes;
@@ -28,24 +28,46 @@ pub struct Pulling {
     outward: f32,
 }
 
-/// Height of a column above its figures: name, figures, bar.
-const HEAD: f32 = MARGIN + 18.0 + 18.0 + 6.0 + 10.0 + 8.0;
+/// Height of a column's bar.
+const BAR: f32 = 10.0;
+
+/// Whether a column is too narrow for name and verdict on one line.
+fn is_narrow(width: f32) -> bool {
+    width < 150.0
+}
+
+/// Height of a column above its bar: name, verdict and figures.
+fn head_lines(width: f32) -> f32 {
+    MARGIN + if is_narrow(width) { 3.0 * 17.0 } else { 2.0 * 18.0 } + 6.0
+}
+
+/// Height of a column above its figures.
+fn head(width: f32) -> f32 {
+    head_lines(width) + BAR + 8.0
+}
+
 /// Height of a line of figures.
 const LINE: f32 = 15.0;
 
-/// Which parts of the memory are written out, and in how many lines.
+/// Which parts of the memory are written out.
+#[derive(Clone)]
 struct Figures {
     parts: Vec<usize>,
 }
 
 impl Figures {
-    /// The parts that any device has; none where rows of columns leave no room.
-    fn of(columns: &[Column], is_compact: bool) -> Self {
+    /// The parts that any device has.
+    fn of(columns: &[Column]) -> Self {
         let any = |part: &usize| *part < 3 || columns.iter().any(|column| column.memory.parts[*part] > 0);
-        Self { parts: if is_compact { Vec::new() } else { (0..PARTS).filter(any).collect() } }
+        Self { parts: (0..PARTS).filter(any).collect() }
     }
 
-    fn per_line(&self, width: f32) -> usize {
+    /// None: where there is no room for them.
+    fn none() -> Self {
+        Self { parts: Vec::new() }
+    }
+
+    fn per_line(width: f32) -> usize {
         if width > 250.0 { 2 } else { 1 }
     }
 
@@ -53,11 +75,11 @@ impl Figures {
         if self.parts.is_empty() {
             return 4.0;
         }
-        self.parts.len().div_ceil(self.per_line(width)) as f32 * LINE + 8.0
+        self.parts.len().div_ceil(Self::per_line(width)) as f32 * LINE + 8.0
     }
 }
 
-/// Draws the board. Gives whether what a drag would do has changed.
+/// Draws the board.
 pub fn ui(
     ui: &mut Ui,
     desk: &mut Desk,
@@ -75,6 +97,7 @@ pub fn ui(
         };
         let places = Places::of(ui.max_rect().min, own, desk, view);
         follow_pointer(ui, desk, &places, pulling, wishes);
+        scroll_along(ui);
         let (draft, outlook) = desk.shown();
         let from = desk.hypothesis().map(|_| &desk.draft().plan);
         let shown = model::columns(desk.case(), draft, &outlook.forecast, view, from);
@@ -84,12 +107,13 @@ pub fn ui(
             let is_target = target(desk) == Some(column.device);
             column_ui(ui, column, *rect, &places.figures, is_target, desk, view, wishes);
             let inside = chips_rect(*rect, &places.figures);
-            for (chip, rect) in column.chips.iter().zip(placed(column, inside, view.zoom)) {
+            for (chip, rect) in column.chips.iter().zip(placed(column, inside, places.zoom)) {
                 chips.push((column.device, chip.first, rect));
-                chip_ui(ui, chip, rect, inside, column, draft, view, wishes);
+                chip_ui(ui, chip, (rect, inside, places.zoom), column, draft, view, wishes);
             }
         }
         walk(ui, &chips, view);
+        what_if_ui(ui, desk, &places, wishes);
         handles_ui(ui, desk, &places, pulling, wishes);
         if let Some(alternative) = beside {
             ui.add_space(GAP);
@@ -104,31 +128,50 @@ pub fn ui(
 struct Places {
     columns: Vec<Rect>,
     figures: Figures,
+    zoom: f32,
     extent: Rect,
 }
+
+/// Where there is room, chips grow by these.
+const GROWTH: [f32; 3] = [1.4, 1.2, 1.0];
 
 impl Places {
     fn of(origin: Pos2, room: Vec2, desk: &Desk, view: &View) -> Self {
         let columns = model::columns(desk.case(), desk.draft(), &desk.outlook().forecast, view, None);
-        let is_compact = columns.len() > layout::fit(room.x);
-        let figures = Figures::of(&columns, is_compact);
-        let natural = |device: usize, width: f32| {
-            let inner = width - 2.0 * MARGIN;
+        let grid = Grid::of(room, columns.len());
+        let inner = grid.width - 2.0 * MARGIN;
+        let natural = |device: usize, figures: &Figures, zoom: f32| {
             let cells = columns[device].chips.iter().map(|chip| layout::cells(&chip.label));
-            HEAD + figures.height(inner) + layout::chips(inner, view.zoom, cells).1 + MARGIN
+            head(grid.width) + figures.height(inner) + layout::chips(inner, zoom, cells).1 + MARGIN
         };
-        let rects: Vec<Rect> = layout::columns(room, columns.len(), natural)
+        let fits = |figures: &Figures, zoom: f32| {
+            (0..columns.len()).all(|device| natural(device, figures, zoom) <= grid.share)
+        };
+        let figures = Figures::of(&columns);
+        let grown = GROWTH.into_iter().map(|by| by * view.zoom).find(|zoom| fits(&figures, *zoom));
+        // A single row scrolls rather than hide its figures.
+        let (figures, zoom) = match grown {
+            Some(zoom) => (figures, zoom),
+            None if grid.rows == 1 => (figures, view.zoom),
+            None => (Figures::none(), view.zoom),
+        };
+        let rects: Vec<Rect> = grid
+            .columns(columns.len(), |device| natural(device, &figures, zoom))
             .into_iter()
             .map(|rect| rect.translate(origin.to_vec2()))
             .collect();
-        let extent = rects.iter().fold(Rect::from_min_size(origin, vec2(room.x, 0.0)), |all, rect| all.union(*rect));
-        Self { columns: rects, figures, extent }
+        let extent = extent(origin, room.x, &rects);
+        Self { columns: rects, figures, zoom, extent }
     }
+}
+
+fn extent(origin: Pos2, width: f32, rects: &[Rect]) -> Rect {
+    rects.iter().fold(Rect::from_min_size(origin, vec2(width, 0.0)), |all, rect| all.union(*rect))
 }
 
 fn chips_rect(column: Rect, figures: &Figures) -> Rect {
     let inner = column.shrink2(vec2(MARGIN, 0.0));
-    let top = column.min.y + HEAD + figures.height(inner.width());
+    let top = column.min.y + head(column.width()) + figures.height(inner.width());
     Rect::from_min_max(pos2(inner.min.x, top), pos2(inner.max.x, column.max.y - 4.0))
 }
 
@@ -147,14 +190,20 @@ fn target(desk: &Desk) -> Option<usize> {
 }
 
 /// Works out what the drag under way would do, and does it where the pointer is released.
-fn follow_pointer(ui: &Ui, desk: &mut Desk, places: &Places, pulling: &mut Option<Pulling>, wishes: &mut Wishes) {
+fn follow_pointer(
+    ui: &Ui,
+    desk: &mut Desk,
+    places: &Places,
+    pulling: &mut Option<Pulling>,
+    wishes: &mut Wishes,
+) {
     let (pointer, is_released, is_escaped) =
         ui.input(|i| (i.pointer.interact_pos(), i.pointer.any_released(), i.key_pressed(Key::Escape)));
     let mut pull = None;
     if let Some(carried) = DragAndDrop::payload::<Carried>(ui) {
-        let on = pointer.filter(|at| ui.clip_rect().contains(*at)).and_then(|at| {
-            places.columns.iter().position(|rect| rect.contains(at))
-        });
+        let on = pointer
+            .filter(|at| ui.clip_rect().contains(*at))
+            .and_then(|at| places.columns.iter().position(|rect| rect.contains(at)));
         let lies = |unit: &usize| desk.draft().plan.assignment.get(*unit).copied();
         pull = on
             .filter(|device| carried.0.iter().any(|unit| lies(unit) != Some(*device)))
@@ -178,6 +227,25 @@ fn follow_pointer(ui: &Ui, desk: &mut Desk, places: &Places, pulling: &mut Optio
     }
     if desk.imagine(pull) {
         // The panels around the board are drawn before it.
+        ui.ctx().request_repaint();
+    }
+}
+
+/// Scrolls while something is carried to the upper or lower edge, so that every device can be reached.
+fn scroll_along(ui: &mut Ui) {
+    let is_carried = DragAndDrop::has_payload_of_type::<Carried>(ui);
+    let Some(at) = ui.input(|i| i.pointer.interact_pos()).filter(|_| is_carried) else { return };
+    let seen = ui.clip_rect();
+    let edge = 32.0;
+    let step = if at.y < seen.min.y + edge {
+        10.0
+    } else if at.y > seen.max.y - edge {
+        -10.0
+    } else {
+        return;
+    };
+    if seen.x_range().contains(at.x) && ui.max_rect().height() > seen.height() + 1.0 {
+        ui.scroll_with_delta(vec2(0.0, step));
         ui.ctx().request_repaint();
     }
 }
@@ -206,7 +274,8 @@ fn column_ui(
         view.selection.clear();
     }
     head_ui(ui, column, rect, figures, true);
-    let head = Rect::from_min_max(rect.min, pos2(rect.max.x, rect.min.y + HEAD + figures.height(rect.width() - 2.0 * MARGIN) - 4.0));
+    let bottom = chips_rect(rect, figures).min.y - 4.0;
+    let head = Rect::from_min_max(rect.min, pos2(rect.max.x, bottom));
     let stage = ui.interact(head, Id::unique(("board stage", column.device)), Sense::click_and_drag());
     stage.widget_info(|| WidgetInfo::labeled(Role::Button, true, fill("{}, all its units", &[&column.name])));
     if stage.drag_started() {
@@ -225,9 +294,17 @@ fn column_ui(
     }
     if column.chips.is_empty() {
         let inside = chips_rect(rect, figures);
-        let text = if is_target { "" } else { tr("Empty. Drop units here.") };
+        let text = if is_target { "" } else { tr("Drop here") };
         let at = pos2(inside.center().x, inside.min.y + 14.0);
-        paint::line(ui.painter(), at, Align2::CENTER_CENTER, inside.width(), text, paint::small(), tokens.subdued);
+        paint::line(
+            ui.painter(),
+            at,
+            Align2::CENTER_CENTER,
+            inside.width(),
+            text,
+            paint::small(),
+            tokens.subdued,
+        );
     }
 }
 
@@ -239,41 +316,79 @@ fn head_ui(ui: &Ui, column: &Column, rect: Rect, figures: &Figures, has_card: bo
     let first = rect.min.y + MARGIN + 9.0;
     painter.circle_filled(pos2(left + 4.0, first), 4.0, tokens.device(column.device));
     let color = paint::verdict_color(tokens, column.verdict);
-    let mut free = right;
-    if column.is_used {
+    let is_narrow = is_narrow(rect.width());
+    let (percent, word) = (column.percent(), verdict_name(column.verdict));
+    let right_of = |y: f32, text: &str, font| {
+        paint::line(painter, pos2(right, y), Align2::RIGHT_CENTER, rect.width() * 0.6, text, font, color)
+            .min
+            .x
+    };
+    // The verdict as a shape and in words, and the share: beside the name, or below it where room is short.
+    let (mut name_end, mut figures_end, mut second) = (right, right, first + 18.0);
+    if column.is_used && is_narrow {
+        paint::verdict_mark(painter, pos2(right - 6.0, first), 10.0, column.verdict, color);
+        name_end = right - 16.0;
         let share = paint::line(
             painter,
-            pos2(right, first + 18.0),
-            Align2::RIGHT_CENTER,
+            pos2(left, first + 17.0),
+            Align2::LEFT_CENTER,
             60.0,
-            &column.percent(),
+            &percent,
             paint::bold(12.5),
             color,
         );
-        let word = verdict_name(column.verdict);
-        let wide = rect.width() > 150.0;
-        if wide {
-            let said = paint::line(painter, pos2(right, first), Align2::RIGHT_CENTER, rect.width() * 0.5, word, paint::small(), color);
-            free = said.min.x - 4.0;
-        }
-        paint::verdict_mark(painter, pos2(free - 6.0, first), 10.0, column.verdict, color);
-        free -= 16.0;
-        let room = share.min.x - left - 4.0;
-        paint::line(painter, pos2(left, first + 18.0), Align2::LEFT_CENTER, room, &column.figures(), paint::small(), tokens.text);
-    } else {
-        paint::line(painter, pos2(left, first + 18.0), Align2::LEFT_CENTER, right - left, &column.figures(), paint::small(), tokens.subdued);
+        let at = pos2(share.max.x + 5.0, first + 17.0);
+        let word = model::verdict_word(column.verdict);
+        paint::line(painter, at, Align2::LEFT_CENTER, right - at.x, word, paint::small(), color);
+    } else if column.is_used {
+        let said = right_of(first, word, paint::small());
+        paint::verdict_mark(painter, pos2(said - 10.0, first), 10.0, column.verdict, color);
+        name_end = said - 20.0;
+        figures_end = right_of(second, &percent, paint::bold(12.5)) - 4.0;
+    } else if is_narrow {
+        paint::line(
+            painter,
+            pos2(left, first + 17.0),
+            Align2::LEFT_CENTER,
+            right - left,
+            tr("empty"),
+            paint::small(),
+            tokens.subdued,
+        );
     }
+    if is_narrow {
+        second = first + 2.0 * 17.0;
+    }
+    let ink = if column.is_used { tokens.text } else { tokens.subdued };
+    paint::line(
+        painter,
+        pos2(left, second),
+        Align2::LEFT_CENTER,
+        figures_end - left,
+        &column.figures(),
+        paint::small(),
+        ink,
+    );
     let name_at = pos2(left + 14.0, first);
-    let name = paint::line(painter, name_at, Align2::LEFT_CENTER, free - left - 18.0, &column.name, paint::bold(14.0), tokens.strong);
-    let room = free - name.max.x - 10.0;
+    let name_font = paint::bold(if is_narrow { 13.0 } else { 14.0 });
+    let name = paint::line(
+        painter,
+        name_at,
+        Align2::LEFT_CENTER,
+        name_end - name_at.x,
+        &column.name,
+        name_font,
+        tokens.strong,
+    );
+    let room = name_end - name.max.x - 10.0;
     if has_card && room > 60.0 && column.card != human(column.memory.capacity) {
         let at = pos2(name.max.x + 8.0, first + 1.0);
         paint::line(painter, at, Align2::LEFT_CENTER, room, &column.card, paint::small(), tokens.subdued);
     }
-    let bar_top = rect.min.y + MARGIN + 18.0 + 18.0 + 6.0;
-    let bar = Rect::from_x_y_ranges(left..=right, bar_top..=bar_top + 10.0);
+    let bar_top = rect.min.y + head_lines(rect.width());
+    let bar = Rect::from_x_y_ranges(left..=right, bar_top..=bar_top + BAR);
     paint::bar(painter, tokens, bar, &column.memory);
-    let per_line = figures.per_line(right - left);
+    let per_line = Figures::per_line(right - left);
     let width = (right - left - 14.0 * (per_line - 1) as f32) / per_line as f32;
     for (place, &part) in figures.parts.iter().enumerate() {
         let min = pos2(
@@ -281,7 +396,12 @@ fn head_ui(ui: &Ui, column: &Column, rect: Rect, figures: &Figures, has_card: bo
             bar.max.y + 6.0 + (place / per_line) as f32 * LINE,
         );
         let at = Rect::from_min_size(min, vec2(width, LINE));
-        paint::part(painter, tokens, at, part, part_name(part), column.memory.parts[part]);
+        let bytes = column.memory.parts[part];
+        let (name, figure) = match is_narrow {
+            true => (part_word(part), model::bare(bytes, column.memory.capacity)),
+            false => (part_name(part), human(bytes)),
+        };
+        paint::part(painter, tokens, at, part, name, &figure);
     }
 }
 
@@ -338,12 +458,10 @@ fn chip_id(first: usize) -> Id {
     Id::unique(("board chip", first))
 }
 
-#[allow(clippy::too_many_arguments)]
 fn chip_ui(
     ui: &mut Ui,
     chip: &Chip,
-    rect: Rect,
-    inside: Rect,
+    (rect, inside, zoom): (Rect, Rect, f32),
     column: &Column,
     draft: &Draft,
     view: &mut View,
@@ -358,7 +476,7 @@ fn chip_ui(
     if ui.is_rect_visible(rect) {
         let clip = inside.expand2(vec2(4.0, 4.0)).intersect(ui.clip_rect());
         let painter = ui.painter().with_clip_rect(clip);
-        paint::chip(&painter, tokens, rect, chip, view.zoom, response.hovered());
+        paint::chip(&painter, tokens, rect, chip, zoom, response.hovered());
         if response.has_focus() {
             paint::focus(&painter, tokens, rect);
         }
@@ -383,7 +501,13 @@ fn chip_ui(
     }
     response.context_menu(|ui| {
         let units = carried(chip, view);
-        move_menu(ui, if units.len() == chip.len() { column.device } else { usize::MAX }, &units, draft, wishes);
+        move_menu(
+            ui,
+            if units.len() == chip.len() { column.device } else { usize::MAX },
+            &units,
+            draft,
+            wishes,
+        );
         ui.separator();
         let all_pinned = units.iter().all(|unit| draft.pins.contains_key(unit));
         if ui.button(if all_pinned { tr("Unpin") } else { tr("Pin") }).clicked() {
@@ -443,7 +567,9 @@ fn keys(ui: &Ui, response: &Response, device: usize, draft: &Draft, units: &[usi
 /// Arrows go from chip to chip: left and right in execution order, up and down within the column. With Shift they
 /// select on their way.
 fn walk(ui: &Ui, chips: &[(usize, usize, Rect)], view: &mut View) {
-    let Some(here) = chips.iter().find(|(_, first, _)| ui.memory(|m| m.has_focus(chip_id(*first)))) else { return };
+    let Some(here) = chips.iter().find(|(_, first, _)| ui.memory(|m| m.has_focus(chip_id(*first)))) else {
+        return;
+    };
     let arrows = [Key::ArrowLeft, Key::ArrowRight, Key::ArrowUp, Key::ArrowDown];
     let pressed = ui.input_mut(|input| {
         arrows.into_iter().find_map(|key| {
@@ -461,7 +587,8 @@ fn walk(ui: &Ui, chips: &[(usize, usize, Rect)], view: &mut View) {
             let away = |c: &(usize, usize, Rect)| (c.2.center().y - rect.center().y) * sign;
             let beyond = chips.iter().filter(|c| c.0 == device && away(c) > 1.0);
             beyond.min_by(|a, b| {
-                let far = |c: &(usize, usize, Rect)| away(c) * 16.0 + (c.2.center().x - rect.center().x).abs();
+                let far =
+                    |c: &(usize, usize, Rect)| away(c) * 16.0 + (c.2.center().x - rect.center().x).abs();
                 far(a).total_cmp(&far(b))
             })
         }
@@ -486,7 +613,8 @@ fn handles_ui(ui: &mut Ui, desk: &Desk, places: &Places, pulling: &mut Option<Pu
     }
     let pairs: Vec<(usize, usize)> = runs.windows(2).map(|pair| (pair[0].device, pair[1].device)).collect();
     let tokens = Tokens::of(ui);
-    for (run, place) in layout::handles(&places.columns, &pairs, HEAD).into_iter().enumerate() {
+    let width = places.columns.first().map_or(0.0, Rect::width);
+    for (run, place) in layout::handles(&places.columns, &pairs, head(width)).into_iter().enumerate() {
         let Some(place) = place else { continue };
         let is_held = pulling.is_some_and(|held| held.run == run);
         let mut center = place.center;
@@ -509,7 +637,15 @@ fn handles_ui(ui: &mut Ui, desk: &Desk, places: &Places, pulling: &mut Option<Pu
         if is_held && let Some(Pull::Boundary { by, .. }) = desk.hypothesis().map(|h| &h.pull) {
             let at = center - vec2(0.0, HANDLE.y / 2.0 + 10.0);
             let text = format!("{by:+}");
-            paint::line(ui.painter(), at, Align2::CENTER_CENTER, 60.0, &text, paint::bold(13.0), tokens.accent);
+            paint::line(
+                ui.painter(),
+                at,
+                Align2::CENTER_CENTER,
+                60.0,
+                &text,
+                paint::bold(13.0),
+                tokens.accent,
+            );
         }
         if response.has_focus() {
             let filter = EventFilter { horizontal_arrows: true, ..EventFilter::default() };
@@ -523,11 +659,47 @@ fn handles_ui(ui: &mut Ui, desk: &Desk, places: &Places, pulling: &mut Option<Pu
                 ask(wishes, Wish::Pull(Pull::Boundary { run, by }));
             }
         }
-        let text = fill("Pull to hand units from {} to {} or back; arrow keys do the same. Pinned units stop it.", &[&names(run), &names(run + 1)]);
+        let text = fill(
+            "Pull to hand units from {} to {} or back; arrow keys do the same. Pinned units stop it.",
+            &[&names(run), &names(run + 1)],
+        );
         if pulling.is_none() {
             response.on_hover_text(text).on_hover_cursor(CursorIcon::ResizeHorizontal);
         }
     }
+}
+
+/// On a machine without GPUs: the offer to plan for some.
+fn what_if_ui(ui: &mut Ui, desk: &Desk, places: &Places, wishes: &mut Wishes) {
+    let devices = &desk.ground.found.devices;
+    let (Some(column), true) = (places.columns.first(), devices.iter().all(|device| !device.is_gpu())) else {
+        return;
+    };
+    let room = Rect::from_min_max(column.right_top() + vec2(28.0, 10.0), places.extent.right_bottom());
+    if places.columns.len() > 1 || room.width() < 220.0 {
+        return;
+    }
+    let tokens = Tokens::of(ui);
+    ui.scope_builder(egui::UiBuilder::new().max_rect(room), |ui| {
+        ui.set_max_width(260.0);
+        let title =
+            egui::RichText::new(tr("What if I had GPUs?")).font(paint::bold(14.0)).color(tokens.strong);
+        ui.label(title);
+        ui.label(
+            egui::RichText::new(tr("Simulate some, and see where this model would lie on them."))
+                .color(tokens.subdued),
+        );
+        ui.add_space(4.0);
+        ui.horizontal_wrapped(|ui| {
+            for (text, spec) in
+                [("2 × 24 GiB", "sim:2x24GiB"), ("4 × 80 GiB", "sim:4x80GiB"), ("8 × 40 GiB", "sim:8x40GiB")]
+            {
+                if ui.button(text).clicked() {
+                    ask(wishes, Wish::Devices(spec.into()));
+                }
+            }
+        });
+    });
 }
 
 /// Another layout below the plan: the same devices, runs folded, what lies elsewhere outlined.
@@ -539,7 +711,11 @@ fn beside_ui(ui: &mut Ui, alternative: &Alternative, desk: &Desk, view: &mut Vie
         let verdict = judged.forecast.verdict;
         paint::verdict_icon(ui, verdict);
         let share = model::percent(judged.forecast.worst_share);
-        let text = fill("{}, {} on the fullest, {} hops", &[&verdict_name(verdict), &share, &judged.plan.hops()]);
+        let text = format!(
+            "{}, {}",
+            fill("{}, {} of the fullest device", &[&verdict_name(verdict), &share]),
+            model::hops(judged.plan.hops())
+        );
         ui.label(egui::RichText::new(text).color(paint::verdict_color(tokens, verdict)));
         if alternative.released.is_some() {
             ui.label(egui::RichText::new(tr("as the software it comes from runs it")).color(tokens.subdued));
@@ -557,21 +733,29 @@ fn beside_ui(ui: &mut Ui, alternative: &Alternative, desk: &Desk, view: &mut Vie
     let habits = if alternative.released.is_some() { Habits::Released } else { Habits::Own };
     let folded = View { folding: Folding::All, zoom: view.zoom, ..View::default() };
     let draft = Draft::new(judged.plan.clone());
-    let columns = model::columns(desk.case_of(habits), &draft, &judged.forecast, &folded, Some(&desk.draft().plan));
-    let room = vec2(ui.available_width(), 0.0);
-    let figures = Figures { parts: Vec::new() };
-    let natural = |device: usize, width: f32| {
+    let columns =
+        model::columns(desk.case_of(habits), &draft, &judged.forecast, &folded, Some(&desk.draft().plan));
+    let grid = Grid::of(vec2(ui.available_width(), 0.0), columns.len());
+    let figures = Figures::none();
+    let natural = |device: usize| {
         let cells = columns[device].chips.iter().map(|chip| layout::cells(&chip.label));
-        HEAD + 4.0 + layout::chips(width - 2.0 * MARGIN, view.zoom, cells).1 + MARGIN
+        head(grid.width) + 4.0 + layout::chips(grid.width - 2.0 * MARGIN, view.zoom, cells).1 + MARGIN
     };
     let origin = ui.cursor().min;
-    let rects: Vec<Rect> = layout::columns(room, columns.len(), natural)
+    let rects: Vec<Rect> = grid
+        .columns(columns.len(), natural)
         .into_iter()
         .map(|rect| rect.translate(origin.to_vec2()))
         .collect();
-    let extent = rects.iter().fold(Rect::from_min_size(origin, vec2(room.x, 0.0)), |all, rect| all.union(*rect));
+    let extent = extent(origin, ui.available_width(), &rects);
     for (column, rect) in columns.iter().zip(&rects) {
-        ui.painter().rect(*rect, CornerRadius::same(8), tokens.panel, Stroke::new(1.0, tokens.line), StrokeKind::Inside);
+        ui.painter().rect(
+            *rect,
+            CornerRadius::same(8),
+            tokens.panel,
+            Stroke::new(1.0, tokens.line),
+            StrokeKind::Inside,
+        );
         head_ui(ui, column, *rect, &figures, false);
         let inside = chips_rect(*rect, &figures);
         for (chip, at) in column.chips.iter().zip(placed(column, inside, view.zoom)) {

@@ -3,7 +3,7 @@
 use egui::{RichText, TextEdit, Ui};
 
 use super::desk::Desk;
-use super::toolbar::name;
+use super::toolbar::{list, name};
 use super::{Wish, ask, paint};
 use crate::app::Wishes;
 use crate::app::language::{fill, tr};
@@ -19,7 +19,8 @@ const SIZES: [u64; 8] = [16, 24, 32, 40, 48, 80, 96, 141];
 /// devices share them; a SPEC has no words for them apart.
 pub fn spec_of(devices: &[Device]) -> String {
     let word = |device: &Device| {
-        let known = device.card.as_deref().and_then(cards::find).filter(|card| card.memory == device.capacity);
+        let known =
+            device.card.as_deref().and_then(cards::find).filter(|card| card.memory == device.capacity);
         known.map_or_else(|| size_word(device.capacity), |card| card.name.to_owned())
     };
     let mut runs: Vec<(String, usize)> = Vec::new();
@@ -30,8 +31,10 @@ pub fn spec_of(devices: &[Device]) -> String {
             _ => runs.push((word, 1)),
         }
     }
-    let sizes: Vec<String> =
-        runs.into_iter().map(|(word, count)| if count > 1 { format!("{count}x{word}") } else { word }).collect();
+    let sizes: Vec<String> = runs
+        .into_iter()
+        .map(|(word, count)| if count > 1 { format!("{count}x{word}") } else { word })
+        .collect();
     let mut spec = format!("sim:{}", sizes.join(","));
     let settings: [(&str, fn(&Device) -> u64); 3] =
         [("overhead", |d| d.overhead), ("reserve", |d| d.reserve), ("others", |d| d.others)];
@@ -70,11 +73,15 @@ fn simulated(devices: &[Device]) -> Vec<Device> {
     gpus.enumerate().map(copy).collect()
 }
 
-/// The panel.
-pub fn ui(ui: &mut Ui, desk: &Desk, spec: &str, field: &mut String, wishes: &mut Wishes) {
+/// Devices that a click chooses.
+pub fn presets_ui(ui: &mut Ui, wishes: &mut Wishes) {
     let tokens = Tokens::of(ui);
     ui.horizontal(|ui| {
-        if ui.button(tr("This machine")).on_hover_text(tr("The GPUs that the driver shows, or the CPU")).clicked() {
+        if ui
+            .button(tr("This machine"))
+            .on_hover_text(tr("The GPUs that the driver shows, or the CPU"))
+            .clicked()
+        {
             ask(wishes, Wish::Devices("auto".into()));
         }
         if ui.button(tr("CPU")).clicked() {
@@ -95,6 +102,12 @@ pub fn ui(ui: &mut Ui, desk: &Desk, spec: &str, field: &mut String, wishes: &mut
             }
         }
     });
+}
+
+/// The panel.
+pub fn ui(ui: &mut Ui, desk: &Desk, spec: &str, field: &mut String, wishes: &mut Wishes) {
+    let tokens = Tokens::of(ui);
+    presets_ui(ui, wishes);
     ui.add_space(6.0);
     ui.label(RichText::new(tr("Devices as a SPEC")).color(tokens.subdued));
     ui.horizontal(|ui| {
@@ -124,13 +137,24 @@ fn list_ui(ui: &mut Ui, desk: &Desk, wishes: &mut Wishes) {
             ui.horizontal(|ui| {
                 let (dot, _) = ui.allocate_exact_size(egui::vec2(10.0, 14.0), egui::Sense::hover());
                 ui.painter().circle_filled(dot.center(), 4.0, tokens.device(index));
-                ui.label(RichText::new(&device.name).color(tokens.strong));
+                let (at, _) = ui.allocate_exact_size(egui::vec2(54.0, 18.0), egui::Sense::hover());
+                let font = egui::FontId::proportional(13.5);
+                paint::line(
+                    ui.painter(),
+                    at.left_center(),
+                    egui::Align2::LEFT_CENTER,
+                    at.width(),
+                    &device.name,
+                    font,
+                    tokens.strong,
+                );
                 if !are_simulated {
                     ui.label(RichText::new(human(device.capacity)).color(tokens.text));
                     return;
                 }
                 let title = device.card.clone().unwrap_or_else(|| human(device.capacity));
-                let response = egui::ComboBox::from_id_salt("size").selected_text(title).width(116.0).show_ui(ui, |ui| {
+                let memory = fill("Memory of {}", &[&device.name]);
+                let response = list(ui, &memory, &title, 140.0, |ui| {
                     let mut choose = |ui: &mut Ui, text: &str, changed: Device| {
                         if ui.selectable_label(false, text).clicked() {
                             let mut all = simulated(devices);
@@ -139,16 +163,23 @@ fn list_ui(ui: &mut Ui, desk: &Desk, wishes: &mut Wishes) {
                         }
                     };
                     for gib in SIZES {
-                        let sized = Device { card: None, bandwidth: None, flops: None, capacity: gib * bytes::GIB, ..device.clone() };
+                        let sized = Device {
+                            card: None,
+                            bandwidth: None,
+                            flops: None,
+                            capacity: gib * bytes::GIB,
+                            ..device.clone()
+                        };
                         choose(ui, &format!("{gib} GiB"), sized);
                     }
                     for card in CARDS {
-                        let named = Device { card: Some(card.name.into()), capacity: card.memory, ..device.clone() };
+                        let named =
+                            Device { card: Some(card.name.into()), capacity: card.memory, ..device.clone() };
                         choose(ui, card.name, named);
                     }
                 });
-                response.response.on_hover_text(tr("Memory or card of this device"));
-                let remove = ui.add_enabled(devices.len() > 1, egui::Button::new(tr("Remove")).small());
+                response.on_hover_text(tr("Memory or card of this device"));
+                let remove = ui.add_enabled(devices.len() > 1, egui::Button::new(tr("Remove")));
                 name(&remove, egui::Role::Button, &fill("remove {}", &[&device.name]));
                 if remove.clicked() {
                     let mut all = simulated(devices);

@@ -19,7 +19,8 @@ pub fn ui(ui: &mut Ui, desk: &Desk, wishes: &mut Wishes) {
         ui.add_space(10.0);
         ui.label(RichText::new(tr("Nothing to say against this plan")).color(tokens.strong));
         ui.label(
-            RichText::new(tr("Every unit is covered, nothing is cut, and memory lasts at every question.")).color(tokens.subdued),
+            RichText::new(tr("Every unit is covered, nothing is cut, and memory lasts at every question."))
+                .color(tokens.subdued),
         );
         return;
     }
@@ -56,6 +57,8 @@ fn card(ui: &mut Ui, finding: &Finding, can_apply: bool, wishes: &mut Wishes) {
         .inner_margin(Margin { left: 14, right: 10, top: 9, bottom: 9 })
         .show(ui, |ui| {
             ui.set_min_width(ui.available_width());
+            ui.spacing_mut().item_spacing.y = 4.0;
+            ui.spacing_mut().interact_size.y = 18.0;
             ui.horizontal(|ui| {
                 ui.label(RichText::new(word).font(paint::bold(13.0)).color(color));
                 ui.label(RichText::new(finding.code).monospace().size(11.0).color(tokens.subdued));
@@ -96,7 +99,9 @@ fn fix_ui(ui: &mut Ui, fix: &Fix, can_apply: bool, wishes: &mut Wishes) {
     let text = RichText::new(sentence(&fix.what)).size(12.5);
     match wish {
         Some(wish) => {
-            let button = egui::Button::new(text.color(tokens.text)).wrap().min_size(egui::vec2(ui.available_width(), 24.0));
+            let button = egui::Button::new(text.color(tokens.text))
+                .wrap()
+                .min_size(egui::vec2(ui.available_width(), 24.0));
             if ui.add_enabled(can_apply, button).on_hover_text(tr("Click to apply")).clicked() {
                 ask(wishes, wish);
             }
@@ -117,7 +122,7 @@ fn fix_ui(ui: &mut Ui, fix: &Fix, can_apply: bool, wishes: &mut Wishes) {
             ui.label(RichText::new(tr("changes what is measured")).size(12.0).color(tokens.bad));
         }
     });
-    ui.add_space(2.0);
+    ui.add_space(5.0);
 }
 
 #[cfg(test)]

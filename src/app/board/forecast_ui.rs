@@ -4,7 +4,7 @@ use egui::{Align2, Color32, RichText, Sense, Ui, vec2};
 use egui_plot::{Bar, BarChart, HLine, Line, LineStyle, Plot, PlotPoints, Points, VLine};
 
 use super::desk::Desk;
-use super::model::{grouped, percent, verdict_name};
+use super::model::{grouped, percent, tiles, verdict_name};
 use super::paint;
 use super::view::View;
 use crate::app::language::{fill, tr};
@@ -50,11 +50,10 @@ pub fn curves(case: &Case, plan: &Plan, question: &QuestionCost) -> Curves {
     let usable = case.usable(&plan.devices);
     let limit = case.costs.answer_limit();
     let activations = case.costs.at(question.tiles, question.prompt_tokens);
-    let used: Vec<usize> = (0..holdings.len()).filter(|&d| holdings[d] != crate::plan::Holding::default()).collect();
+    let used: Vec<usize> =
+        (0..holdings.len()).filter(|&d| holdings[d] != crate::plan::Holding::default()).collect();
     let at = |device: usize, answer: u64| {
-        let holding = &holdings[device];
-        let kv = case.costs.kv_bytes(holding, question.prompt_tokens, answer);
-        holding.weights.saturating_add(kv).saturating_add(case.costs.activation(holding, &activations))
+        case.costs.moment_at(&holdings[device], &activations, question.prompt_tokens, answer).peak()
     };
     // Where the first device runs out, by halving: the memory never falls as the answer grows.
     let end = |device: usize| {
@@ -143,15 +142,37 @@ fn part(ui: &mut Ui, width: f32, height: f32, content: impl FnOnce(&mut Ui)) {
     });
 }
 
-fn title(ui: &mut Ui, text: &str, more: &str) {
+/// A heading, what it is about, and on the right what is to be seen.
+fn title(ui: &mut Ui, text: &str, about: &str, (seen, ink): (&str, Color32)) {
     let tokens = Tokens::of(ui);
     let (rect, _) = ui.allocate_exact_size(vec2(ui.available_width(), 18.0), Sense::hover());
-    let name = paint::line(ui.painter(), rect.left_center(), Align2::LEFT_CENTER, rect.width(), text, paint::bold(13.0), tokens.strong);
-    let room = rect.max.x - name.max.x - 8.0;
-    if room > 40.0 {
-        let at = egui::pos2(name.max.x + 8.0, rect.center().y);
-        paint::line(ui.painter(), at, Align2::LEFT_CENTER, room, more, paint::small(), tokens.subdued);
+    let painter = ui.painter();
+    let name = paint::line(
+        painter,
+        rect.left_center(),
+        Align2::LEFT_CENTER,
+        rect.width(),
+        text,
+        paint::bold(13.0),
+        tokens.strong,
+    );
+    let mut room = rect.max.x - name.max.x - 16.0;
+    if !seen.is_empty() && room > 120.0 {
+        let said =
+            paint::line(painter, rect.right_center(), Align2::RIGHT_CENTER, room, seen, paint::small(), ink);
+        room = said.min.x - name.max.x - 20.0;
     }
+    if room > 60.0 {
+        let at = egui::pos2(name.max.x + 8.0, rect.center().y + 0.5);
+        paint::line(painter, at, Align2::LEFT_CENTER, room, about, paint::small(), tokens.subdued);
+    }
+}
+
+/// Steps that people count in: 1, 2 or 5 times a power of ten, about a third of the whole.
+fn step(whole: f64) -> f64 {
+    let third = (whole / 3.0).max(f64::MIN_POSITIVE);
+    let power = 10f64.powf(third.log10().floor());
+    [5.0, 2.0, 1.0].into_iter().map(|n| n * power).find(|step| *step <= third).unwrap_or(power)
 }
 
 fn plain_plot<'a>(name: &'static str, tokens: &Tokens) -> Plot<'a> {
@@ -172,9 +193,20 @@ fn curves_ui(ui: &mut Ui, desk: &Desk, view: &View) {
     let (draft, outlook) = desk.shown();
     let Some(question) = question(desk.case(), &outlook.forecast, view) else { return };
     let drawn = curves(desk.case(), &draft.plan, question);
-    let about = fill("at {}: {} tiles, {} prompt tokens", &[&question.id, &question.tiles, &grouped(question.prompt_tokens)]);
-    title(ui, tr("Memory over the answer's length"), &about);
-    let largest = drawn.curves.iter().flat_map(|c| &c.points).map(|p| p[1]).fold(drawn.usable.unwrap_or(1.0), f64::max);
+    let about = fill(
+        "at {}: {}, {} prompt tokens",
+        &[&question.id, &tiles(question.tiles), &grouped(question.prompt_tokens)],
+    );
+    let ends =
+        drawn.curves.iter().filter_map(|c| Some((c.ends_at?, &c.name))).min_by(|a, b| a.0.total_cmp(&b.0));
+    let seen = match ends {
+        Some((end, name)) => fill("{} ends at {} tokens", &[name, &grouped(end as u64)]),
+        None => String::new(),
+    };
+    let ink = if ends.is_some_and(|(end, _)| end <= drawn.limit) { tokens.bad } else { tokens.subdued };
+    title(ui, tr("Memory by answer length"), &about, (&seen, ink));
+    let largest =
+        drawn.curves.iter().flat_map(|c| &c.points).map(|p| p[1]).fold(drawn.usable.unwrap_or(1.0), f64::max);
     let (unit, word) = match drawn.usable {
         None => (0.01, "%"),
         Some(_) if largest >= GIB as f64 => (GIB as f64, "GiB"),
@@ -186,22 +218,33 @@ fn curves_ui(ui: &mut Ui, desk: &Desk, view: &View) {
         .include_x(0.0)
         .include_x(drawn.until)
         .include_y(top * 1.08)
+        .y_grid_spacer(egui_plot::uniform_grid_spacer(move |_| {
+            [step(top), step(top) * 5.0, step(top) * 10.0]
+        }))
         .y_axis_formatter(move |mark, _| format!("{} {word}", mark.value))
         .x_axis_formatter(|mark, _| if mark.value < 0.0 { String::new() } else { grouped(mark.value as u64) })
         .label_formatter(move |hover| match hover {
-            egui_plot::HoverPosition::NearDataPoint { plot_name, position, .. } => {
-                Some(format!("{plot_name}\n{:.1} {word}, {} tokens", position.y, grouped(position.x.max(0.0) as u64)))
-            }
+            egui_plot::HoverPosition::NearDataPoint { plot_name, position, .. } => Some(format!(
+                "{plot_name}\n{:.1} {word}, {} tokens",
+                position.y,
+                grouped(position.x.max(0.0) as u64)
+            )),
             egui_plot::HoverPosition::Elsewhere { .. } => None,
         })
         .show(ui, |plot| {
-            plot.hline(HLine::new(tr("usable memory"), top).color(tokens.bad).width(1.5).style(LineStyle::dashed_dense()));
+            plot.hline(
+                HLine::new(tr("usable memory"), top)
+                    .color(tokens.bad)
+                    .width(1.5)
+                    .style(LineStyle::dashed_dense()),
+            );
             let limit = VLine::new(tr("longest answer assumed"), drawn.limit).color(tokens.subdued);
             plot.vline(limit.width(1.0).style(LineStyle::dotted_dense()));
             for curve in &drawn.curves {
                 let color = tokens.device(curve.device);
                 let points: Vec<[f64; 2]> = curve.points.iter().map(|p| [p[0], p[1] / unit]).collect();
-                let mut line = Line::new(curve.name.clone(), PlotPoints::from(points)).color(color).width(1.8);
+                let mut line =
+                    Line::new(curve.name.clone(), PlotPoints::from(points)).color(color).width(1.8);
                 // Colours repeat after eight devices; a dash tells the second eight apart.
                 if curve.device >= tokens.devices.len() {
                     line = line.style(LineStyle::dashed_loose());
@@ -213,20 +256,20 @@ fn curves_ui(ui: &mut Ui, desk: &Desk, view: &View) {
                 }
             }
         });
-    let ends = drawn.curves.iter().filter_map(|c| Some((c.ends_at?, &c.name))).min_by(|a, b| a.0.total_cmp(&b.0));
-    let text = match ends {
-        Some((end, name)) => fill("{} runs out after {} tokens", &[name, &grouped(end as u64)]),
-        None => tr("memory lasts for every answer in this picture").into(),
-    };
-    response.response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Image, true, fill("memory over the answer's length: {}", &[&text])));
-    let at = response.response.rect.right_top() + vec2(-8.0, 10.0);
-    let ink = if ends.is_some_and(|(end, _)| end <= drawn.limit) { tokens.bad } else { tokens.subdued };
-    paint::line(ui.painter(), at, Align2::RIGHT_CENTER, 260.0, &text, paint::small(), ink);
+    let said =
+        if seen.is_empty() { tr("memory lasts for every answer in this picture").to_owned() } else { seen };
+    response.response.widget_info(|| {
+        egui::WidgetInfo::labeled(
+            egui::Role::Image,
+            true,
+            fill("memory over the answer's length: {}", &[&said]),
+        )
+    });
 }
 
 fn peaks_ui(ui: &mut Ui, forecast: &Forecast) {
     let tokens = Tokens::of(ui);
-    title(ui, tr("Peaks of all questions"), tr("by share of the fullest device"));
+    title(ui, tr("Peaks of all questions"), tr("by share of the fullest device"), ("", tokens.subdued));
     let color = |tenth: usize| -> Color32 {
         match tenth {
             10 => tokens.bad,
@@ -238,9 +281,15 @@ fn peaks_ui(ui: &mut Ui, forecast: &Forecast) {
         .histogram
         .iter()
         .enumerate()
-        .map(|(tenth, &count)| Bar::new(tenth as f64 * 10.0 + 5.0, count as f64).width(8.6).fill(color(tenth)))
+        .map(|(tenth, &count)| {
+            Bar::new(tenth as f64 * 10.0 + 5.0, count as f64).width(8.6).fill(color(tenth))
+        })
         .collect();
-    let said = fill("peaks of all questions: {} fit, {} tight, {} do not fit", &[&forecast.counts[0], &forecast.counts[1], &forecast.counts[2]]);
+    let most = forecast.histogram.iter().max().map_or(1.0, |most| (*most).max(3) as f64);
+    let said = fill(
+        "peaks of all questions: {} fit, {} tight, {} too large",
+        &[&forecast.counts[0], &forecast.counts[1], &forecast.counts[2]],
+    );
     let response = plain_plot("board peaks", tokens)
         .include_x(0.0)
         .include_x(110.0)
@@ -249,7 +298,13 @@ fn peaks_ui(ui: &mut Ui, forecast: &Forecast) {
             v if v < 0.0 => String::new(),
             v => format!("{v:.0} %"),
         })
-        .y_axis_formatter(|mark, _| if mark.value.fract() == 0.0 { grouped(mark.value.max(0.0) as u64) } else { String::new() })
+        .y_grid_spacer(egui_plot::uniform_grid_spacer(move |_| {
+            [step(most), step(most) * 5.0, step(most) * 10.0]
+        }))
+        .x_grid_spacer(egui_plot::uniform_grid_spacer(|_| [50.0, 100.0, 500.0]))
+        .y_axis_formatter(|mark, _| {
+            if mark.value.fract() == 0.0 { grouped(mark.value.max(0.0) as u64) } else { String::new() }
+        })
         .label_formatter(|_| None)
         .show(ui, |plot| {
             plot.bar_chart(BarChart::new("", bars).allow_hover(false));
@@ -263,14 +318,15 @@ fn heaviest_ui(ui: &mut Ui, desk: &Desk, view: &mut View) {
     let tokens = Tokens::of(ui);
     let (draft, outlook) = desk.shown();
     let case = desk.case();
-    title(ui, tr("Heaviest questions"), tr("and the device that each fills most"));
+    title(ui, tr("Heaviest questions"), tr("and the device that each fills most"), ("", tokens.subdued));
     if outlook.forecast.heaviest.is_empty() {
         return;
     }
     egui::ScrollArea::vertical().id_salt("heaviest").auto_shrink(false).show(ui, |ui| {
         ui.spacing_mut().item_spacing.y = 0.0;
         for &index in &outlook.forecast.heaviest {
-            let (Some(question), Some(at)) = (case.workload.questions.get(index), outlook.forecast.questions.get(index))
+            let (Some(question), Some(at)) =
+                (case.workload.questions.get(index), outlook.forecast.questions.get(index))
             else {
                 continue;
             };
@@ -286,25 +342,76 @@ fn heaviest_ui(ui: &mut Ui, desk: &Desk, view: &mut View) {
             let color = paint::verdict_color(tokens, at.verdict);
             paint::verdict_mark(painter, at_x(9.0), 9.0, at.verdict, color);
             let right = rect.width() - 6.0;
-            let share = paint::line(painter, at_x(right), Align2::RIGHT_CENTER, 60.0, &percent(at.share), paint::small(), color);
-            let on = paint::line(painter, egui::pos2(rect.min.x + right - 46.0, y), Align2::RIGHT_CENTER, 60.0, device, paint::small(), tokens.text);
-            let figures = fill("{} tiles · {} tokens", &[&question.tiles, &grouped(question.prompt_tokens)]);
+            let share = paint::line(
+                painter,
+                at_x(right),
+                Align2::RIGHT_CENTER,
+                60.0,
+                &percent(at.share),
+                paint::small(),
+                color,
+            );
+            let on = paint::line(
+                painter,
+                egui::pos2(rect.min.x + right - 46.0, y),
+                Align2::RIGHT_CENTER,
+                60.0,
+                device,
+                paint::small(),
+                tokens.text,
+            );
+            let figures = fill("{} · {} tokens", &[&tiles(question.tiles), &grouped(question.prompt_tokens)]);
             let edge = on.min.x.min(share.min.x) - 10.0;
             let mut room = edge - rect.min.x - 20.0;
             if room > 190.0 {
-                let figures = paint::line(painter, egui::pos2(edge, y), Align2::RIGHT_CENTER, 150.0, &figures, paint::small(), tokens.subdued);
+                let figures = paint::line(
+                    painter,
+                    egui::pos2(edge, y),
+                    Align2::RIGHT_CENTER,
+                    150.0,
+                    &figures,
+                    paint::small(),
+                    tokens.subdued,
+                );
                 room = figures.min.x - rect.min.x - 30.0;
             }
-            paint::line(painter, at_x(20.0), Align2::LEFT_CENTER, room, &question.id, paint::small(), tokens.strong);
-            let said = fill("{}: {} tiles, {} prompt tokens, {} of {}, {}", &[&question.id, &question.tiles, &grouped(question.prompt_tokens), &percent(at.share), &device, &verdict_name(at.verdict)]);
-            response.widget_info(|| egui::WidgetInfo::selected(egui::Role::ListBoxOption, true, is_chosen, &said));
+            paint::line(
+                painter,
+                at_x(20.0),
+                Align2::LEFT_CENTER,
+                room,
+                &question.id,
+                paint::small(),
+                tokens.strong,
+            );
+            let said = fill(
+                "{}: {}, {} prompt tokens, {} of {}, {}",
+                &[
+                    &question.id,
+                    &tiles(question.tiles),
+                    &grouped(question.prompt_tokens),
+                    &percent(at.share),
+                    &device,
+                    &verdict_name(at.verdict),
+                ],
+            );
+            response.widget_info(|| {
+                egui::WidgetInfo::selected(egui::Role::ListBoxOption, true, is_chosen, &said)
+            });
             if response.on_hover_text(&said).clicked() {
                 view.question = (!is_chosen).then_some(index);
             }
         }
         let lost = outlook.forecast.counts[2];
         if lost > outlook.forecast.heaviest.len() && outlook.forecast.verdict == Verdict::DoesNotFit {
-            ui.label(RichText::new(fill("and {} more that do not fit", &[&(lost - outlook.forecast.heaviest.len())])).small().color(tokens.subdued));
+            ui.label(
+                RichText::new(fill(
+                    "and {} more that are too large",
+                    &[&(lost - outlook.forecast.heaviest.len())],
+                ))
+                .small()
+                .color(tokens.subdued),
+            );
         }
     });
 }

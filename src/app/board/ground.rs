@@ -71,17 +71,6 @@ pub struct Asked {
     max_tiles: Option<u32>,
 }
 
-impl PartialEq for Asked {
-    fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.shape, &other.shape)
-            && Arc::ptr_eq(&self.dataset, &other.dataset)
-            && self.questions == other.questions
-            && self.style.name() == other.style.name()
-            && self.system == other.system
-            && self.max_tiles == other.max_tiles
-    }
-}
-
 /// What the questions cost.
 #[derive(Debug, Default)]
 pub struct Priced {
@@ -109,6 +98,16 @@ impl Asked {
             system: choices.settings.system.clone(),
             max_tiles: choices.settings.max_tiles,
         }
+    }
+
+    /// Whether the same is asked of the same model and dataset.
+    pub fn is_of(&self, subject: &Subject, dataset: &Arc<Dataset>, choices: &Choices) -> bool {
+        Arc::ptr_eq(&self.shape, &subject.shape)
+            && Arc::ptr_eq(&self.dataset, dataset)
+            && self.questions == choices.questions
+            && self.style == choices.settings.style
+            && self.system == choices.settings.system
+            && self.max_tiles == choices.settings.max_tiles
     }
 
     /// Tiles and prompt tokens of every question chosen, from the headers of its pictures.
@@ -236,8 +235,7 @@ impl Ground {
             Start::Layout(layout) if layout.is_from_pytorch() => planner::plan(&released, *layout)?,
             Start::Layout(layout) => planner::plan(&own, *layout)?,
             Start::File(path) => {
-                let text =
-                    std::fs::read_to_string(path).map_err(|e| Problem::io("read the device map", path, &e))?;
+                let text = super::text_of(path)?;
                 let map = DeviceMap::parse(&text).map_err(|problem| problem.in_file(path))?;
                 checks::check_map(&own, &map).0.plan
             }

@@ -3,47 +3,59 @@
 use egui::{Pos2, Rect, Vec2, pos2, vec2};
 
 /// Between two columns: room for the handle of a boundary.
-pub const GAP: f32 = 14.0;
+pub const GAP: f32 = 12.0;
 /// A column is never narrower.
-const NARROWEST: f32 = 118.0;
+const NARROWEST: f32 = 104.0;
 /// A column is never wider: a single device need not fill a large screen.
-const WIDEST: f32 = 640.0;
+const WIDEST: f32 = 620.0;
 /// Inside a column, to its edges.
 pub const MARGIN: f32 = 10.0;
 /// Between two chips.
 pub const CHIP_GAP: f32 = 4.0;
 /// An ordinary chip.
-const CHIP: Vec2 = vec2(50.0, 24.0);
+const CHIP: Vec2 = vec2(40.0, 24.0);
 
-/// Columns that fit beside each other.
-pub fn fit(width: f32) -> usize {
-    (((width + GAP) / (NARROWEST + GAP)).floor() as usize).max(1)
+/// How columns are spread over the board.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Grid {
+    /// Columns of a row.
+    pub in_row: usize,
+    /// Rows.
+    pub rows: usize,
+    /// Width of a column.
+    pub width: f32,
+    /// Height of a row that leaves nothing of the area.
+    pub share: f32,
 }
 
-/// The columns of the board, in rows where they do not fit beside each other. `natural` is the height that a device's
-/// column wants at a width. Columns of a row are equally high, and rows fill the height there is.
-pub fn columns(area: Vec2, count: usize, natural: impl Fn(usize, f32) -> f32) -> Vec<Rect> {
-    if count == 0 {
-        return Vec::new();
+impl Grid {
+    /// So many columns on an area: in rows where they do not fit beside each other.
+    pub fn of(area: Vec2, count: usize) -> Self {
+        let fit = (((area.x + GAP) / (NARROWEST + GAP)).floor() as usize).max(1);
+        let rows = count.div_ceil(fit).max(1);
+        // As even as they go: 9 devices where 8 fit are 5 and 4.
+        let in_row = count.div_ceil(rows).max(1);
+        let width = ((area.x + GAP) / in_row as f32 - GAP).clamp(NARROWEST.min(area.x), WIDEST);
+        Self { in_row, rows, width, share: (area.y - GAP * (rows - 1) as f32) / rows as f32 }
     }
-    let rows = count.div_ceil(fit(area.x));
-    // As even as they go: 9 devices where 8 fit are 5 and 4.
-    let in_row = count.div_ceil(rows);
-    let width = ((area.x + GAP) / in_row as f32 - GAP).clamp(NARROWEST.min(area.x), WIDEST);
-    let share = (area.y - GAP * (rows - 1) as f32) / rows as f32;
-    let mut rects = Vec::with_capacity(count);
-    let mut top = 0.0;
-    for row in 0..rows {
-        let members = row * in_row..((row + 1) * in_row).min(count);
-        let wanted = members.clone().map(|device| natural(device, width)).fold(0.0, f32::max);
-        let height = wanted.max(share);
-        for place in 0..members.len() {
-            let left = place as f32 * (width + GAP);
-            rects.push(Rect::from_min_size(pos2(left, top), vec2(width, height)));
+
+    /// The columns. `natural` is the height that a device's column wants. Columns of a row are equally high, and rows
+    /// fill the height there is.
+    pub fn columns(&self, count: usize, natural: impl Fn(usize) -> f32) -> Vec<Rect> {
+        let mut rects = Vec::with_capacity(count);
+        let mut top = 0.0;
+        for row in 0..self.rows {
+            let members = row * self.in_row..((row + 1) * self.in_row).min(count);
+            let wanted = members.clone().map(&natural).fold(0.0, f32::max);
+            let height = wanted.max(self.share);
+            for place in 0..members.len() {
+                let left = place as f32 * (self.width + GAP);
+                rects.push(Rect::from_min_size(pos2(left, top), vec2(self.width, height)));
+            }
+            top += height + GAP;
         }
-        top += height + GAP;
+        rects
     }
-    rects
 }
 
 /// How wide a chip wants to be, in cells of the grid.
@@ -149,18 +161,19 @@ mod tests {
     #[test]
     fn eight_devices_stand_beside_each_other_and_sixteen_in_two_rows() {
         let area = vec2(1060.0, 500.0);
-        let eight = columns(area, 8, |_, _| 300.0);
+        let columns = |area, count, height| Grid::of(area, count).columns(count, |_| height);
+        let eight = columns(area, 8, 300.0);
         assert!(eight.iter().all(|rect| rect.min.y == 0.0 && rect.height() == 500.0));
-        let sixteen = columns(area, 16, |_, _| 200.0);
+        let sixteen = columns(area, 16, 200.0);
         assert_eq!(sixteen.iter().filter(|rect| rect.min.y == 0.0).count(), 8);
         assert!((sixteen[15].max.y - 500.0).abs() < 0.01, "two rows fill the height");
-        let nine = columns(area, 9, |_, _| 200.0);
+        let nine = columns(vec2(930.0, 500.0), 9, 200.0);
         assert_eq!(nine.iter().filter(|rect| rect.min.y == 0.0).count(), 5);
     }
 
     #[test]
     fn handles_of_one_gap_stand_below_each_other() {
-        let rects = columns(vec2(600.0, 400.0), 3, |_, _| 100.0);
+        let rects = Grid::of(vec2(600.0, 400.0), 3).columns(3, |_| 100.0);
         let places = handles(&rects, &[(0, 1), (1, 2), (2, 0), (0, 2)], 100.0);
         let places: Vec<Handle> = places.into_iter().map(Option::unwrap).collect();
         assert_eq!(places.iter().map(|h| h.outward).collect::<Vec<_>>(), [1.0, 1.0, -1.0, 1.0]);
@@ -173,7 +186,7 @@ mod tests {
     proptest! {
         #[test]
         fn columns_never_overlap(width in 130f32..4000.0, height in 50f32..2000.0, count in 1usize..40) {
-            let rects = columns(vec2(width, height), count, |device, _| 60.0 + device as f32);
+            let rects = Grid::of(vec2(width, height), count).columns(count, |device| 60.0 + device as f32);
             prop_assert_eq!(rects.len(), count);
             for (i, a) in rects.iter().enumerate() {
                 prop_assert!(a.min.x >= 0.0 && a.max.x <= width.max(NARROWEST) + 0.5);

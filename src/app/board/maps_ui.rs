@@ -1,16 +1,17 @@
 //! Maps in and out: a device_map that was pasted, and the plan in the forms that other tools read.
 
-use egui::{ComboBox, RichText, ScrollArea, TextEdit, Ui};
+use egui::{RichText, ScrollArea, TextEdit, Ui};
 
 use super::desk::Desk;
 use super::model::{percent, verdict_name};
-use super::toolbar::name;
+use super::toolbar::{list, name};
 use super::{Fields, ReadMap, Wish, ask, findings_ui, paint};
-use crate::app::Wishes;
+use crate::app::dialog::{Then, What};
 use crate::app::job::Loadable;
 use crate::app::language::{fill, tr};
 use crate::app::parts::problem::problem;
 use crate::app::theme::Tokens;
+use crate::app::{self, Wishes};
 use crate::plan::checks::{self, Finding};
 use crate::plan::device_map::DeviceMap;
 use crate::plan::{Case, Forecast, Forecaster, Plan, exchange};
@@ -32,7 +33,8 @@ pub enum Format {
 
 impl Format {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::HuggingFace, Self::MistralLayers, Self::MistralTopology, Self::TensorSplit];
+    pub const ALL: [Self; 4] =
+        [Self::HuggingFace, Self::MistralLayers, Self::MistralTopology, Self::TensorSplit];
 
     fn title(self) -> &'static str {
         match self {
@@ -59,7 +61,8 @@ impl Format {
         match self {
             Self::HuggingFace => {
                 let map = DeviceMap::of(plan, &case.model).to_json();
-                serde_json::to_string_pretty(&map).map_err(|e| Problem::new(format!("cannot write the map: {e}")))
+                serde_json::to_string_pretty(&map)
+                    .map_err(|e| Problem::new(format!("cannot write the map: {e}")))
             }
             Self::MistralLayers => exchange::to_device_layers(plan, case),
             Self::MistralTopology => Ok(exchange::to_topology(plan, case)),
@@ -108,7 +111,13 @@ impl Format {
 }
 
 /// The panel.
-pub(super) fn ui(ui: &mut Ui, desk: &Desk, fields: &mut Fields, read: &Loadable<ReadMap>, wishes: &mut Wishes) {
+pub(super) fn ui(
+    ui: &mut Ui,
+    desk: &Desk,
+    fields: &mut Fields,
+    read: &Loadable<ReadMap>,
+    wishes: &mut Wishes,
+) {
     let tokens = Tokens::of(ui);
     ui.label(RichText::new(tr("Take a map")).font(paint::bold(13.5)).color(tokens.strong));
     ui.label(RichText::new(tr("Paste a device_map (JSON, a Python dict, a line of a log), mistral.rs layers or topology, or a tensor split.")).small().color(tokens.subdued));
@@ -125,6 +134,10 @@ pub(super) fn ui(ui: &mut Ui, desk: &Desk, fields: &mut Fields, read: &Loadable<
         let has_text = !fields.pasted.trim().is_empty();
         if ui.add_enabled(has_text && !read.is_loading(), egui::Button::new(tr("Check it"))).clicked() {
             ask(wishes, Wish::ReadMap(fields.pasted.clone()));
+        }
+        if ui.button(tr("Open a file…")).clicked() {
+            let what = What::File { title: tr("Open a device map").into(), endings: None };
+            wishes.push(app::Wish::Pick(what, Then::new(|path| app::Wish::Board(Wish::ReadFile(path)))));
         }
         if has_text && ui.button(tr("Clear")).clicked() {
             fields.pasted.clear();
@@ -149,7 +162,8 @@ fn read_ui(ui: &mut Ui, map: &ReadMap, wishes: &mut Wishes) {
     ui.add_space(4.0);
     ui.horizontal_wrapped(|ui| {
         paint::verdict_icon(ui, map.verdict);
-        let said = fill("{}, {} of the fullest device", &[&verdict_name(map.verdict), &percent(map.worst_share)]);
+        let said =
+            fill("{}, {} of the fullest device", &[&verdict_name(map.verdict), &percent(map.worst_share)]);
         ui.label(RichText::new(said).color(paint::verdict_color(tokens, map.verdict)));
         if ui.button(tr("Put it on the board")).clicked() {
             ask(wishes, Wish::AdoptPlan(Box::new(map.plan.clone())));
@@ -161,7 +175,7 @@ fn read_ui(ui: &mut Ui, map: &ReadMap, wishes: &mut Wishes) {
 fn write_ui(ui: &mut Ui, desk: &Desk, fields: &mut Fields, wishes: &mut Wishes) {
     let tokens = Tokens::of(ui);
     ui.label(RichText::new(tr("Give this plan")).font(paint::bold(13.5)).color(tokens.strong));
-    ComboBox::from_id_salt("board format").selected_text(fields.format.title()).width(230.0).show_ui(ui, |ui| {
+    list(ui, tr("Form of the map"), fields.format.title(), 240.0, |ui| {
         for format in Format::ALL {
             ui.selectable_value(&mut fields.format, format, format.title());
         }
@@ -180,8 +194,15 @@ fn write_ui(ui: &mut Ui, desk: &Desk, fields: &mut Fields, wishes: &mut Wishes) 
         if ui.button(tr("Copy")).clicked() {
             ui.ctx().copy_text(text.clone());
         }
-        let width = (ui.available_width() - 60.0).max(80.0);
-        let edit = TextEdit::singleline(&mut fields.file).desired_width(width).hint_text(fields.format.ending());
+        if ui.button(tr("Save as…")).clicked() {
+            let what = What::Save { title: tr("Save the plan").into(), name: fields.format.ending().into() };
+            let text = text.clone();
+            let then = Then::new(move |path| app::Wish::Board(Wish::Write(path, text.clone())));
+            wishes.push(app::Wish::Pick(what, then));
+        }
+        let width = (ui.available_width() - 60.0).max(60.0);
+        let edit =
+            TextEdit::singleline(&mut fields.file).desired_width(width).hint_text(fields.format.ending());
         let edit = ui.add(edit);
         name(&edit, egui::Role::TextInput, tr("file to write"));
         let path = fields.file.trim();

@@ -24,7 +24,7 @@ mod plans_ui;
 mod toolbar;
 pub mod view;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use egui::{Frame, Key, KeyboardShortcut, Margin, Modifiers, RichText, ScrollArea, Ui};
@@ -85,6 +85,10 @@ pub enum Wish {
     AdoptAssumptions(Box<Assumptions>),
     /// Read a map that was pasted.
     ReadMap(String),
+    /// Read a map from a file.
+    ReadFile(PathBuf),
+    /// Read the questions no further; one picture is assumed.
+    StopReading,
     /// Write a text to a file.
     Write(PathBuf, String),
     /// Make this the layout of the next run.
@@ -113,6 +117,8 @@ pub struct Board {
     /// How a person looks at it.
     pub view: View,
     desk: Option<Desk>,
+    /// Whether the screen was ever shown.
+    is_seen: bool,
     pulling: Option<columns::Pulling>,
     elsewhere: Elsewhere,
     fields: Fields,
@@ -166,9 +172,14 @@ impl Board {
         self.compared.ready().map(Vec::as_slice)
     }
 
+    /// Takes the last step back; whether there was one.
+    pub fn undo(&mut self) -> bool {
+        self.desk.as_mut().is_some_and(Desk::undo)
+    }
+
     /// Whether anything is still being worked out.
     pub fn is_working(&self) -> bool {
-        self.found.is_loading()
+        !matches!(self.found, Loadable::Ready(_) | Loadable::Refused(_))
             || self.priced.is_loading()
             || self.laying.is_loading()
             || self.compared.is_loading()
@@ -182,6 +193,10 @@ impl Board {
     /// Takes what jobs have brought, and plans anew where the workspace has changed.
     pub fn receive(&mut self, workspace: &Workspace, wake: &Wake, wishes: &mut Wishes) {
         wishes.extend(self.sayings.drain(..).map(super::Wish::Say));
+        if !self.is_seen {
+            // Reading all questions is work that nobody has asked for yet.
+            return;
+        }
         self.follow(workspace);
         self.found.poll();
         self.priced.poll();
@@ -232,15 +247,17 @@ impl Board {
     }
 
     fn price(&mut self, subject: &Subject, workspace: &Workspace, wake: &Wake) {
-        let asked = workspace.dataset.ready().map(|d| Asked::new(subject, d, &workspace.choices));
-        if asked == self.asked {
+        let Some(dataset) = workspace.dataset.ready() else {
+            (self.asked, self.priced) = (None, Loadable::Empty);
+            return;
+        };
+        if self.asked.as_ref().is_some_and(|asked| asked.is_of(subject, dataset, &workspace.choices)) {
             return;
         }
-        self.asked = asked.clone();
-        self.priced = asked.map_or(Loadable::Empty, |asked| {
-            let job = Job::start("read the questions", wake, move |handle| asked.price(handle).map(Arc::new));
-            Loadable::Loading(job)
-        });
+        let asked = Asked::new(subject, dataset, &workspace.choices);
+        self.asked = Some(asked.clone());
+        let work = move |handle: &super::job::Handle| asked.price(handle).map(Arc::new);
+        self.priced = Loadable::Loading(Job::start("read the questions", wake, work));
     }
 
     fn lay(&mut self, subject: &Subject, workspace: &Workspace, wake: &Wake) {
@@ -309,7 +326,8 @@ impl Board {
         self.refused = None;
         let pins = self.pins(&laid.ground);
         let keeps = self.desk.as_ref().is_some_and(|desk| {
-            Arc::ptr_eq(&desk.ground.shape, &laid.ground.shape) && Arc::ptr_eq(&desk.ground.found, &laid.ground.found)
+            Arc::ptr_eq(&desk.ground.shape, &laid.ground.shape)
+                && Arc::ptr_eq(&desk.ground.found, &laid.ground.found)
         });
         if !keeps {
             self.view.begin_anew();
@@ -361,43 +379,69 @@ impl Board {
 
     /// Draws the screen.
     pub fn ui(&mut self, ui: &mut Ui, workspace: &Workspace, wishes: &mut Wishes) {
-        let Some(desk) = &mut self.desk else {
+        if !self.is_seen {
+            self.is_seen = true;
+            ui.ctx().request_repaint();
+        }
+        let is_refused = refusal(&workspace.subject).is_some();
+        let Some(desk) = self.desk.as_mut().filter(|_| !is_refused) else {
             return self.waiting_ui(ui, workspace, wishes);
         };
         let tokens = Tokens::of(ui);
+        let is_lower_open = self.view.is_lower_open.unwrap_or(ui.available_height() > 600.0);
+        let is_small = ui.available_width() < 1100.0;
         let bar = Frame::new().fill(tokens.panel).inner_margin(Margin::symmetric(14, 7));
         let beside = self.view.beside;
         let compared = self.compared.ready().map(Vec::as_slice);
         egui::Panel::top("board bar").frame(bar).show(ui, |ui| {
-            toolbar::ui(ui, desk, &mut self.view, compared, self.planning.is_some(), wishes);
+            let state = (self.planning.is_some(), is_lower_open);
+            toolbar::ui(ui, desk, &mut self.view, compared, state, wishes);
         });
-        let strip = Frame::new().fill(tokens.canvas).inner_margin(Margin { left: 14, right: 14, top: 10, bottom: 0 });
+        let strip =
+            Frame::new().fill(tokens.canvas).inner_margin(Margin { left: 14, right: 14, top: 7, bottom: 7 });
         egui::Panel::top("board summary").frame(strip).show_separator_line(false).show(ui, |ui| {
             toolbar::summary_ui(ui, desk, &self.priced, wishes);
-            let problems = [self.refused.as_ref(), refusal(&self.found), refusal(&self.priced), refusal(&self.writing)];
+            let problems =
+                [self.refused.as_ref(), refusal(&self.found), refusal(&self.priced), refusal(&self.writing)];
             for problem in problems.into_iter().flatten() {
                 problem_ui(ui, problem);
             }
         });
         if self.view.is_side_open {
             let side = Frame::new().fill(tokens.panel);
-            egui::Panel::right("board side").default_size(348.0).size_range(260.0..=560.0).frame(side).show(ui, |ui| {
-                let tabs = Frame::new().inner_margin(Margin { left: 10, right: 10, top: 8, bottom: 2 });
-                tabs.show(ui, |ui| tabs_ui(ui, desk, &mut self.view));
-                ui.separator();
-                ScrollArea::vertical().id_salt(("board side", self.view.tab as usize)).auto_shrink(false).show(ui, |ui| {
-                    Frame::new().inner_margin(Margin::symmetric(12, 4)).show(ui, |ui| match self.view.tab {
-                        Tab::Findings => findings_ui::ui(ui, desk, wishes),
-                        Tab::Plans => plans_ui::ui(ui, desk, &self.compared, &mut self.view, wishes),
-                        Tab::Devices => devices_ui::ui(ui, desk, &self.spec, &mut self.fields.spec, wishes),
-                        Tab::Assumptions => assumptions_ui::ui(ui, desk, workspace, &self.elsewhere, wishes),
-                        Tab::Needs => needs_ui::ui(ui, &self.needed, wishes),
-                        Tab::Maps => maps_ui::ui(ui, desk, &mut self.fields, &self.read_map, wishes),
-                    });
+            egui::Panel::right("board side")
+                .default_size(if is_small { 300.0 } else { 384.0 })
+                .size_range(260.0..=560.0)
+                .frame(side)
+                .show(ui, |ui| {
+                    let tabs = Frame::new().inner_margin(Margin { left: 10, right: 10, top: 8, bottom: 2 });
+                    tabs.show(ui, |ui| tabs_ui(ui, desk, &mut self.view));
+                    ui.separator();
+                    ScrollArea::vertical()
+                        .id_salt(("board side", self.view.tab as usize))
+                        .auto_shrink(false)
+                        .show(ui, |ui| {
+                            Frame::new().inner_margin(Margin::symmetric(12, 4)).show(ui, |ui| {
+                                match self.view.tab {
+                                    Tab::Findings => findings_ui::ui(ui, desk, wishes),
+                                    Tab::Plans => {
+                                        plans_ui::ui(ui, desk, &self.compared, &mut self.view, wishes)
+                                    }
+                                    Tab::Devices => {
+                                        devices_ui::ui(ui, desk, &self.spec, &mut self.fields.spec, wishes)
+                                    }
+                                    Tab::Assumptions => {
+                                        assumptions_ui::ui(ui, desk, workspace, &self.elsewhere, wishes)
+                                    }
+                                    Tab::Needs => needs_ui::ui(ui, &self.needed, wishes),
+                                    Tab::Maps => {
+                                        maps_ui::ui(ui, desk, &mut self.fields, &self.read_map, wishes)
+                                    }
+                                }
+                            });
+                        });
                 });
-            });
         }
-        let is_lower_open = self.view.is_lower_open.unwrap_or(ui.available_height() > 460.0);
         if is_lower_open {
             let lower = Frame::new().fill(tokens.panel).inner_margin(Margin::symmetric(14, 8));
             egui::Panel::bottom("board forecast")
@@ -408,8 +452,11 @@ impl Board {
                 .show(ui, |ui| forecast_ui::ui(ui, desk, &mut self.view));
         }
         let alternative = beside.and_then(|layout| compared?.iter().find(|a| a.layout == layout));
-        let board = Frame::new().fill(tokens.canvas).inner_margin(Margin { left: 14, right: 14, top: 10, bottom: 10 });
+        let board =
+            Frame::new().fill(tokens.canvas).inner_margin(Margin { left: 14, right: 14, top: 4, bottom: 10 });
         egui::CentralPanel::default().frame(board).show(ui, |ui| {
+            toolbar::shown_ui(ui, &mut self.view);
+            ui.add_space(4.0);
             columns::ui(ui, desk, &mut self.view, &mut self.pulling, alternative, wishes);
         });
         keys(ui, desk, &mut self.view, wishes);
@@ -419,7 +466,13 @@ impl Board {
     fn waiting_ui(&self, ui: &mut Ui, workspace: &Workspace, wishes: &mut Wishes) {
         let refused = [refusal(&workspace.subject), refusal(&self.found), self.refused.as_ref()];
         if let Some(problem) = refused.into_iter().flatten().next() {
-            Frame::new().inner_margin(Margin::same(20)).show(ui, |ui| problem_ui(ui, problem));
+            Frame::new().inner_margin(Margin::same(20)).show(ui, |ui| {
+                problem_ui(ui, problem);
+                if refusal(&self.found).is_some() {
+                    ui.add_space(6.0);
+                    devices_ui::presets_ui(ui, wishes);
+                }
+            });
             return;
         }
         match &workspace.subject {
@@ -448,6 +501,7 @@ impl Board {
                 self.start = Some(self.strategy());
             }
             Wish::LookAgain => self.found = Loadable::Empty,
+            Wish::StopReading => self.priced = Loadable::Empty,
             Wish::Assume(change) => {
                 change.apply(&mut workspace.choices, &mut self.elsewhere);
                 workspace.version += 1;
@@ -456,7 +510,8 @@ impl Board {
                 assumed::adopt(&fix, &mut workspace.choices, &mut self.elsewhere);
                 workspace.version += 1;
             }
-            Wish::ReadMap(text) => self.read(text, wake),
+            Wish::ReadMap(text) => self.read(move || Ok(text), wake),
+            Wish::ReadFile(path) => self.read(move || text_of(&path), wake),
             Wish::Write(path, text) => {
                 let write = move |_: &super::job::Handle| write(path, &text);
                 self.writing = Loadable::Loading(Job::start("write a file", wake, write));
@@ -518,7 +573,8 @@ impl Board {
                 let edits = desk.edits();
                 let habits = Habits::of(layout, Habits::Own);
                 let case = Arc::clone(desk.case_of(habits));
-                let plan = move |_: &super::job::Handle| Ok((edits, Draft::new(planner::plan(&case, layout)?)));
+                let plan =
+                    move |_: &super::job::Handle| Ok((edits, Draft::new(planner::plan(&case, layout)?)));
                 self.planning = Some(Job::start("plan by a layout", wake, plan));
             }
             _ => {}
@@ -526,11 +582,11 @@ impl Board {
         Ok(())
     }
 
-    /// Reads a map that was pasted, whatever its form.
-    fn read(&mut self, text: String, wake: &Wake) {
+    /// Reads a map, whatever its form.
+    fn read(&mut self, text: impl FnOnce() -> Result<String> + Send + 'static, wake: &Wake) {
         let Some(desk) = &self.desk else { return };
         let case = Arc::clone(desk.case());
-        let job = Job::start("read a map", wake, move |_| read_map(&text, &case));
+        let job = Job::start("read a map", wake, move |_| read_map(&text()?, &case));
         self.read_map = Loadable::Loading(job);
     }
 
@@ -575,8 +631,11 @@ fn refusal<T>(loadable: &Loadable<T>) -> Option<&Problem> {
 /// Where the platform keeps a layout; the same layout has the same place.
 fn kept(model: &str, text: &str) -> Option<PathBuf> {
     use sha2::{Digest, Sha256};
-    let plain: String =
-        model.chars().map(|c| if c.is_ascii_alphanumeric() || "-._".contains(c) { c } else { '_' }).take(60).collect();
+    let plain: String = model
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || "-._".contains(c) { c } else { '_' })
+        .take(60)
+        .collect();
     let digest = Sha256::digest(text.as_bytes());
     let short: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
     let folder = dirs::data_dir()?.join("shardscope").join("layouts");
@@ -589,6 +648,16 @@ fn write(path: PathBuf, text: &str) -> Result<PathBuf> {
     }
     std::fs::write(&path, text).map_err(|e| Problem::io("write the file", &path, &e))?;
     Ok(path)
+}
+
+/// A text that is no larger than any map.
+fn text_of(path: &Path) -> Result<String> {
+    let doing = "read the map";
+    let size = std::fs::metadata(path).map_err(|e| Problem::io(doing, path, &e))?.len();
+    if size > 16 << 20 {
+        return Err(Problem::new("this file is larger than any device map").in_file(path));
+    }
+    std::fs::read_to_string(path).map_err(|e| Problem::io(doing, path, &e))
 }
 
 /// Reads a map in any form that is known, and judges it.
@@ -605,7 +674,7 @@ fn tabs_ui(ui: &mut Ui, desk: &Desk, view: &mut View) {
     let tokens = Tokens::of(ui);
     ui.horizontal_wrapped(|ui| {
         ui.spacing_mut().item_spacing.x = 2.0;
-        ui.spacing_mut().button_padding.x = 8.0;
+        ui.spacing_mut().button_padding.x = 7.0;
         for tab in Tab::ALL {
             let is_here = view.tab == tab;
             let count = desk.shown().1.findings.len();
@@ -614,7 +683,10 @@ fn tabs_ui(ui: &mut Ui, desk: &Desk, view: &mut View) {
                 _ => tab.name().to_owned(),
             };
             let color = if is_here { tokens.strong } else { tokens.subdued };
-            if ui.add(egui::Button::selectable(is_here, RichText::new(name).color(color).size(12.5))).clicked() {
+            if ui
+                .add(egui::Button::selectable(is_here, RichText::new(name).color(color).size(12.0)))
+                .clicked()
+            {
                 view.tab = tab;
             }
         }
@@ -637,7 +709,8 @@ fn keys(ui: &Ui, desk: &Desk, view: &mut View, wishes: &mut Wishes) {
     }
     if ui.input_mut(|input| input.consume_shortcut(&SELECT_ALL)) {
         let units = &desk.case().model.units;
-        let passes = |unit: &usize| view.filter.passes(model::Kind::of(units[*unit].kind), &units[*unit].name);
+        let passes =
+            |unit: &usize| view.filter.passes(model::Kind::of(units[*unit].kind), &units[*unit].name);
         let all: Vec<usize> = (0..units.len()).filter(passes).collect();
         view.selection.only(all);
     }

@@ -2,7 +2,7 @@
 
 use super::view::View;
 use crate::app::language::{fill, tr};
-use crate::plan::bytes::human;
+use crate::plan::bytes::{GIB, KIB, MIB, human};
 use crate::plan::cost;
 use crate::plan::edits::Draft;
 use crate::plan::forecast::DeviceForecast;
@@ -65,10 +65,28 @@ pub fn part_name(part: usize) -> &'static str {
     }
 }
 
+/// The same where room is short.
+pub fn part_word(part: usize) -> &'static str {
+    if part == 2 { tr("temp") } else { part_name(part) }
+}
+
+/// A size in the unit of a device's capacity, without its name.
+pub fn bare(size: u64, capacity: u64) -> String {
+    let unit = match capacity {
+        GIB.. => GIB,
+        MIB.. => MIB,
+        _ => KIB,
+    };
+    let value = size as f64 / unit as f64;
+    if size > 0 && value < 0.05 { "< 0.1".into() } else { format!("{value:.1}") }
+}
+
 /// What a part of a device's memory is, for its tooltip.
 pub fn part_meaning(part: usize) -> &'static str {
     match part {
-        0 => tr("The weights of the units placed here, read from the checkpoint's own headers where it is here"),
+        0 => tr(
+            "The weights of the units placed here, read from the checkpoint's own headers where it is here",
+        ),
         1 => tr("Keys and values of the longest prompt and the longest answer, for the layers placed here"),
         2 => tr("The largest temporary memory: the vision tower, reading the prompt, or the head"),
         3 => tr("What the driver and its libraries hold for a process"),
@@ -212,8 +230,13 @@ pub fn percent(share: f64) -> String {
     if !share.is_finite() {
         return "∞".into();
     }
-    let percent = share * 100.0;
-    if percent > 0.0 && percent < 0.95 { "< 1 %".into() } else { format!("{percent:.0} %") }
+    // Rounding never says that something fits which does not, nor the other way.
+    let percent = match share * 100.0 {
+        p if p > 100.0 => p.ceil(),
+        p if p > 99.0 => p.floor(),
+        p => p.round(),
+    };
+    if share > 0.0 && percent < 1.0 { "< 1 %".into() } else { format!("{percent:.0} %") }
 }
 
 /// A verdict in the window's language.
@@ -223,6 +246,11 @@ pub fn verdict_name(verdict: Verdict) -> &'static str {
         Verdict::Tight => tr("tight"),
         Verdict::DoesNotFit => tr("does not fit"),
     }
+}
+
+/// The same where room is short.
+pub fn verdict_word(verdict: Verdict) -> &'static str {
+    if verdict == Verdict::DoesNotFit { tr("over") } else { verdict_name(verdict) }
 }
 
 /// A number with its thousands apart.
@@ -236,6 +264,21 @@ pub fn grouped(number: u64) -> String {
         text.push(digit);
     }
     text
+}
+
+/// So many stages.
+pub fn stages(count: usize) -> String {
+    if count == 1 { tr("1 stage").into() } else { fill("{} stages", &[&count]) }
+}
+
+/// So many hops.
+pub fn hops(count: usize) -> String {
+    if count == 1 { tr("1 hop").into() } else { fill("{} hops", &[&count]) }
+}
+
+/// So many tiles.
+pub fn tiles(count: u64) -> String {
+    if count == 1 { tr("1 tile").into() } else { fill("{} tiles", &[&grouped(count)]) }
 }
 
 /// What stands on the chip of a run of units.
@@ -418,7 +461,6 @@ mod tests {
     use super::*;
     use crate::app::board::desk::Outlook;
     use crate::app::board::view::Folding;
-    use crate::plan::bytes::GIB;
     use crate::plan::{Assumptions, Dtype, Layout, Model, Workload, catalogue, planner};
 
     fn case(name: &str, gpus: usize, gib: u64) -> Case {
@@ -494,7 +536,17 @@ mod tests {
 
     #[test]
     fn figures_read_well() {
-        assert_eq!((grouped(7), grouped(1234), grouped(1_048_576)), ("7".into(), "1,234".into(), "1,048,576".into()));
-        assert_eq!((percent(0.004), percent(0.0), percent(1.17), percent(f64::INFINITY)), ("< 1 %".into(), "0 %".into(), "117 %".into(), "∞".into()));
+        assert_eq!(
+            (grouped(7), grouped(1234), grouped(1_048_576)),
+            ("7".into(), "1,234".into(), "1,048,576".into())
+        );
+        assert_eq!(
+            (percent(0.004), percent(0.0), percent(f64::INFINITY)),
+            ("< 1 %".into(), "0 %".into(), "∞".into())
+        );
+        assert_eq!(
+            (percent(1.0), percent(1.002), percent(0.998)),
+            ("100 %".into(), "101 %".into(), "99 %".into())
+        );
     }
 }

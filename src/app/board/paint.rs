@@ -2,14 +2,13 @@
 
 use egui::text::LayoutJob;
 use egui::{
-    Align2, Color32, CornerRadius, FontFamily, FontId, Painter, Pos2, Rect, Shape, Stroke, StrokeKind, Ui, Vec2,
-    pos2, vec2,
+    Align2, Color32, CornerRadius, FontFamily, FontId, Painter, Pos2, Rect, Shape, Stroke, StrokeKind, Ui,
+    Vec2, pos2, vec2,
 };
 
 use super::layout::{self, Bar};
 use super::model::{Chip, Memory, PARTS, Pinned};
 use crate::app::theme::{SEMIBOLD, Tokens};
-use crate::plan::bytes::human;
 use crate::plan::forecast::Verdict;
 
 /// Small figures.
@@ -117,7 +116,7 @@ pub fn bar(painter: &Painter, tokens: &Tokens, rect: Rect, memory: &Memory) {
 }
 
 /// A part of the memory with its colour, name and figure.
-pub fn part(painter: &Painter, tokens: &Tokens, rect: Rect, part: usize, name: &str, bytes: u64) {
+pub fn part(painter: &Painter, tokens: &Tokens, rect: Rect, part: usize, name: &str, figure: &str) {
     let square = Rect::from_center_size(pos2(rect.min.x + 4.0, rect.center().y), Vec2::splat(7.0));
     painter.rect_filled(square, CornerRadius::same(2), tokens.memory[part]);
     let figure = line(
@@ -125,7 +124,7 @@ pub fn part(painter: &Painter, tokens: &Tokens, rect: Rect, part: usize, name: &
         rect.right_center(),
         Align2::RIGHT_CENTER,
         rect.width() * 0.6,
-        &human(bytes),
+        figure,
         small(),
         tokens.text,
     );
@@ -154,7 +153,12 @@ pub fn chip(painter: &Painter, tokens: &Tokens, rect: Rect, chip: &Chip, zoom: f
     }
     painter.rect_filled(rect, corner, fill);
     if chip.has_moved {
-        painter.rect_stroke(rect, corner, Stroke::new(1.5, tokens.strong.gamma_multiply(0.75)), StrokeKind::Outside);
+        painter.rect_stroke(
+            rect,
+            corner,
+            Stroke::new(1.5, tokens.strong.gamma_multiply(0.75)),
+            StrokeKind::Outside,
+        );
     }
     if chip.is_selected {
         painter.rect_stroke(rect, corner, Stroke::new(2.0, tokens.accent), StrokeKind::Outside);
@@ -186,13 +190,19 @@ pub fn chip(painter: &Painter, tokens: &Tokens, rect: Rect, chip: &Chip, zoom: f
 
 /// The outline of a chip that has the keyboard.
 pub fn focus(painter: &Painter, tokens: &Tokens, rect: Rect) {
-    painter.rect_stroke(rect.expand(2.0), CornerRadius::same(6), Stroke::new(2.0, tokens.accent), StrokeKind::Outside);
+    painter.rect_stroke(
+        rect.expand(2.0),
+        CornerRadius::same(6),
+        Stroke::new(2.0, tokens.accent),
+        StrokeKind::Outside,
+    );
 }
 
 /// The handle of a boundary.
 pub fn handle(painter: &Painter, tokens: &Tokens, center: Pos2, size: Vec2, is_active: bool) {
     let rect = Rect::from_center_size(center, size);
-    let (fill, ink) = if is_active { (tokens.accent, tokens.on_accent) } else { (tokens.raised, tokens.subdued) };
+    let (fill, ink) =
+        if is_active { (tokens.accent, tokens.on_accent) } else { (tokens.raised, tokens.subdued) };
     painter.rect(rect, CornerRadius::same(5), fill, Stroke::new(1.0, tokens.line), StrokeKind::Inside);
     for y in [-6.0, 0.0, 6.0] {
         painter.circle_filled(center + vec2(0.0, y), 1.3, ink);

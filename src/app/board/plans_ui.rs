@@ -4,7 +4,7 @@ use egui::{CornerRadius, Frame, Margin, RichText, Stroke, Ui};
 
 use super::alternatives::{self, Alternative, Judged};
 use super::desk::Desk;
-use super::model::{percent, unit_words, verdict_name};
+use super::model::{hops, percent, unit_words, verdict_name};
 use super::paint;
 use super::toolbar::layout_words;
 use super::view::View;
@@ -17,7 +17,13 @@ use crate::app::theme::Tokens;
 use crate::plan::Layout;
 
 /// The layouts, ours first.
-pub fn ui(ui: &mut Ui, desk: &Desk, compared: &Loadable<Vec<Alternative>>, view: &mut View, wishes: &mut Wishes) {
+pub fn ui(
+    ui: &mut Ui,
+    desk: &Desk,
+    compared: &Loadable<Vec<Alternative>>,
+    view: &mut View,
+    wishes: &mut Wishes,
+) {
     let tokens = Tokens::of(ui);
     match compared {
         Loadable::Ready(all) => {
@@ -28,11 +34,14 @@ pub fn ui(ui: &mut Ui, desk: &Desk, compared: &Loadable<Vec<Alternative>>, view:
             for alternative in all.iter().filter(is_usual) {
                 card(ui, desk, alternative, view, wishes);
             }
-            egui::CollapsingHeader::new(tr("Rules for other models")).id_salt("board other rules").show(ui, |ui| {
-                for alternative in all.iter().filter(|a| !is_usual(a)) {
-                    card(ui, desk, alternative, view, wishes);
-                }
-            });
+            egui::CollapsingHeader::new(tr("Rules for other models")).id_salt("board other rules").show(
+                ui,
+                |ui| {
+                    for alternative in all.iter().filter(|a| !is_usual(a)) {
+                        card(ui, desk, alternative, view, wishes);
+                    }
+                },
+            );
         }
         Loadable::Refused(refused) => problem(ui, refused),
         _ => {
@@ -53,7 +62,8 @@ fn card(ui: &mut Ui, desk: &Desk, alternative: &Alternative, view: &mut View, wi
             .inner_margin(Margin::symmetric(12, 9))
             .show(ui, |ui| {
                 ui.set_min_width(ui.available_width());
-                let name = RichText::new(alternative.layout.name()).font(paint::bold(13.5)).color(tokens.strong);
+                let name =
+                    RichText::new(alternative.layout.name()).font(paint::bold(13.5)).color(tokens.strong);
                 ui.label(name).on_hover_text(layout_words(alternative.layout));
                 match (&alternative.here, alternative.at_home()) {
                     (_, Some(judged)) => judged_ui(ui, desk, alternative, judged, view, wishes),
@@ -81,10 +91,13 @@ fn judged_ui(
     ui.horizontal_wrapped(|ui| {
         ui.spacing_mut().item_spacing.x = 6.0;
         paint::verdict_icon(ui, verdict);
-        let said = fill("{}, {} of the fullest device", &[&verdict_name(verdict), &percent(judged.forecast.worst_share)]);
+        let said = fill(
+            "{}, {} of the fullest device",
+            &[&verdict_name(verdict), &percent(judged.forecast.worst_share)],
+        );
         ui.label(RichText::new(said).color(color));
     });
-    let mut facts = vec![fill("{} hops", &[&judged.plan.hops()])];
+    let mut facts = vec![hops(judged.plan.hops())];
     match judged.idle() {
         0 => {}
         1 => facts.push(tr("1 GPU idle").into()),
@@ -92,7 +105,7 @@ fn judged_ui(
     }
     let lost = judged.forecast.counts[2];
     if lost > 0 {
-        facts.push(fill("loses {} questions", &[&lost]));
+        facts.push(fill("questions lost: {}", &[&lost]));
     }
     ui.label(RichText::new(facts.join(" · ")).small().color(tokens.subdued));
     if let Some((question, device)) = &judged.first_failure {
@@ -104,7 +117,8 @@ fn judged_ui(
     }
     if let (Some(_), Ok(here)) = (&alternative.released, &alternative.here) {
         let verdict = here.forecast.verdict;
-        let said = fill("Run by Shardscope: {}, {}", &[&verdict_name(verdict), &percent(here.forecast.worst_share)]);
+        let said =
+            fill("Run by Shardscope: {}, {}", &[&verdict_name(verdict), &percent(here.forecast.worst_share)]);
         ui.label(RichText::new(said).small().color(paint::verdict_color(tokens, verdict)));
     }
     let moved = alternatives::moved(&desk.draft().plan, &judged.plan);
@@ -112,7 +126,11 @@ fn judged_ui(
     ui.horizontal(|ui| {
         let is_beside = view.beside == Some(alternative.layout);
         let beside = egui::Button::selectable(is_beside, tr("Show beside"));
-        if ui.add(beside).on_hover_text(tr("Draws this layout below the board, what lies elsewhere outlined")).clicked() {
+        if ui
+            .add(beside)
+            .on_hover_text(tr("Draws this layout below the board, what lies elsewhere outlined"))
+            .clicked()
+        {
             view.beside = (!is_beside).then_some(alternative.layout);
         }
         if ui.button(tr("Use this one")).clicked() {

@@ -1,10 +1,10 @@
 //! Above the board: the strategy, steps back and forth, what is shown; and what the plan comes to.
 
-use egui::{Align, Color32, Layout as Lines, RichText, Sense, TextEdit, Ui, Vec2, vec2};
+use egui::{Align, Color32, Id, Layout as Lines, RichText, Sense, TextEdit, Ui, Vec2, vec2};
 
 use super::alternatives::Alternative;
 use super::desk::{Desk, Habits};
-use super::model::{Kind, grouped, percent, verdict_name};
+use super::model::{self, Kind, grouped, percent, verdict_name};
 use super::paint;
 use super::view::{Folding, View, ZOOM};
 use super::{Priced, Wish, ask};
@@ -33,21 +33,21 @@ pub fn layout_words(layout: Layout) -> &'static str {
     }
 }
 
-/// The tools.
+/// The tools that change the plan, and the panels that are open.
 pub fn ui(
     ui: &mut Ui,
     desk: &Desk,
     view: &mut View,
     compared: Option<&[Alternative]>,
-    is_planning: bool,
+    (is_planning, mut is_lower_open): (bool, bool),
     wishes: &mut Wishes,
 ) {
-    ui.horizontal_wrapped(|ui| {
-        ui.spacing_mut().item_spacing = vec2(6.0, 5.0);
+    let left = |ui: &mut Ui, (view, wishes): &mut (&mut View, &mut Wishes)| {
         strategy_ui(ui, desk, compared, wishes);
         let pins = desk.draft().pins.len();
         let replan = ui.add_enabled(!is_planning, egui::Button::new(tr("Re-plan the rest")));
-        if replan.on_hover_text(fill("Plans every unit anew that is not pinned ({} are)", &[&pins])).clicked() {
+        if replan.on_hover_text(fill("Plans every unit anew that is not pinned ({} are)", &[&pins])).clicked()
+        {
             ask(wishes, Wish::Replan);
         }
         let (back, forth) = desk.can();
@@ -58,22 +58,64 @@ pub fn ui(
             ask(wishes, Wish::Redo);
         }
         pin_ui(ui, desk, view, wishes);
-        ui.separator();
-        shown_ui(ui, view);
-        ui.with_layout(Lines::right_to_left(Align::Center), |ui| {
-            let tokens = Tokens::of(ui);
-            let use_it = RichText::new(tr("Use for the run")).family(semibold()).color(tokens.on_accent);
-            let said = tr("The next run loads the model this way, on these devices");
-            if ui.add(egui::Button::new(use_it).fill(tokens.accent)).on_hover_text(said).clicked() {
-                ask(wishes, Wish::Use);
-            }
-            ui.toggle_value(&mut view.is_side_open, tr("Details"));
-            let mut is_open = view.is_lower_open.unwrap_or(true);
-            if ui.toggle_value(&mut is_open, tr("Forecast")).clicked() {
-                view.is_lower_open = Some(is_open);
-            }
+    };
+    let right = |ui: &mut Ui, (view, wishes): &mut (&mut View, &mut Wishes)| {
+        let tokens = Tokens::of(ui);
+        let use_it = RichText::new(tr("Use for the run")).family(semibold()).color(tokens.on_accent);
+        let said = tr("The next run loads the model this way, on these devices");
+        if ui.add(egui::Button::new(use_it).fill(tokens.accent)).on_hover_text(said).clicked() {
+            ask(wishes, Wish::Use);
+        }
+        ui.add_space(6.0);
+        panel_ui(ui, &mut view.is_side_open, tr("Details"));
+        if panel_ui(ui, &mut is_lower_open, tr("Forecast")) {
+            view.is_lower_open = Some(is_lower_open);
+        }
+    };
+    let line = ui.spacing().interact_size.y;
+    two_sides(ui, Id::unique("board tools"), line, &mut (view, wishes), left, right);
+}
+
+/// What stands on the left wraps before it meets what stands on the right.
+fn two_sides<S>(
+    ui: &mut Ui,
+    id: Id,
+    line: f32,
+    state: &mut S,
+    left: impl FnOnce(&mut Ui, &mut S),
+    right: impl FnOnce(&mut Ui, &mut S),
+) {
+    let height = ui.spacing().interact_size.y;
+    let taken: f32 = ui.data(|data| data.get_temp(id)).unwrap_or(240.0);
+    let room = (ui.available_width() - taken - 16.0).max(200.0);
+    ui.horizontal_top(|ui| {
+        ui.spacing_mut().item_spacing = vec2(6.0, 5.0);
+        let wrapped = Lines::left_to_right(Align::Center).with_main_wrap(true);
+        ui.allocate_ui_with_layout(vec2(room, line), wrapped, |ui| {
+            ui.set_width(room);
+            ui.spacing_mut().interact_size.y = line;
+            left(ui, state);
+        });
+        let rest = vec2(ui.available_width(), height);
+        ui.allocate_ui_with_layout(rest, Lines::right_to_left(Align::Center), |ui| {
+            right(ui, state);
+            let width = ui.min_rect().width();
+            ui.data_mut(|data| data.insert_temp(id, width));
         });
     });
+}
+
+/// Whether a panel is open; whether that changed.
+fn panel_ui(ui: &mut Ui, is_open: &mut bool, text: &str) -> bool {
+    let tokens = Tokens::of(ui);
+    let color = if *is_open { tokens.strong } else { tokens.subdued };
+    let mut button = egui::Button::selectable(*is_open, RichText::new(text).color(color));
+    if *is_open {
+        button = button.fill(tokens.raised);
+    }
+    let clicked = ui.add(button).clicked();
+    *is_open ^= clicked;
+    clicked
 }
 
 /// Every layout with its verdict, where that is worked out.
@@ -82,24 +124,45 @@ fn strategy_ui(ui: &mut Ui, desk: &Desk, compared: Option<&[Alternative]>, wishe
     let now = desk.draft().plan.layout;
     let title = fill("Layout: {}", &[&if now == Layout::Custom { tr("by hand") } else { now.name() }]);
     ui.menu_button(title, |ui| {
-        ui.set_min_width(360.0);
+        ui.set_width(360.0);
+        ui.spacing_mut().item_spacing.y = 1.0;
         for layout in Layout::NAMED {
             let judged = compared.and_then(|all| all.iter().find(|a| a.layout == layout)?.at_home());
-            let response = ui.horizontal(|ui| {
-                let button = egui::Button::selectable(now == layout, layout.name());
-                let response = ui.add(button).on_hover_text(layout_words(layout));
-                ui.with_layout(Lines::right_to_left(Align::Center), |ui| {
-                    if let Some(judged) = judged {
-                        let verdict = judged.forecast.verdict;
-                        let color = paint::verdict_color(tokens, verdict);
-                        let text = format!("{} · {}", percent(judged.forecast.worst_share), verdict_name(verdict));
-                        ui.label(RichText::new(text).size(12.0).color(color));
-                        paint::verdict_icon(ui, verdict);
-                    }
-                });
-                response
-            });
-            if response.inner.clicked() {
+            let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), 26.0), Sense::click());
+            let is_here = now == layout;
+            if is_here || response.hovered() || response.has_focus() {
+                ui.painter().rect_filled(
+                    rect,
+                    5,
+                    if is_here { tokens.accent.gamma_multiply(0.25) } else { tokens.raised },
+                );
+            }
+            let middle = rect.center().y;
+            let mut said = layout.name().to_owned();
+            if let Some(judged) = judged {
+                let verdict = judged.forecast.verdict;
+                let color = paint::verdict_color(tokens, verdict);
+                let text = format!("{} · {}", verdict_name(verdict), percent(judged.forecast.worst_share));
+                said = format!("{said}, {text}");
+                let at = egui::pos2(rect.max.x - 8.0, middle);
+                let font = egui::FontId::proportional(12.5);
+                let drawn =
+                    paint::line(ui.painter(), at, egui::Align2::RIGHT_CENTER, 160.0, &text, font, color);
+                paint::verdict_mark(
+                    ui.painter(),
+                    egui::pos2(drawn.min.x - 10.0, middle),
+                    10.0,
+                    verdict,
+                    color,
+                );
+            }
+            let font = egui::FontId::proportional(13.5);
+            let ink = if is_here { tokens.strong } else { tokens.text };
+            let at = egui::pos2(rect.min.x + 8.0, middle);
+            paint::line(ui.painter(), at, egui::Align2::LEFT_CENTER, 210.0, layout.name(), font, ink);
+            response
+                .widget_info(|| egui::WidgetInfo::selected(egui::Role::MenuItemRadio, true, is_here, &said));
+            if response.on_hover_text(layout_words(layout)).clicked() {
                 ask(wishes, Wish::Strategy(layout));
                 ui.close();
             }
@@ -118,8 +181,16 @@ fn pin_ui(ui: &mut Ui, desk: &Desk, view: &View, wishes: &mut Wishes) {
     }
 }
 
-/// Legend and filter by kind, filter by name, folding and zoom.
-fn shown_ui(ui: &mut Ui, view: &mut View) {
+/// What is shown of the board: legend and filter by kind, filter by name, folding and zoom.
+pub fn shown_ui(ui: &mut Ui, view: &mut View) {
+    ui.horizontal_wrapped(|ui| {
+        ui.spacing_mut().item_spacing = vec2(6.0, 5.0);
+        kinds_ui(ui, view);
+        narrow_ui(ui, view);
+    });
+}
+
+fn kinds_ui(ui: &mut Ui, view: &mut View) {
     let tokens = Tokens::of(ui);
     for kind in Kind::ALL {
         let is_on = view.filter.kinds[kind as usize];
@@ -129,14 +200,23 @@ fn shown_ui(ui: &mut Ui, view: &mut View) {
         if response.hovered() || response.has_focus() {
             ui.painter().rect_filled(rect, 5, tokens.raised);
         }
-        let square = egui::Rect::from_center_size(egui::pos2(rect.min.x + 11.0, rect.center().y), Vec2::splat(9.0));
+        let square =
+            egui::Rect::from_center_size(egui::pos2(rect.min.x + 11.0, rect.center().y), Vec2::splat(9.0));
         if is_on {
             ui.painter().rect_filled(square, 2, color);
         } else {
             ui.painter().rect_stroke(square, 2, egui::Stroke::new(1.5, color), egui::StrokeKind::Inside);
         }
         let at = egui::pos2(rect.min.x + 20.0, rect.center().y);
-        paint::line(ui.painter(), at, egui::Align2::LEFT_CENTER, 200.0, kind.name(), egui::FontId::proportional(12.5), ink);
+        paint::line(
+            ui.painter(),
+            at,
+            egui::Align2::LEFT_CENTER,
+            200.0,
+            kind.name(),
+            egui::FontId::proportional(12.5),
+            ink,
+        );
         response.widget_info(|| {
             egui::WidgetInfo::selected(egui::Role::CheckBox, true, is_on, fill("show {}", &[&kind.name()]))
         });
@@ -144,21 +224,26 @@ fn shown_ui(ui: &mut Ui, view: &mut View) {
             view.filter.kinds[kind as usize] = !is_on;
         }
     }
-    let field = TextEdit::singleline(&mut view.filter.text).hint_text(tr("Filter: name or number")).desired_width(150.0);
+}
+
+fn narrow_ui(ui: &mut Ui, view: &mut View) {
+    let field = TextEdit::singleline(&mut view.filter.text)
+        .hint_text(tr("Filter: name or number"))
+        .desired_width(150.0)
+        .background_color(Tokens::of(ui).raised);
     let field = ui.add(field);
     name(&field, egui::Role::TextInput, tr("filter units"));
-    egui::ComboBox::from_id_salt("board folding")
-        .selected_text(fill("Fold: {}", &[&view.folding.name()]))
-        .width(96.0)
-        .show_ui(ui, |ui| {
-            for folding in Folding::ALL {
-                if ui.selectable_value(&mut view.folding, folding, folding.name()).clicked() {
-                    view.turned.clear();
-                }
+    let now = fill("Fold: {}", &[&view.folding.name()]);
+    let folding = list(ui, tr("Folded runs"), &now, 124.0, |ui| {
+        for folding in Folding::ALL {
+            if ui.selectable_value(&mut view.folding, folding, folding.name()).clicked() {
+                view.turned.clear();
             }
-        })
-        .response
-        .on_hover_text(tr("Runs of one kind on a device become one chip; double click a chip to fold or unfold its run"));
+        }
+    });
+    folding.on_hover_text(tr(
+        "Runs of one kind on a device become one chip; double click a chip to fold or unfold its run",
+    ));
     ui.spacing_mut().slider_width = 72.0;
     let zoom = ui.add(egui::Slider::new(&mut view.zoom, ZOOM).show_value(false));
     name(&zoom, egui::Role::Slider, tr("size of chips"));
@@ -166,8 +251,23 @@ fn shown_ui(ui: &mut Ui, view: &mut View) {
 }
 
 fn kind_size(ui: &mut Ui, kind: Kind) -> (egui::Rect, egui::Response) {
-    let galley = ui.painter().layout_no_wrap(kind.name().into(), egui::FontId::proportional(12.5), Color32::WHITE);
+    let galley =
+        ui.painter().layout_no_wrap(kind.name().into(), egui::FontId::proportional(12.5), Color32::WHITE);
     ui.allocate_exact_size(vec2(galley.size().x + 26.0, 24.0), Sense::click())
+}
+
+/// A list to choose from, with its name for those who do not see it.
+pub fn list(
+    ui: &mut Ui,
+    title: &str,
+    now: &str,
+    width: f32,
+    content: impl FnOnce(&mut Ui),
+) -> egui::Response {
+    let list = egui::ComboBox::from_id_salt(title).selected_text(now).width(width).truncate();
+    let response = list.show_ui(ui, content).response;
+    name(&response, egui::Role::ComboBox, &format!("{title}: {now}"));
+    response
 }
 
 /// Gives a widget its name for those who do not see it.
@@ -176,47 +276,60 @@ pub fn name(response: &egui::Response, role: egui::Role, text: &str) {
 }
 
 /// What the plan comes to, in one line.
-pub fn summary_ui(
-    ui: &mut Ui,
-    desk: &Desk,
-    priced: &Loadable<Arc<Priced>>,
-    wishes: &mut Wishes,
-) {
+pub fn summary_ui(ui: &mut Ui, desk: &Desk, priced: &Loadable<Arc<Priced>>, wishes: &mut Wishes) {
     let tokens = Tokens::of(ui);
     let (draft, outlook) = desk.shown();
     let (case, forecast) = (desk.case(), &outlook.forecast);
-    ui.horizontal_wrapped(|ui| {
-        ui.spacing_mut().item_spacing = vec2(8.0, 4.0);
+    let left = |ui: &mut Ui, wishes: &mut &mut Wishes| {
+        ui.spacing_mut().item_spacing = vec2(8.0, 2.0);
         let color = paint::verdict_color(tokens, forecast.verdict);
+        let model = RichText::new(&case.model.shape.name).font(paint::bold(14.0)).color(tokens.strong);
+        ui.add(egui::Label::new(model).truncate()).on_hover_text(&case.model.shape.name);
         paint::verdict_icon(ui, forecast.verdict);
-        let stages = draft.plan.runs().len();
-        let said = fill("{}, {} of the fullest device", &[&verdict_name(forecast.verdict), &percent(forecast.worst_share)]);
+        let said = fill(
+            "{}, {} of the fullest device",
+            &[&verdict_name(forecast.verdict), &percent(forecast.worst_share)],
+        );
         ui.label(RichText::new(said).font(paint::bold(14.0)).color(color));
+        let runs = draft.plan.runs().len();
+        let course = format!("{}, {}", model::stages(runs), model::hops(draft.plan.hops()));
+        let best = tr("No contiguous plan does better: every cut and every order of devices was considered");
+        let hop = tr("Stages are runs of units on one device; a hop copies the hidden state");
+        let weights = fill("{} in {}", &[&human(case.model.weight_bytes()), &case.model.dtype.name()]);
         let facts = [
-            fill("{} in {}", &[&human(case.model.weight_bytes()), &case.model.dtype.name()]),
-            fill("{} stages, {} hops", &[&stages, &draft.plan.hops()]),
-            questions(desk, forecast, priced),
+            (questions(desk, forecast, priced), tr("Every question at its longest answer")),
+            (
+                lasting(forecast),
+                tr("Tokens of answer before the first device runs out, at the worst question"),
+            ),
+            (course, if draft.plan.exact { best } else { hop }),
+            (weights, tr("Weights of the whole model")),
         ];
-        for fact in facts {
+        for (fact, meaning) in facts.into_iter().filter(|(fact, _)| !fact.is_empty()) {
             dot(ui);
-            ui.label(RichText::new(fact).color(tokens.text));
+            let fact = RichText::new(fact).color(tokens.text);
+            ui.add(egui::Label::new(fact).wrap_mode(egui::TextWrapMode::Extend)).on_hover_text(meaning);
         }
-        if let Some(tokens_of_answer) = forecast.longest_answer.filter(|t| *t < 10_000_000) {
-            dot(ui);
-            let text = match tokens_of_answer {
-                0 => tr("memory ends before the first token at the worst question").into(),
-                n => fill("memory lasts for answers of {} tokens", &[&grouped(n)]),
-            };
-            ui.label(RichText::new(text).color(tokens.text));
+        if priced.is_loading() && ui.button(tr("Stop reading")).clicked() {
+            ask(wishes, Wish::StopReading);
         }
-        if draft.plan.exact {
-            let best = ui.label(RichText::new(tr("no contiguous plan does better")).color(tokens.subdued));
-            best.on_hover_text(tr("Every cut into contiguous stages and every order of devices was considered"));
-        }
-        ui.with_layout(Lines::right_to_left(Align::Center), |ui| habits_ui(ui, desk, wishes));
-    });
+    };
+    let right = |ui: &mut Ui, wishes: &mut &mut Wishes| habits_ui(ui, desk, wishes);
+    two_sides(ui, Id::unique("board summary sides"), 20.0, &mut { wishes }, left, right);
 }
 
+/// For how long an answer the memory lasts, where it ends at all.
+fn lasting(forecast: &Forecast) -> String {
+    match forecast.longest_answer {
+        Some(0) => tr("memory ends before the first token").into(),
+        Some(tokens) if tokens < 10_000_000 => {
+            fill("memory lasts for {} tokens of answer", &[&grouped(tokens)])
+        }
+        _ => String::new(),
+    }
+}
+
+/// A dot between two facts, at the end of a line rather than at the beginning of the next.
 fn dot(ui: &mut Ui) {
     let (rect, _) = ui.allocate_exact_size(vec2(3.0, 14.0), Sense::hover());
     ui.painter().circle_filled(rect.center(), 1.5, Tokens::of(ui).subdued);
@@ -237,9 +350,10 @@ fn questions(desk: &Desk, forecast: &Forecast, priced: &Loadable<Arc<Priced>>) -
     let mut text = match counts {
         [_, 0, 0] => fill("all {} questions fit", &[&grouped(count as u64)]),
         [fits, tight, 0] => fill("{} questions: {} fit, {} tight", &[&grouped(count as u64), &fits, &tight]),
-        [fits, tight, over] => {
-            fill("{} questions: {} fit, {} tight, {} do not fit", &[&grouped(count as u64), &fits, &tight, &over])
-        }
+        [fits, tight, over] => fill(
+            "{} questions: {} fit, {} tight, {} too large",
+            &[&grouped(count as u64), &fits, &tight, &over],
+        ),
     };
     if unread > 0 {
         text.push_str(&fill(", {} cannot be read", &[&unread]));
@@ -252,7 +366,9 @@ fn habits_ui(ui: &mut Ui, desk: &Desk, wishes: &mut Wishes) {
     let mut habits = desk.habits();
     let choices = [(Habits::Released, tr("PyTorch")), (Habits::Own, tr("Shardscope"))];
     let shown = ui.scope(|ui| choice(ui, &mut habits, &choices));
-    let meaning = tr("PyTorch as released: all tiles at once, logits of every position, a CUDA context on every card. Shardscope: tiles in batches, logits of the last position alone.");
+    let meaning = tr(
+        "PyTorch as released: all tiles at once, logits of every position, a CUDA context on every card. Shardscope: tiles in batches, logits of the last position alone.",
+    );
     shown.response.on_hover_text(meaning);
     if shown.inner {
         ask(wishes, Wish::JudgeBy(habits));

@@ -89,6 +89,7 @@ fn bar_ui(results: &Results, ui: &mut Ui, chosen: usize, wishes: &mut Wishes) {
             wishes.push(step(1));
         }
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+            ui.add_space(6.0);
             let present = button(ui, Icon::Screen, tr("Present"));
             if present.on_hover_text(tr("Full screen, in large type (P)")).clicked() {
                 wishes.push(app::Wish::Present(chosen));

@@ -23,8 +23,8 @@ pub struct Draft {
 
 /// Columns of the table, and what each is sorted by.
 const COLUMNS: [(Column, f32, f32, bool); 9] = [
-    (Column::Index, 92.0, 0.6, false),
-    (Column::Verdict, 96.0, 0.0, false),
+    (Column::Index, 84.0, 0.5, false),
+    (Column::Verdict, 124.0, 0.0, false),
     (Column::Category, 90.0, 1.0, false),
     (Column::Read, 64.0, 1.0, false),
     (Column::Gold, 64.0, 1.0, false),

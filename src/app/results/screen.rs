@@ -95,6 +95,7 @@ fn head_ui(results: &mut Results, ui: &mut Ui, wishes: &mut Wishes) {
     let Some(opened) = results.session.ready().cloned() else { return };
     let manifest = opened.record.manifest();
     ui.horizontal(|ui| {
+        ui.set_min_height(36.0);
         let pages = [
             (Page::Answers, tr("Answers")),
             (Page::Charts, tr("Charts")),
@@ -138,7 +139,7 @@ fn head_ui(results: &mut Results, ui: &mut Ui, wishes: &mut Wishes) {
         ui.label(RichText::new(answers).color(tokens.subdued));
         let said = opened.record.overrides().len();
         if said > 0 {
-            let text = fill("{} with {} verdicts set by a person", &[&figure::accuracy(&opened.overridden), &said]);
+            let text = fill("{} with {} set by a person", &[&figure::accuracy(&opened.overridden), &said]);
             ui.label(RichText::new(text).color(tokens.warning))
                 .on_hover_text(tr("The machine's verdicts stay as they are; this line counts those of a person in their place"));
         }

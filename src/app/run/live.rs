@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use super::memory::Trace;
 use crate::Problem;
+use crate::engine::served::Traffic;
 use crate::engine::Event;
 use crate::scoring::{Report, Verdict};
 use crate::session::Answer;
@@ -96,6 +97,8 @@ pub struct Live {
     pub remaining: Option<(f64, Instant)>,
     /// Tokens generated a second.
     pub tokens_per_second: Option<f64>,
+    /// How the server stands, in the run of a served model.
+    pub traffic: Option<Traffic>,
     /// Seconds that loading took.
     pub loaded: Option<f64>,
     /// Memory of the devices.
@@ -121,6 +124,7 @@ impl Live {
             notes: Vec::new(),
             remaining: None,
             tokens_per_second: None,
+            traffic: None,
             loaded: None,
             trace,
             begun: Instant::now(),
@@ -164,9 +168,8 @@ impl Live {
                 self.remaining = remaining.map(|seconds| (seconds, Instant::now()));
                 self.tokens_per_second = tokens_per_second.or(self.tokens_per_second);
             }
+            Event::Traffic(traffic) => self.traffic = Some(*traffic),
             Event::Skipped { row } => self.flights.retain(|flight| flight.row != row),
-            // Its figures are for a served model, which the window cannot yet choose.
-            Event::Traffic(_) => {}
             Event::Note(problem) => {
                 if !self.notes.contains(&problem) && self.notes.len() < NOTES_KEPT {
                     self.notes.push(problem);

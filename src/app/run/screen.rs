@@ -156,6 +156,8 @@ fn head_ui(runs: &Runs, ui: &mut Ui, wishes: &mut Wishes) {
     let Some(live) = &runs.live else { return };
     let tokens = Tokens::of(ui);
     ui.horizontal(|ui| {
+        // The main button is taller than the others; the head keeps its height whether it is there or not.
+        ui.set_min_height(36.0);
         let done = format!("{} / {}", live.done, live.about.total);
         ui.label(RichText::new(done).size(20.0).family(semibold()).color(tokens.strong));
         stage_ui(ui, live);

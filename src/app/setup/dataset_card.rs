@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use egui::{ComboBox, DragValue, RichText, Sense, Ui, Vec2};
+use egui::{DragValue, RichText, Sense, Ui, Vec2};
 
 use super::questions::{DatasetFacts, PAGE, Picture, Sample};
 use super::{Setup, Wish};
 use crate::app::job::Loadable;
 use crate::app::language::{fill, tr};
 use crate::app::parts::Icon;
-use crate::app::parts::button::choice;
+use crate::app::parts::button::{choice, list};
 use crate::app::parts::card::{card, facts, heading, note, pill, section};
 use crate::app::parts::problem::{problem, remark};
 use crate::app::parts::progress::progress;
@@ -128,7 +128,7 @@ fn which_ui(setup: &Setup, ui: &mut Ui, workspace: &Workspace, dataset: &Dataset
             (None, Some(_)) => Many::First,
             (None, None) => Many::All,
         };
-        let names = [(Many::All, tr("All")), (Many::First, tr("First")), (Many::Random, tr("Random"))];
+        let names = [(Many::All, tr("All")), (Many::First, tr("The first")), (Many::Random, tr("Random"))];
         if choice(ui, &mut many, &names) {
             questions.limit = (many == Many::First).then_some(usual);
             questions.sample = (many == Many::Random).then_some(usual);
@@ -178,20 +178,15 @@ fn group_ui(ui: &mut Ui, name: &str, all: &str, groups: &[(Arc<str>, usize)], ch
         return;
     }
     ui.name_inputs(name, |ui| {
-        ComboBox::from_id_salt(name)
-            .selected_text(chosen.as_deref().unwrap_or(all))
-            .width(180.0)
-            .truncate()
-            .height(360.0)
-            .show_ui(ui, |ui| {
-                ui.selectable_value(chosen, None, all);
-                for (group, count) in groups {
-                    let here = chosen.as_deref() == Some(group.as_ref());
-                    if ui.selectable_label(here, format!("{group}  ({count})")).clicked() {
-                        *chosen = Some(group.to_string());
-                    }
+        list(name, chosen.as_deref().unwrap_or(all), 180.0).show_ui(ui, |ui| {
+            ui.selectable_value(chosen, None, all);
+            for (group, count) in groups {
+                let here = chosen.as_deref() == Some(group.as_ref());
+                if ui.selectable_label(here, format!("{group}  ({count})")).clicked() {
+                    *chosen = Some(group.to_string());
                 }
-            });
+            }
+        });
     });
 }
 

@@ -169,7 +169,7 @@ impl Keeper {
             self.tell_now_and_then();
         }
         self.settle()?;
-        Ok(true)
+        Ok(self.traffic.answered + self.traffic.failed == self.total as u64)
     }
 
     fn follow(&mut self, command: Command) {
@@ -185,7 +185,8 @@ impl Keeper {
                 self.say(Event::Resumed);
             }
             Command::Stop => self.stopping = true,
-            _ => {}
+            Command::Skip(row) => self.shared.skip(row),
+            Command::Pause | Command::Resume => {}
         }
     }
 

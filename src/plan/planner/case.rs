@@ -43,12 +43,12 @@ impl Case {
         let costs = CostTable::new(&model, &assumptions, &calibration);
         Self {
             model,
-            devices,
             assumptions,
             workload,
             calibration,
             host_memory: UNKNOWN_HOST_MEMORY,
-            links: Links::default(),
+            links: Links::default().among(&devices),
+            devices,
             costs,
             accelerate: Arc::default(),
         }
@@ -71,9 +71,9 @@ impl Case {
         case
     }
 
-    /// The same case on other devices, of whose links nothing is known.
+    /// The same case on other devices, of whose links nothing is known but which of them are in one machine.
     pub fn with_devices(&self, devices: Vec<Device>) -> Self {
-        Self { devices, links: Links::default(), ..self.clone() }
+        Self { links: Links::default().among(&devices), devices, ..self.clone() }
     }
 
     /// The same case with other questions.
