@@ -394,7 +394,10 @@ fn a_long_answer_is_shown_in_part_and_more_on_demand() {
     open(&mut window, &session);
     let shown = |window: &Window| {
         let texts = window.query_all_by_label_contains("Let me think");
-        texts.filter_map(|node| node.accesskit_node().value().or(node.accesskit_node().label())).map(|it| it.len()).max()
+        texts
+            .filter_map(|node| node.accesskit_node().value().or(node.accesskit_node().label()))
+            .map(|it| it.len())
+            .max()
     };
     let first = shown(&window).unwrap();
     assert!(first < 20_000, "{first}");

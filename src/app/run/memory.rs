@@ -156,7 +156,9 @@ pub fn ui(ui: &mut Ui, trace: &Trace) {
         ui.add(egui::Label::new(RichText::new(key).small().color(tokens.subdued)).truncate());
     });
     if trace.devices.is_empty() {
-        ui.label(RichText::new(tr("The devices of the run are listed here when it begins")).color(tokens.subdued));
+        ui.label(
+            RichText::new(tr("The devices of the run are listed here when it begins")).color(tokens.subdued),
+        );
         return;
     }
     let room = ui.available_rect_before_wrap();
@@ -174,7 +176,8 @@ pub fn ui(ui: &mut Ui, trace: &Trace) {
             plot_ui(ui, trace);
         } else {
             ui.centered_and_justified(|ui| {
-                let words = tr("Nothing is measured here yet: these devices do not tell what the run holds on them");
+                let words =
+                    tr("Nothing is measured here yet: these devices do not tell what the run holds on them");
                 ui.label(RichText::new(words).color(tokens.subdued));
             });
         }
@@ -187,7 +190,11 @@ fn device_ui(ui: &mut Ui, place: usize, device: &DeviceTrace) {
     let color = tokens.device(place);
     ui.horizontal(|ui| {
         let (dot, _) = ui.allocate_exact_size(egui::vec2(12.0, 16.0), egui::Sense::hover());
-        ui.painter().rect_filled(egui::Rect::from_center_size(dot.center(), egui::vec2(10.0, 10.0)), 2.0, color);
+        ui.painter().rect_filled(
+            egui::Rect::from_center_size(dot.center(), egui::vec2(10.0, 10.0)),
+            2.0,
+            color,
+        );
         ui.label(RichText::new(&device.name).color(tokens.strong));
         if !device.model.is_empty() {
             ui.add(egui::Label::new(RichText::new(&device.model).small().color(tokens.subdued)).truncate());
@@ -223,8 +230,11 @@ fn device_ui(ui: &mut Ui, place: usize, device: &DeviceTrace) {
     }
     let label = ui.label(RichText::new(facts.join(" · ")).small().color(tokens.subdued));
     if !device.parts.is_empty() {
-        let parts: Vec<String> =
-            device.parts.iter().map(|(name, bytes)| format!("{} {}", part_name(name), size(*bytes))).collect();
+        let parts: Vec<String> = device
+            .parts
+            .iter()
+            .map(|(name, bytes)| format!("{} {}", part_name(name), size(*bytes)))
+            .collect();
         label.on_hover_text(parts.join("\n"));
     }
     ui.add_space(4.0);
@@ -261,16 +271,20 @@ fn bar_ui(ui: &mut Ui, device: &DeviceTrace, capacity: u64, color: egui::Color32
     }
     let words = fill("{}: {} of {}", &[&device.name, &size(now.0), &size(capacity)]);
     response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Meter, true, &words));
-    response.on_hover_text(tr("What the run holds, then other processes; the upright line is the forecast of the peak"));
+    response.on_hover_text(tr(
+        "What the run holds, then other processes; the upright line is the forecast of the peak",
+    ));
 }
 
 const GIB: f64 = (1u64 << 30) as f64;
 
 fn plot_ui(ui: &mut Ui, trace: &Trace) {
     let tokens = Tokens::of(ui);
-    let largest = trace.devices.iter().map(|device| device.peak.max(device.forecast.unwrap_or(0))).max().unwrap_or(0);
+    let largest =
+        trace.devices.iter().map(|device| device.peak.max(device.forecast.unwrap_or(0))).max().unwrap_or(0);
     // Small models are drawn in MiB.
-    let (unit, unit_name) = if largest as f64 >= 0.5 * GIB { (GIB, "GiB") } else { ((1u64 << 20) as f64, "MiB") };
+    let (unit, unit_name) =
+        if largest as f64 >= 0.5 * GIB { (GIB, "GiB") } else { ((1u64 << 20) as f64, "MiB") };
     let now = trace.now();
     Plot::new("memory")
         .height(ui.available_height().max(60.0))
@@ -286,7 +300,8 @@ fn plot_ui(ui: &mut Ui, trace: &Trace) {
         .x_axis_formatter(|mark, _| clock(mark.value))
         .y_axis_formatter(move |mark, _| format!("{:.1} {unit_name}", mark.value))
         .show(ui, |plot| {
-            let first = trace.devices.iter().filter_map(|it| it.samples.front()).map(|it| it.at).fold(now, f64::min);
+            let first =
+                trace.devices.iter().filter_map(|it| it.samples.front()).map(|it| it.at).fold(now, f64::min);
             for (at, _) in trace.marks.iter().rev().take(MARKS_DRAWN).filter(|(at, _)| *at >= first) {
                 plot.vline(VLine::new("", *at).stroke(Stroke::new(0.5, tokens.line)));
             }
@@ -297,8 +312,12 @@ fn plot_ui(ui: &mut Ui, trace: &Trace) {
                     decimated(&device.samples, every, bytes).map(|(at, it)| [at, it as f64 / unit]).collect()
                 };
                 let own = points(&|sample| sample.own);
-                let peaks: Vec<[f64; 2]> =
-                    device.peaks.iter().filter(|(at, _)| *at >= first).map(|(at, it)| [*at, *it as f64 / unit]).collect();
+                let peaks: Vec<[f64; 2]> = device
+                    .peaks
+                    .iter()
+                    .filter(|(at, _)| *at >= first)
+                    .map(|(at, it)| [*at, *it as f64 / unit])
+                    .collect();
                 if !peaks.is_empty() {
                     let points = Points::new(fill("{}, peak of an answer", &[&device.name]), peaks);
                     plot.points(points.color(color).radius(2.5).shape(egui_plot::MarkerShape::Up));
@@ -306,8 +325,11 @@ fn plot_ui(ui: &mut Ui, trace: &Trace) {
                 plot.line(Line::new(device.name.clone(), PlotPoints::from(own)).color(color).width(1.8));
                 if device.samples.iter().any(|sample| sample.others > 0) {
                     let name = fill("{}, with others", &[&device.name]);
-                    let line = Line::new(name, PlotPoints::from(points(&|sample| sample.own + sample.others)));
-                    plot.line(line.color(color.gamma_multiply(0.5)).width(1.0).style(LineStyle::dotted_dense()));
+                    let line =
+                        Line::new(name, PlotPoints::from(points(&|sample| sample.own + sample.others)));
+                    plot.line(
+                        line.color(color.gamma_multiply(0.5)).width(1.0).style(LineStyle::dotted_dense()),
+                    );
                 }
                 if let Some(forecast) = device.forecast {
                     let line = HLine::new(fill("{}, forecast", &[&device.name]), forecast as f64 / unit);

@@ -126,7 +126,8 @@ impl Sampling {
                     if let Some(driver) = driver.as_ref().filter(|_| look % (20 * LOOKS) == LOOKS) {
                         gpus = driver.gpus();
                     }
-                    let measured = driver.as_ref().map(|driver| sources.gpus(driver, &gpus)).unwrap_or_default();
+                    let measured =
+                        driver.as_ref().map(|driver| sources.gpus(driver, &gpus)).unwrap_or_default();
                     most.extend(measured.into_iter().map(|now| (now.device.clone(), now)));
                     let is_new = |it: &Measured| sent.get(&it.device).is_none_or(|known| !known.is_as(it));
                     let new: Vec<Measured> = std::mem::take(&mut most).into_values().filter(is_new).collect();
