@@ -161,8 +161,14 @@ impl Run {
         let (commands, inbox) = unbounded();
         let (outbox, events) = unbounded();
         let body = move || {
-            let worker =
-                Worker { order, inbox, outbox: outbox.clone(), gate: Arc::default(), stopping: false };
+            let worker = Worker {
+                order,
+                inbox,
+                outbox: outbox.clone(),
+                gate: Arc::default(),
+                skips: Vec::new(),
+                stopping: false,
+            };
             let ended = catch_unwind(AssertUnwindSafe(|| worker.run()));
             let last = match ended {
                 Ok(Ok(complete)) => Event::Finished { complete },
@@ -206,6 +212,8 @@ struct Worker {
     inbox: Receiver<Command>,
     outbox: Sender<Event>,
     gate: Arc<Gate>,
+    /// Rows that were to be skipped before the first question could be asked.
+    skips: Vec<usize>,
     stopping: bool,
 }
 
@@ -287,7 +295,7 @@ impl Worker {
     }
 
     fn ask_all(self, model: Model, networks: Vec<Arc<Network>>, survey: &Arc<Survey>) -> Result<bool> {
-        let Self { order, inbox, outbox, gate, .. } = self;
+        let Self { order, inbox, outbox, gate, skips, .. } = self;
         let (model, batch) = (Arc::new(model), order.schedule.batch.max(1));
         let pictures = Arc::new(Pictures::new(order.settings.picture_cache));
         let skipped = Arc::new(Skipped::default());
@@ -334,6 +342,7 @@ impl Worker {
             paused: false,
             stopping: false,
         };
+        skips.into_iter().for_each(|row| flow.heed(Command::Skip(row)));
         flow.go(&inbox, &finished, &ready, &keeping.kept);
         let kept = flow.kept;
         let lessons = flow.scheduler.lessons();
@@ -360,7 +369,8 @@ impl Worker {
         while !self.stopping {
             match self.inbox.try_recv() {
                 Ok(Command::Pause) => self.wait(),
-                Ok(Command::Resume | Command::Skip(_)) => {}
+                Ok(Command::Resume) => {}
+                Ok(Command::Skip(row)) => self.skips.push(row),
                 Ok(Command::Stop) | Err(Disconnected) => self.stopping = true,
                 Err(Empty) => break,
             }
@@ -371,7 +381,8 @@ impl Worker {
         self.say(Event::Paused);
         loop {
             match self.inbox.recv() {
-                Ok(Command::Pause | Command::Skip(_)) => {}
+                Ok(Command::Pause) => {}
+                Ok(Command::Skip(row)) => self.skips.push(row),
                 Ok(Command::Resume) => break self.say(Event::Resumed),
                 Ok(Command::Stop) | Err(_) => break self.stopping = true,
             }
