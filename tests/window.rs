@@ -246,6 +246,9 @@ fn habits_survive_a_restart_and_a_broken_file_stops_nothing() {
     let habits = remembered(Some(&shelf));
     assert_eq!((habits.theme, habits.datasets.len()), (Theme::Light, 1));
     assert_eq!(habits, harness.state().habits);
+    let again = window_with(folder.path(), habits, Vec2::new(1000.0, 700.0));
+    let dataset = again.state().workspace.dataset.ready().unwrap();
+    assert_eq!(dataset.path(), Some(questions().as_path()), "what was chosen last is open again");
     for value in shelf.0.values_mut() {
         *value = "(version: [not habits".into();
     }

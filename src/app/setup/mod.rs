@@ -17,6 +17,7 @@ use super::dialog::{Then, What};
 use super::habits::Habits;
 use super::job::{Job, Loadable, Wake};
 use super::language::tr;
+use super::text::Prose;
 use super::theme::Tokens;
 use super::{Wishes, Workspace};
 use crate::dataset::Dataset;
@@ -63,6 +64,7 @@ pub struct Setup {
     /// The first of the questions shown, as a place among those selected.
     first: usize,
     samples: Loadable<Vec<Sample>>,
+    prose: Prose,
 }
 
 impl Setup {

@@ -221,7 +221,7 @@ fn rows_ui(ui: &mut Ui, id: &str, rows: &[Row], now: &str) -> Option<String> {
     let tokens = Tokens::of(ui);
     let mut clicked = None;
     let height = (ROW * rows.len() as f32).min(ROW * 5.5);
-    ui.spacing_mut().item_spacing.y = 0.0;
+    let spacing = std::mem::replace(&mut ui.spacing_mut().item_spacing.y, 0.0);
     ScrollArea::vertical().id_salt(id).max_height(height).min_scrolled_height(height).auto_shrink([false, true]).show_rows(
         ui,
         ROW,
@@ -263,5 +263,6 @@ fn rows_ui(ui: &mut Ui, id: &str, rows: &[Row], now: &str) -> Option<String> {
             }
         },
     );
+    ui.spacing_mut().item_spacing.y = spacing;
     clicked
 }
