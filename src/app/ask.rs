@@ -182,7 +182,10 @@ impl Ask {
                     it.text.push_str(&text);
                 }
             }
-            Said::Answered { number, answer } => self.end(number, End::Answered(answer)),
+            Said::Answered { number, answer } => {
+                self.cut(&answer);
+                self.end(number, End::Answered(answer));
+            }
             Said::Stopped { number } => self.end(number, End::Stopped),
             Said::Failed { number, problem } => self.end(number, End::Failed(problem)),
             Said::Broken(problem) => {
@@ -191,6 +194,16 @@ impl Ask {
                 }
                 self.model = Model::Refused(problem);
             }
+        }
+    }
+
+    /// How the picture was cut is known when it was asked about.
+    fn cut(&mut self, answer: &Answer) {
+        if let (Some(Ok(picture)), [cut]) = (self.shown.first_mut(), answer.images.as_slice())
+            && picture.name == cut.name
+        {
+            let [cols, rows] = cut.grid;
+            picture.grid = Some((cut.grid, answer.tiles > u64::from(cols) * u64::from(rows)));
         }
     }
 
@@ -208,11 +221,22 @@ impl Ask {
     fn send(&mut self) {
         let Model::Ready(talk, _) = &mut self.model else { return };
         let pictures: Vec<PathBuf> = self.picture.iter().cloned().collect();
-        let name = self.picture.as_ref().and_then(|path| path.file_name()).map(|it| it.to_string_lossy().into_owned());
+        let name = self
+            .picture
+            .as_ref()
+            .and_then(|path| path.file_name())
+            .map(|it| it.to_string_lossy().into_owned());
         let Ok(question) = free::question(&self.question, &pictures) else { return };
         let text = question.text.clone();
         let number = talk.ask(question);
-        self.exchanges.push(Exchange { number, question: text, picture: name, text: String::new(), end: None, cost: None });
+        self.exchanges.push(Exchange {
+            number,
+            question: text,
+            picture: name,
+            text: String::new(),
+            end: None,
+            cost: None,
+        });
         let over = self.exchanges.len().saturating_sub(KEPT);
         self.exchanges.drain(..over);
         self.question.clear();
@@ -269,7 +293,9 @@ impl Ask {
         let Some(checkpoint) = subject.checkpoint.clone() else { return };
         let choices = workspace.choices.clone();
         self.of = Some((wanted(workspace), subject.name.clone()));
-        self.model = Model::Preparing(Job::start("prepare the model", wake, move |_| free::prepare(checkpoint, &choices)));
+        self.model = Model::Preparing(Job::start("prepare the model", wake, move |_| {
+            free::prepare(checkpoint, &choices)
+        }));
     }
 
     fn is_of(&self, workspace: &Workspace) -> bool {
@@ -293,7 +319,8 @@ impl Ask {
             .size_range(240.0..=(width * 0.7).max(250.0))
             .frame(Frame::new().fill(tokens.canvas).inner_margin(Margin::same(12)))
             .show(ui, |ui| self.picture_ui(ui, wishes));
-        let frame = Frame::new().fill(tokens.canvas).inner_margin(Margin { left: 4, right: 12, top: 12, bottom: 12 });
+        let frame =
+            Frame::new().fill(tokens.canvas).inner_margin(Margin { left: 4, right: 12, top: 12, bottom: 12 });
         let bar = Frame::new().fill(tokens.panel).inner_margin(Margin::symmetric(14, 10));
         Panel::bottom("ask question").frame(bar).show(ui, |ui| self.question_ui(ui, workspace, wishes));
         CentralPanel::default().frame(frame).show(ui, |ui| self.conversation_ui(ui, workspace, wishes));
@@ -305,13 +332,22 @@ impl Ask {
         ui.horizontal(|ui| {
             if button(ui, Icon::Picture, tr("Picture…")).clicked() {
                 let endings = ["png", "jpg", "jpeg", "webp", "bmp", "gif", "tif", "tiff"].to_vec();
-                let what = What::File { title: tr("Choose a picture").into(), endings: Some((tr("Pictures").into(), endings)) };
+                let what = What::File {
+                    title: tr("Choose a picture").into(),
+                    endings: Some((tr("Pictures").into(), endings)),
+                };
                 wishes.push(app::Wish::Pick(what, Then::new(|path| app::Wish::Ask(Wish::Picture(path)))));
             }
             let edit = egui::TextEdit::singleline(&mut self.path).hint_text(tr("or its path"));
+            let edit = edit.background_color(tokens.card);
             let edit = ui.add(edit.desired_width((ui.available_width() - 40.0).max(60.0)));
-            edit.widget_info(|| egui::WidgetInfo::labeled(egui::Role::TextInput, true, tr("Path of a picture")));
-            if edit.lost_focus() && ui.input(|input| input.key_pressed(Key::Enter)) && !self.path.trim().is_empty() {
+            edit.widget_info(|| {
+                egui::WidgetInfo::labeled(egui::Role::TextInput, true, tr("Path of a picture"))
+            });
+            if edit.lost_focus()
+                && ui.input(|input| input.key_pressed(Key::Enter))
+                && !self.path.trim().is_empty()
+            {
                 wishes.push(app::Wish::Ask(Wish::Picture(PathBuf::from(self.path.trim()))));
             }
             if self.picture.is_some() && Icon::Cross.button(ui, tr("Ask without a picture")).clicked() {
@@ -326,9 +362,20 @@ impl Ask {
             }
         } else {
             let (rect, _) = ui.allocate_exact_size(ui.available_size(), egui::Sense::hover());
-            ui.painter().rect_stroke(rect, 8.0, egui::Stroke::new(1.0, tokens.line), egui::StrokeKind::Inside);
+            ui.painter().rect_stroke(
+                rect,
+                8.0,
+                egui::Stroke::new(1.0, tokens.line),
+                egui::StrokeKind::Inside,
+            );
             ui.scope_builder(egui::UiBuilder::new().max_rect(rect.shrink(16.0)), |ui| {
-                empty(ui, Icon::Picture, tr("No picture"), tr("Choose one, type its path, or ask without"), |_| {});
+                empty(
+                    ui,
+                    Icon::Picture,
+                    tr("No picture"),
+                    tr("Choose one, type its path, or ask without"),
+                    |_| {},
+                );
             });
         }
     }
@@ -336,26 +383,29 @@ impl Ask {
     /// Where the question is written.
     fn question_ui(&mut self, ui: &mut Ui, workspace: &Workspace, wishes: &mut Wishes) {
         let busy = self.is_busy();
-        ui.horizontal(|ui| {
-            let edit = egui::TextEdit::multiline(&mut self.question)
-                .hint_text(tr("Ask the model anything; Enter sends, Shift+Enter begins a new line"))
-                .desired_rows(2)
-                .desired_width((ui.available_width() - 110.0).max(100.0))
-                .return_key(egui::KeyboardShortcut::new(egui::Modifiers::SHIFT, Key::Enter));
-            let edit = ui.add(edit);
-            edit.widget_info(|| egui::WidgetInfo::labeled(egui::Role::MultilineTextInput, true, tr("Question")));
-            let entered = edit.has_focus() && ui.input(|input| input.key_pressed(Key::Enter) && !input.modifiers.shift);
+        ui.with_layout(Layout::right_to_left(Align::Center).with_main_wrap(false), |ui| {
+            let ready = !busy && !self.question.trim().is_empty() && workspace.subject.ready().is_some();
+            let mut send = false;
             if busy {
                 if button(ui, Icon::Stop, tr("Stop")).clicked() {
                     wishes.push(app::Wish::Ask(Wish::Stop));
                 }
             } else {
-                let ready = !self.question.trim().is_empty() && workspace.subject.ready().is_some();
-                ui.add_enabled_ui(ready, |ui| {
-                    if primary(ui, None, tr("Ask")).clicked() || (entered && ready) {
-                        wishes.push(app::Wish::Ask(Wish::Ask));
-                    }
-                });
+                ui.add_enabled_ui(ready, |ui| send = primary(ui, None, tr("Ask")).clicked());
+            }
+            let edit = egui::TextEdit::multiline(&mut self.question)
+                .hint_text(tr("Ask the model anything; Enter sends, Shift+Enter begins a new line"))
+                .desired_rows(2)
+                .desired_width(ui.available_width())
+                .return_key(egui::KeyboardShortcut::new(egui::Modifiers::SHIFT, Key::Enter));
+            let edit = ui.add(edit);
+            edit.widget_info(|| {
+                egui::WidgetInfo::labeled(egui::Role::MultilineTextInput, true, tr("Question"))
+            });
+            let entered =
+                edit.has_focus() && ui.input(|input| input.key_pressed(Key::Enter) && !input.modifiers.shift);
+            if send || (entered && ready) {
+                wishes.push(app::Wish::Ask(Wish::Ask));
             }
         });
         let of = self.of.as_ref().filter(|_| self.is_of(workspace));
@@ -367,7 +417,9 @@ impl Ask {
                 return;
             }
             (Model::Ready(..), Some((_, name))) => fill("{} is loaded", &[name]),
-            (Model::Ready(..), None) => tr("Something else is chosen by now: the next question loads it").to_owned(),
+            (Model::Ready(..), None) => {
+                tr("Something else is chosen by now: the next question loads it").to_owned()
+            }
             _ => match workspace.subject.ready() {
                 Some(subject) => fill("The first question loads {}", &[&subject.name]),
                 None => tr("no checkpoint is chosen").to_owned(),
@@ -382,9 +434,14 @@ impl Ask {
             ui.add_space(6.0);
         }
         if self.exchanges.is_empty() {
-            let name = workspace.subject.ready().map_or(tr("the chosen checkpoint"), |subject| subject.name.as_str());
+            let name = workspace
+                .subject
+                .ready()
+                .map_or(tr("the chosen checkpoint"), |subject| subject.name.as_str());
             let what = fill("Ask {}", &[&name]);
-            let why = tr("Any picture and any question, put as it stands, outside any benchmark; nothing of it is kept");
+            let why = tr(
+                "Any picture and any question, put as it stands, outside any benchmark; nothing of it is kept",
+            );
             empty(ui, Icon::Info, &what, why, |ui| {
                 if workspace.subject.ready().is_none() && ui.button(tr("Setup")).clicked() {
                     wishes.push(app::Wish::Go(Screen::Setup));
@@ -401,13 +458,17 @@ impl Ask {
             });
         });
         let (prose, formatted) = (&mut self.prose, self.formatted);
-        ScrollArea::vertical().id_salt("conversation").auto_shrink([false, false]).stick_to_bottom(true).show(ui, |ui| {
-            ui.set_width(ui.available_width() - 6.0);
-            for it in &self.exchanges {
-                card(ui, |ui| exchange_ui(ui, it, prose, formatted));
-                ui.add_space(8.0);
-            }
-        });
+        ScrollArea::vertical()
+            .id_salt("conversation")
+            .auto_shrink([false, false])
+            .stick_to_bottom(true)
+            .show(ui, |ui| {
+                ui.set_width(ui.available_width() - 6.0);
+                for it in &self.exchanges {
+                    card(ui, |ui| exchange_ui(ui, it, prose, formatted));
+                    ui.add_space(8.0);
+                }
+            });
     }
 }
 
@@ -457,12 +518,17 @@ fn exchange_ui(ui: &mut Ui, it: &Exchange, prose: &mut Prose, formatted: bool) {
                 note(ui, tr("The model said nothing"));
             }
             let speed = answer.output_tokens as f64 / answer.seconds.decode.max(1e-9);
-            let mut words = fill("{} tokens in {}", &[&answer.output_tokens, &figure::seconds(answer.seconds.total)]);
+            let mut words =
+                fill("{} tokens in {}", &[&answer.output_tokens, &figure::seconds(answer.seconds.total)]);
             if answer.output_tokens > 1 {
                 words = format!("{words} · {}", fill("{} tokens/s", &[&format!("{speed:.1}")]));
             }
-            if let Some((tiles, tokens)) = it.cost {
-                words = format!("{words} · {}", fill("{} tiles · {} tokens in the prompt", &[&tiles, &tokens]));
+            let cost = it.cost.map(|(tiles, tokens)| match tiles {
+                1 => fill("1 tile · {} tokens in the prompt", &[&tokens]),
+                _ => fill("{} tiles · {} tokens in the prompt", &[&tiles, &tokens]),
+            });
+            if let Some(cost) = cost {
+                words = format!("{words} · {cost}");
             }
             ui.add_space(2.0);
             note(ui, words);

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::board::view::Kept;
 use super::language::Language;
 use crate::demo::BUILT_IN;
 
@@ -29,6 +30,8 @@ pub struct Habits {
     pub checkpoints: Vec<String>,
     /// Datasets opened, the latest first.
     pub datasets: Vec<String>,
+    /// How the board is looked at.
+    pub board: Kept,
 }
 
 impl Default for Habits {
@@ -41,6 +44,7 @@ impl Default for Habits {
             dataset: BUILT_IN.to_owned(),
             checkpoints: Vec::new(),
             datasets: Vec::new(),
+            board: Kept::default(),
         }
     }
 }

@@ -118,9 +118,8 @@ impl App {
         Self {
             screen: Screen::default(),
             workspace: Workspace::opening(&habits.checkpoint, &habits.dataset, sessions, &wake),
-            habits,
             setup: setup::Setup::default(),
-            board: board::Board::default(),
+            board: board::Board::new(habits.board),
             run: run::Runs::default(),
             results: results::Results::default(),
             sessions: sessions::Sessions::default(),
@@ -133,6 +132,7 @@ impl App {
             shows_keys: false,
             is_dark: true,
             closing: Closing::No,
+            habits,
             wake,
         }
     }
@@ -242,7 +242,10 @@ impl App {
     fn screen_ui(&mut self, ui: &mut egui::Ui, wishes: &mut Wishes) {
         match self.screen {
             Screen::Setup => self.setup.ui(ui, &self.workspace, &self.habits, wishes),
-            Screen::Board => self.board.ui(ui, &self.workspace, wishes),
+            Screen::Board => {
+                self.board.ui(ui, &self.workspace, wishes);
+                self.habits.board = self.board.view.kept();
+            }
             Screen::Run => self.run.ui(ui, &self.workspace, wishes),
             Screen::Results => self.results.ui(ui, wishes),
             Screen::Sessions => self.sessions.ui(ui, wishes),

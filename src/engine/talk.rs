@@ -157,7 +157,8 @@ fn work(
             };
             heard && goes_on(number)
         };
-        let asked = catch_unwind(AssertUnwindSafe(|| ask(&model, &dataset, &question, &settings, &mut watch)));
+        let asked =
+            catch_unwind(AssertUnwindSafe(|| ask(&model, &dataset, &question, &settings, &mut watch)));
         say(match asked.unwrap_or_else(|panic| Err(panicked(&*panic))) {
             Ok(Some(answer)) => Said::Answered { number, answer: Box::new(answer) },
             Ok(None) => Said::Stopped { number },

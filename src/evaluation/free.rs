@@ -24,7 +24,8 @@ pub fn prepare(checkpoint: Arc<Checkpoint>, choices: &Choices) -> Result<Ordered
     let mut dataset = Dataset::from_bytes("free questions", FRAME)?;
     dataset.state(crate::dataset::Stated { kind: Some(QuestionKind::Free), answer_type: None });
     let placing = place(choices, &checkpoint, &language, weight_type, (&dataset, &[0]))?;
-    let settings = RunSettings { style: Style::VlmevalkitDataset, top_logprobs: 0, ..choices.settings.clone() };
+    let settings =
+        RunSettings { style: Style::VlmevalkitDataset, top_logprobs: 0, ..choices.settings.clone() };
     let placement = placing.placement();
     Ok(Ordered { checkpoint, language, weight_type, placement, dataset, settings })
 }

@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Choices, Evaluation, Questions, named};
+use super::{Choices, Evaluation, Learnt, Questions, named};
 use crate::dataset::Stated;
 use crate::engine::RunSettings;
+use crate::session::manifest::DeviceRecord;
 use crate::session::{Manifest, Selection};
 use crate::{Problem, Result};
 
@@ -38,6 +39,7 @@ impl Choices {
             layout: layout(&manifest.layout.name),
             batch: settings.batch.max(1),
             threads: settings.threads,
+            learnt: Learnt::Usual,
         })
     }
 }
@@ -45,6 +47,15 @@ impl Choices {
 /// The SPEC that names a manifest's devices.
 fn devices(manifest: &Manifest) -> String {
     let names: Vec<&str> = manifest.devices.iter().map(|device| device.name.as_str()).collect();
+    let simulated = names.iter().all(|name| name.starts_with("sim:")) && !names.is_empty();
+    if simulated {
+        // What could be used of each says all that the run goes by.
+        let usable = |device: &DeviceRecord| {
+            let usable = device.other.get("usable_bytes").and_then(serde_json::Value::as_u64);
+            usable.unwrap_or(device.total_bytes).to_string()
+        };
+        return format!("sim:{}", manifest.devices.iter().map(usable).collect::<Vec<_>>().join(","));
+    }
     let ordinals: Option<Vec<&str>> = names.iter().map(|name| name.strip_prefix("cuda:")).collect();
     let simulated = names.iter().all(|name| name.starts_with("sim:"));
     let sizes: Vec<String> = manifest.devices.iter().map(|device| format!("{}B", device.total_bytes)).collect();
@@ -97,6 +108,11 @@ impl Evaluation {
             )
             .in_file(folder)
             .fix("imported sessions can be read and compared; begin a new run to get more answers"));
+        }
+        if manifest.checkpoint.format == "endpoint" {
+            return Err(Problem::new("was begun with a served model, not with a checkpoint on this machine")
+                .in_file(folder)
+                .fix("go on in the terminal: eval --endpoint URL --model NAME --session DIR --resume"));
         }
         let choices = Choices::of(&manifest)?;
         let checkpoint = Arc::new(named::open_checkpoint(Some(&manifest.checkpoint.path))?);

@@ -54,6 +54,16 @@ pub fn interval_meaning() -> &'static str {
     )
 }
 
+/// What a figure is of, in a column of its own so that several stand below each other.
+pub fn name(ui: &mut Ui, text: &str, width: f32) {
+    let tokens = Tokens::of(ui);
+    let layout = egui::Layout::left_to_right(egui::Align::Center);
+    ui.allocate_ui_with_layout(vec2(width, 18.0), layout, |ui| {
+        ui.set_width(width);
+        ui.add(egui::Label::new(egui::RichText::new(text).color(tokens.subdued)).truncate());
+    });
+}
+
 /// A scale from 0 to 100 % with the interval as a band and the share as a line on it.
 pub fn interval_bar(ui: &mut Ui, accuracy: &Accuracy, width: f32) -> Response {
     let tokens = Tokens::of(ui);

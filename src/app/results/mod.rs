@@ -15,11 +15,11 @@ use std::sync::Arc;
 
 use self::session::{Compared, Exported, Looked, Opened};
 use self::view::{Column, Filter, arrange};
+use super::Wishes;
 use super::job::{Job, Loadable, Wake};
 use super::language::fill;
 use super::pictures::{Gallery, Look};
 use super::text::Prose;
-use super::Wishes;
 use crate::app;
 use crate::dataset::Dataset;
 use crate::scoring::benchmark::Figures;
@@ -166,6 +166,11 @@ impl Results {
         self.compared.as_ref()
     }
 
+    /// Shows pictures as the model saw them, or as they are.
+    pub fn look_as(&mut self, model: bool) {
+        self.look.tiles = model;
+    }
+
     /// Whether anything is at work.
     pub fn is_at_work(&self) -> bool {
         self.session.is_loading()
@@ -235,7 +240,10 @@ impl Results {
             self.exporting = None;
             match result {
                 Ok(it) => {
-                    wishes.push(app::Wish::Say(fill("{} answers written to {}", &[&it.answers, &it.to.display()])));
+                    wishes.push(app::Wish::Say(fill(
+                        "{} answers written to {}",
+                        &[&it.answers, &it.to.display()],
+                    )));
                     wishes.extend(it.warnings.into_iter().take(3).map(app::Wish::Warn));
                 }
                 Err(problem) => wishes.push(app::Wish::Warn(problem)),

@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use super::memory::Trace;
 use crate::Problem;
-use crate::engine::served::Traffic;
 use crate::engine::Event;
+use crate::engine::served::Traffic;
 use crate::scoring::{Report, Verdict};
 use crate::session::Answer;
 use crate::terminal::summary;
@@ -193,7 +193,8 @@ impl Live {
     pub fn lost(&mut self) {
         if self.is_active() {
             self.end(Stage::Broken(
-                Problem::new("the worker ended without a word").fix("resume the session: every answer is kept"),
+                Problem::new("the worker ended without a word")
+                    .fix("resume the session: every answer is kept"),
             ));
         }
     }
@@ -263,7 +264,12 @@ mod tests {
         assert_eq!(live.flights.iter().map(|it| it.text.as_str()).collect::<Vec<_>>(), ["a cat", "one dog"]);
         assert_eq!(live.latest(), Some(7));
         let (remaining, tokens_per_second) = (Some(9.0), Some(30.0));
-        live.take(Event::Answered { row: 7, answer: answer("8", Verdict::Right), remaining, tokens_per_second });
+        live.take(Event::Answered {
+            row: 7,
+            answer: answer("8", Verdict::Right),
+            remaining,
+            tokens_per_second,
+        });
         assert_eq!((live.latest(), live.done, live.report.overall.right), (Some(4), 1, 1));
         assert!(live.answer(7).is_some() && live.seconds_left().is_some_and(|left| left <= 9.0));
         live.take(Event::Finished { complete: false });

@@ -14,10 +14,10 @@ use self::live::{Live, Stage};
 use self::prepare::Prepared;
 use self::sampling::{Sampling, Sources};
 use super::job::{Job, Wake};
-use super::pictures::{Gallery, Look};
-use super::text::Prose;
 use super::language::fill;
 use super::parts::figure;
+use super::pictures::{Gallery, Look};
+use super::text::Prose;
 use super::{Wishes, Workspace};
 use crate::Problem;
 use crate::app;
@@ -233,7 +233,9 @@ fn over(live: &Live) -> String {
     let score = figure::accuracy(&live.report.overall);
     match &live.stage {
         Stage::Over(true) => fill("The run is complete: {}", &[&score]),
-        Stage::Over(false) => fill("The run was stopped at {} of {}; it can be resumed", &[&live.done, &live.about.total]),
+        Stage::Over(false) => {
+            fill("The run was stopped at {} of {}; it can be resumed", &[&live.done, &live.about.total])
+        }
         _ => fill("The run could not go on at {} of {}", &[&live.done, &live.about.total]),
     }
 }

@@ -39,11 +39,7 @@ pub struct Prose {
 
 impl Default for Prose {
     fn default() -> Self {
-        Self {
-            markdown: CommonMarkCache::default(),
-            formulas: Rc::default(),
-            prepared: HashMap::new(),
-        }
+        Self { markdown: CommonMarkCache::default(), formulas: Rc::default(), prepared: HashMap::new() }
     }
 }
 

@@ -97,7 +97,8 @@ impl Asked {
                 _ => "",
             };
             let label = fill("Option {}: {}", &[&letter, &text]);
-            response.widget_info(|| WidgetInfo::labeled(egui::Role::ListItem, true, format!("{label} {words}")));
+            response
+                .widget_info(|| WidgetInfo::labeled(egui::Role::ListItem, true, format!("{label} {words}")));
             let chip = if words.is_empty() { 0.0 } else { size * 7.6 };
             ui.allocate_ui(vec2((ui.available_width() - chip).max(60.0), side), |ui| {
                 ui.vertical(|ui| {
