@@ -215,6 +215,10 @@ fn languages_are_switched_in_the_bar() {
     assert_eq!(harness.state().habits.language, Language::Chinese);
     harness.get_by_label("设置");
     harness.get_by_label("运行 400 题");
+    // What jobs have to say is said in it too.
+    harness.state_mut().apply(Wish::OpenCheckpoint("/no/such/model".into()));
+    settle(&mut harness);
+    assert!(harness.get_all_by_label("没有这个文件夹").next().is_some());
 }
 
 #[derive(Default)]
@@ -379,7 +383,9 @@ fn without_a_display_it_says_so_and_evaluates_in_the_terminal() {
     let folder = tempfile::tempdir().unwrap();
     let mut running = program(folder.path(), &[]).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(running.stderr.take().unwrap()).lines();
-    assert!(lines.next().unwrap().unwrap().starts_with("No window can be opened here (there is no display here)"));
+    assert!(
+        lines.next().unwrap().unwrap().starts_with("No window can be opened here (there is no display here)")
+    );
     assert!(lines.next().unwrap().unwrap().starts_with("built-in demonstration"));
     running.kill().unwrap();
     running.wait().unwrap();

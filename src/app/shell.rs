@@ -113,6 +113,7 @@ impl App {
     /// The same with another folder of sessions, and without a look at what else lies on this machine.
     pub fn in_folder(ctx: &egui::Context, habits: Habits, sessions: PathBuf) -> Self {
         theme::install(ctx);
+        language::choose(habits.language);
         let waking = ctx.clone();
         let wake: Wake = Arc::new(move || waking.request_repaint());
         Self {

@@ -58,7 +58,8 @@ fn devices(manifest: &Manifest) -> String {
     }
     let ordinals: Option<Vec<&str>> = names.iter().map(|name| name.strip_prefix("cuda:")).collect();
     let simulated = names.iter().all(|name| name.starts_with("sim:"));
-    let sizes: Vec<String> = manifest.devices.iter().map(|device| format!("{}B", device.total_bytes)).collect();
+    let sizes: Vec<String> =
+        manifest.devices.iter().map(|device| format!("{}B", device.total_bytes)).collect();
     match (names.as_slice(), ordinals) {
         ([], _) => "auto".into(),
         (_, Some(ordinals)) => format!("cuda:{}", ordinals.join(",")),
