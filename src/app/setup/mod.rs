@@ -155,6 +155,9 @@ impl Setup {
                 ui.set_width(half);
                 model_card::model_ui(self, ui, workspace, wishes);
                 others::checkpoints_ui(self, ui, workspace, habits, wishes);
+                if !beside {
+                    settings::settings_ui(self, ui, workspace, wishes);
+                }
             });
             ui.allocate_ui_with_layout(Vec2::new(half, 0.0), top, |ui| {
                 ui.set_width(half);
@@ -169,9 +172,6 @@ impl Setup {
                 });
             }
         });
-        if !beside {
-            settings::settings_ui(self, ui, workspace, wishes);
-        }
     }
 
     /// Carries out a wish.
