@@ -51,7 +51,7 @@ fn placing(checkpoint: &Checkpoint, devices: &str, layout: &str, ask: Ask) -> Pl
         devices,
         layout,
         assumptions,
-        calibration: &|_| Calibration::default(),
+        calibration: &|_| Ok(Calibration::default()),
     };
     let cost = QuestionCost {
         id: "1".into(),

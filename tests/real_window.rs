@@ -55,7 +55,8 @@ fn focused() -> String {
 }
 
 fn close(window: &str, running: &mut Running) {
-    xdotool(&["windowquit", window]);
+    xdotool(&["windowfocus", "--sync", window]);
+    xdotool(&["key", "ctrl+q"]);
     let ended = wait("the program to end", 30, || running.0.try_wait().unwrap());
     assert!(ended.success(), "{ended}");
 }

@@ -315,7 +315,7 @@ fn a_session_is_exported_from_the_list() {
     settle(&mut harness);
     harness.get_by_label("Table (CSV)").click();
     settle(&mut harness);
-    assert_eq!(std::fs::read_to_string(&to).unwrap().lines().count(), 161);
+    assert_eq!(std::fs::read_to_string(&to).unwrap().lines().count(), 121);
 }
 
 #[test]

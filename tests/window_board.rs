@@ -1,36 +1,21 @@
 //! The layout board as a person uses it, without a display.
 
+mod window_support;
+
 use std::time::{Duration, Instant};
 
 use egui::{Key, Modifiers, Pos2, Rect, Vec2};
+use egui_kittest::Harness;
 use egui_kittest::kittest::{NodeT as _, Queryable as _};
-use egui_kittest::{Harness, TestRenderer};
 use shardscope::app::board::desk::Desk;
 use shardscope::app::board::{self, view::Tab};
 use shardscope::app::shell::{Habits, Theme};
 use shardscope::app::{App, Screen, Wish};
 use shardscope::plan::Layout;
 use shardscope::plan::presets::Rule;
-use shardscope::soft_render::SoftRenderer;
+use window_support::Pixels;
 
 type Window = Harness<'static, App>;
-
-/// egui's meshes to pixels on the CPU.
-#[derive(Default)]
-struct Pixels(SoftRenderer);
-
-impl TestRenderer for Pixels {
-    fn handle_delta(&mut self, delta: &mut egui::TexturesDelta) {
-        self.0.update_textures(delta);
-    }
-
-    fn render(&mut self, ctx: &egui::Context, output: &egui::FullOutput) -> Result<image::RgbaImage, String> {
-        let scale = output.pixels_per_point;
-        let size = ctx.content_rect().size() * scale;
-        let primitives = ctx.tessellate(output.shapes.clone(), scale);
-        Ok(self.0.paint(&primitives, [size.x.round() as u32, size.y.round() as u32], scale))
-    }
-}
 
 /// The window on the board, with this model and these devices, when everything is worked out.
 fn window(model: &str, devices: &str, size: [f32; 2], theme: Theme) -> Window {
@@ -413,6 +398,32 @@ fn a_pasted_map_is_judged_before_it_is_taken() {
         wish(&mut window, board::Wish::ReadMap(text.into()));
         assert!(self::says(&window, says), "{text}");
     }
+}
+
+#[test]
+fn a_plan_is_saved_through_the_dialog_and_read_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("new").join("map.json");
+    let mut window = board_of(EIGHT_B, "sim:2x24GiB");
+    window_support::script(&mut window, Some(&file));
+    let moved = layer(&window, 5);
+    wish(&mut window, board::Wish::Pull(board::desk::Pull::Move { units: vec![moved], device: 1 }));
+    window.state_mut().board.view.tab = Tab::Maps;
+    window.run();
+    window.get_by_label("Save as…").click();
+    let start = Instant::now();
+    while !file.is_file() {
+        assert!(start.elapsed() < Duration::from_secs(20), "nothing is written");
+        window.step();
+    }
+    settle(&mut window);
+    let written: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    assert_eq!(written["language_model.model.layers.5"], 1);
+    wish(&mut window, board::Wish::Undo);
+    wish(&mut window, board::Wish::ReadFile(file));
+    window.get_by_label("Put it on the board").click();
+    settle(&mut window);
+    assert_eq!(device_of(&window, moved), 1);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::board::view::Kept;
 use super::language::Language;
 
 /// How many recent files are kept.
@@ -24,6 +25,8 @@ pub struct Habits {
     pub checkpoints: Vec<String>,
     /// Datasets opened, the latest first.
     pub datasets: Vec<String>,
+    /// How the board is looked at.
+    pub board: Kept,
 }
 
 impl Default for Habits {
@@ -34,6 +37,7 @@ impl Default for Habits {
             theme: Theme::default(),
             checkpoints: Vec::new(),
             datasets: Vec::new(),
+            board: Kept::default(),
         }
     }
 }

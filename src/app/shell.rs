@@ -119,9 +119,8 @@ impl App {
         Self {
             screen: Screen::default(),
             workspace: Workspace::built_in(sessions, &wake),
-            habits,
             setup: setup::Setup::default(),
-            board: board::Board::default(),
+            board: board::Board::new(habits.board),
             run: run::Runs::default(),
             results: results::Results::default(),
             sessions: sessions::Sessions::default(),
@@ -134,6 +133,7 @@ impl App {
             shows_keys: false,
             is_dark: true,
             closing: Closing::No,
+            habits,
             wake,
         }
     }
@@ -236,7 +236,10 @@ impl App {
     fn screen_ui(&mut self, ui: &mut egui::Ui, wishes: &mut Wishes) {
         match self.screen {
             Screen::Setup => self.setup.ui(ui, &self.workspace, &self.habits, wishes),
-            Screen::Board => self.board.ui(ui, &self.workspace, wishes),
+            Screen::Board => {
+                self.board.ui(ui, &self.workspace, wishes);
+                self.habits.board = self.board.view.kept();
+            }
             Screen::Run => self.run.ui(ui, &self.workspace, wishes),
             Screen::Results => self.results.ui(ui, wishes),
             Screen::Sessions => self.sessions.ui(ui, wishes),
@@ -307,7 +310,8 @@ impl App {
             Wish::TurnTheme => self.turn_theme(),
             Wish::ShowKeys => self.shows_keys = !self.shows_keys,
             Wish::Stay => self.closing = Closing::No,
-            Wish::CloseAnyway => {
+            Wish::Close if !self.may_close() => {}
+            Wish::Close | Wish::CloseAnyway => {
                 self.closing = Closing::Yes;
                 (self.wake)();
             }

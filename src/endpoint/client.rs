@@ -45,6 +45,19 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// For the questions of an evaluation, which may take long and are many: it is worth being patient.
+    pub fn for_questions() -> Self {
+        Self {
+            first_token: Some(Duration::from_secs(180)),
+            answer: Duration::from_secs(1800),
+            retries: 8,
+            longest_pause: Duration::from_secs(300),
+            ..Self::default()
+        }
+    }
+}
+
 /// One message of a conversation.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Message {

@@ -258,7 +258,7 @@ impl<'a> Draft<'a> {
         for (name, place) in
             [("model", &mut self.reply.model), ("system_fingerprint", &mut self.reply.fingerprint)]
         {
-            if let Some(told) = value[name].as_str().filter(|_| place.is_none()) {
+            if let Some(told) = value[name].as_str().filter(|told| place.is_none() && !told.is_empty()) {
                 *place = Some(self.endpoint.shown(told));
             }
         }

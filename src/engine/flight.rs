@@ -67,6 +67,10 @@ pub struct Flight {
     fate: Fate,
     /// The most that each place has held since it entered.
     pub peaks: Peaks,
+    /// The most of temporary memory alone.
+    pub activation: Peaks,
+    /// Whether another question was in flight meanwhile.
+    pub had_company: bool,
     /// Its rung of the ladder.
     pub rung: usize,
     /// Whether it begins again as soon as none of its passes are on their way.
@@ -82,8 +86,8 @@ pub struct Flight {
     keep: Option<Arc<Kept>>,
     /// Positions taken over from another prompt.
     begun_with: usize,
-    /// Tiles whose features were there already.
-    tiles_known: usize,
+    /// Tiles that go through the vision side for it.
+    pub tiles_seen: usize,
     started: Instant,
     written_from: Option<Instant>,
 }
@@ -124,6 +128,8 @@ impl Flight {
             replica: need.replica,
             need,
             peaks: Peaks::new(),
+            activation: Peaks::new(),
+            had_company: false,
             rung: 0,
             again: false,
             before: Peaks::new(),
@@ -138,7 +144,7 @@ impl Flight {
             asked,
             keep: None,
             begun_with: 0,
-            tiles_known: 0,
+            tiles_seen: 0,
             started: Instant::now(),
             written_from: None,
         }
@@ -168,7 +174,7 @@ impl Flight {
         self.draft = Draft::new(model, settings, self.row);
         self.abandoned = Arc::default();
         self.peaks = Peaks::new();
-        (self.keep, self.begun_with, self.tiles_known) = (None, 0, 0);
+        (self.keep, self.begun_with, self.tiles_seen) = (None, 0, 0);
         (self.phase, self.written_from, self.again) = (Phase::Waiting, None, false);
     }
 
@@ -180,21 +186,15 @@ impl Flight {
     /// Goes to its pictures without regard to other prompts.
     pub fn begin_alone(&mut self) {
         if self.phase == Phase::Waiting {
-            self.count_known();
             self.phase = Phase::Seeing;
         }
-    }
-
-    fn count_known(&mut self) {
-        self.tiles_known =
-            self.asked.pictures.iter().filter(|p| p.features().is_some()).map(|p| p.tiles).sum();
     }
 
     /// What its forecast goes by.
     pub fn course(&self) -> Course {
         Course {
             tiles: self.need.tiles as u64,
-            tiles_known: self.tiles_known as u64,
+            tiles_known: self.need.tiles.saturating_sub(self.tiles_seen) as u64,
             prompt: self.need.prompt_tokens as u64,
             begun_with: self.begun_with as u64,
             keeps: self.keep.as_ref().map_or(0, |kept| kept.positions() as u64),
@@ -221,7 +221,6 @@ impl Flight {
             }
             Beginning::Unknown => {}
         }
-        self.count_known();
         let shared = self.prompt.pictures.last().map_or(self.prompt.ids.len(), |(place, _)| place.end);
         // What was taken over is kept already.
         if shared > self.begun_with + 1 {
@@ -282,11 +281,19 @@ impl Flight {
             if from >= to {
                 continue;
             }
-            let Some((features, lies)) = picture.features() else {
+            let Some(features) = picture.features() else {
                 return Err(Problem::new("a picture's features are gone"));
             };
-            let all = features.flatten(0, 1)?;
-            parts.push((all.narrow(0, from - place.start, to - from)?, lies.clone()));
+            let mut start = place.start;
+            for part in &features.parts {
+                let all = part.flatten(0, 1)?;
+                let end = start + all.dim(0)?;
+                let (first, last) = (from.max(start), to.min(end));
+                if first < last {
+                    parts.push((all.narrow(0, first - start, last - first)?, features.place.clone()));
+                }
+                start = end;
+            }
         }
         Ok(parts)
     }
@@ -345,8 +352,10 @@ impl Flight {
                     decode: (now - written_from).as_secs_f64(),
                     total: asked.seconds + (now - self.started).as_secs_f64(),
                 };
-                answer.reused =
-                    Reused { tiles: self.tiles_known as u64, prompt_tokens: self.begun_with as u64 };
+                answer.reused = Reused {
+                    tiles: asked.tiles.saturating_sub(self.tiles_seen) as u64,
+                    prompt_tokens: self.begun_with as u64,
+                };
                 answer.peak_bytes = self.peaks;
                 draft.finish(model, &asked, &mut answer).err()
             }

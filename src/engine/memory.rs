@@ -11,7 +11,8 @@ use super::ladder::Ladder;
 use super::scheduler::Need;
 use crate::devices::Meter;
 use crate::model::Placement;
-use crate::plan::{Assumptions, Case, CostTable, Holding, Plan, Sourced};
+use crate::plan::calibration::{Component, Lesson};
+use crate::plan::{Assumptions, Calibration, Case, CostTable, Holding, Plan, Sourced};
 use crate::session::journal::{MemorySample, now};
 
 /// Bytes of each metered place, by name.
@@ -30,6 +31,8 @@ pub struct Books {
     floor: Peaks,
     /// Times that more than that was left over, the last time by so much.
     risen: (usize, u64),
+    /// Temporary memory predicted without corrections, and measured, by component.
+    measured: BTreeMap<Component, (u64, u64)>,
 }
 
 /// A question as far as its forecast goes by it.
@@ -71,7 +74,7 @@ impl Books {
         };
         let rungs = forecasting.as_ref().map(costs).unwrap_or_default();
         let floor = meters.iter().map(|meter| (meter.name().to_owned(), meter.live())).collect();
-        Self { meters, forecasting, rungs, floor, risen: (0, 0) }
+        Self { meters, forecasting, rungs, floor, risen: (0, 0), measured: BTreeMap::new() }
     }
 
     /// The places' own books.
@@ -88,6 +91,45 @@ impl Books {
             (meter.name().to_owned(), peak)
         });
         peaks.filter(|(_, peak)| *peak > 0).collect()
+    }
+
+    /// Learns from a question that had the places to itself: `peaks` is the most of temporary memory that each held.
+    pub fn learn(&mut self, course: &Course, peaks: &Peaks) {
+        let Some(forecasting) = &self.forecasting else { return };
+        // What was there already would be taken for the question's own.
+        if course.tiles_known > 0 || course.begun_with > 0 || course.rung > 0 {
+            return;
+        }
+        let case = forecasting.case.at_its_worst().with_calibration(Calibration::default());
+        let costs = case.costs;
+        let activations = costs.at(course.tiles, course.prompt);
+        let plan = &forecasting.plan;
+        for (device, holding) in plan.devices.iter().zip(plan.holdings(&costs)) {
+            let parts = costs.activation_parts(&holding, &activations);
+            let largest = parts.into_iter().max_by_key(|(_, bytes)| *bytes);
+            let (Some((component, _)), Some(peak)) = (largest, peaks.get(&device.name)) else { continue };
+            let before = course.before.get(&device.name).copied().unwrap_or(0);
+            let sums = self.measured.entry(component).or_default();
+            sums.0 = sums.0.saturating_add(costs.activation(&holding, &activations, 0));
+            sums.1 = sums.1.saturating_add(peak.saturating_sub(before));
+        }
+    }
+
+    /// What the run has measured, for forecasts to come.
+    pub fn lessons(&self) -> Vec<Lesson> {
+        let lesson = |(component, (predicted, measured)): (&Component, &(u64, u64))| Lesson {
+            card: "cpu".into(),
+            component: *component,
+            predicted: *predicted,
+            measured: *measured,
+        };
+        self.measured.iter().map(lesson).collect()
+    }
+
+    /// The most of temporary memory that every place has held since peaks were last taken.
+    pub fn activation_peaks(&self) -> Peaks {
+        let peak = |meter: &Meter| (meter.name().to_owned(), meter.peak_parts().activation);
+        self.meters.iter().map(peak).collect()
     }
 
     /// What every place holds above its floor.

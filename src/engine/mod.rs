@@ -26,4 +26,4 @@ pub use generation::Sampling;
 pub use memory::Forecasting;
 pub use model::{Language, Model};
 pub use scheduler::{Admission, Need, Settings as Schedule};
-pub use worker::{Command, Event, Order, Run};
+pub use worker::{Command, Event, Learn, Order, Run};

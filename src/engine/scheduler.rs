@@ -22,13 +22,13 @@ use super::keeping::{Settled, Word, fail};
 use super::ladder::{Ladder, Rung};
 use super::memory::{Books, raise};
 use super::model::Model;
-use super::reuse::{Picture, PictureKey, Pictures, Prompts};
+use super::reuse::{Features, Picture, PictureKey, Pictures, Prompts};
 use super::stages::{Done, Pass, Stages};
 use super::worker::Event;
-use crate::devices::Part;
+use crate::Problem;
 use crate::model::{Place, RowPass, Span, TilePass, Wanted};
 use crate::plan::bytes::human;
-use crate::{Problem, Result};
+use crate::plan::calibration::Lesson;
 
 /// What a question in flight needs, as far as memory goes by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +75,8 @@ struct Sight {
     unsent: VecDeque<Range<usize>>,
     /// Features by first tile.
     parts: Vec<(usize, Tensor)>,
+    /// Tiles that have none yet.
+    left: usize,
     /// Whether it shares no pass with others, since one that it shared has failed.
     alone: bool,
 }
@@ -153,6 +155,11 @@ impl Scheduler {
         }
     }
 
+    /// What the run has measured, for forecasts to come.
+    pub fn lessons(&self) -> Vec<Lesson> {
+        self.books.lessons()
+    }
+
     /// Whether nothing is in flight.
     pub fn is_idle(&self) -> bool {
         self.flights.is_empty() && self.sent.is_empty()
@@ -211,6 +218,8 @@ impl Scheduler {
         let mut flight = Flight::new(line, asked, need, &self.model, network, &self.asking);
         flight.begins_beside(self.books.above_floor());
         flight.rung = self.books.starting_rung(need);
+        flight.had_company = !self.flights.is_empty();
+        self.flights.iter_mut().for_each(|flight| flight.had_company = true);
         if flight.rung > 0 {
             let how = self.ladder.rung(flight.rung).words();
             self.tell("small_steps", json!({ "index": flight.index(), "how": how }));
@@ -229,6 +238,21 @@ impl Scheduler {
 
     /// Sends what can be sent.
     pub fn pump(&mut self) {
+        // What leaves may be what others wait for.
+        for _ in 0..2 {
+            self.send_all();
+            self.settle();
+            if !self.sent.is_empty() || self.flights.is_empty() {
+                return;
+            }
+        }
+        // Nothing is on its way and nothing can be sent, which must not hold up the run.
+        let stuck = Problem::new("the question came to a standstill").fix("please report this");
+        self.flights[0].doom(Fate::Failed(stuck));
+        self.settle();
+    }
+
+    fn send_all(&mut self) {
         for replica in 0..self.replicas.len() {
             self.begin(replica);
             self.look(replica);
@@ -239,7 +263,6 @@ impl Scheduler {
                 }
             }
         }
-        self.settle();
     }
 
     /// Lets questions of a replica begin whose turn it is.
@@ -344,16 +367,21 @@ impl Scheduler {
             })
             .flatten()
             .collect();
-        for flight in self.flights.iter().filter(|f| f.replica == replica && f.phase == Phase::Seeing) {
-            for picture in flight.unseen() {
+        for flight in &mut self.flights {
+            if flight.replica != replica || flight.phase != Phase::Seeing {
+                continue;
+            }
+            let unseen: Vec<Arc<Picture>> = flight.unseen().cloned().collect();
+            for picture in unseen {
                 if !self.sights.contains_key(&picture.key) && !on_the_way.contains(&picture.key) {
+                    flight.tiles_seen += picture.tiles;
                     let micro_batch = self.ladder.rung(flight.rung).micro_batch;
                     let firsts = (0..picture.tiles).step_by(micro_batch);
                     let unsent =
                         firsts.map(|first| first..(first + micro_batch).min(picture.tiles)).collect();
-                    let sight =
-                        Sight { picture: picture.clone(), replica, unsent, parts: Vec::new(), alone: false };
-                    self.sights.insert(picture.key, sight);
+                    let (key, left) = (picture.key, picture.tiles);
+                    let sight = Sight { picture, replica, unsent, parts: Vec::new(), left, alone: false };
+                    self.sights.insert(key, sight);
                 }
             }
         }
@@ -465,26 +493,28 @@ impl Scheduler {
                 if tiles + range.len() > micro_batch || (sight.alone && !parts.is_empty()) {
                     break 'pictures;
                 }
-                let Ok(part) = all.narrow(0, range.start, range.len()) else { break };
                 sight.unsent.pop_front();
                 tiles += range.len();
+                pixels.push(all.narrow(0, range.start, range.len()));
                 parts.push((key, range));
-                pixels.push(part);
                 if sight.alone {
                     break 'pictures;
                 }
             }
         }
-        let pixels = match pixels.as_slice() {
-            [] => return false,
-            [one] => one.clone(),
-            several => match Tensor::cat(several, 0) {
-                Ok(all) => all,
-                Err(_) => return false,
-            },
+        if parts.is_empty() {
+            return false;
+        }
+        let pixels = pixels.into_iter().collect::<candle_core::Result<Vec<_>>>();
+        let pass = match pixels.and_then(|pixels| TilePass::new(&pixels)) {
+            Ok(pass) => pass,
+            Err(error) => {
+                self.unseen(parts, &error.into());
+                return true;
+            }
         };
         self.replicas[replica].wrote = false;
-        self.send(replica, Sent::Tiles(parts), Pass::Tiles(TilePass::new(pixels)), Arc::default());
+        self.send(replica, Sent::Tiles(parts), Pass::Tiles(pass), Arc::default());
         true
     }
 
@@ -500,11 +530,7 @@ impl Scheduler {
         let Some((replica, sent)) = self.sent.remove(&done.ticket) else { return };
         self.replicas[replica].out -= 1;
         match (sent, done.outcome) {
-            (Sent::Tiles(parts), Ok(Some(Pass::Tiles(pass)))) => {
-                if let Err(problem) = self.seen(replica, &parts, &pass.features()) {
-                    self.unseen(parts, &problem);
-                }
-            }
+            (Sent::Tiles(parts), Ok(Some(Pass::Tiles(pass)))) => self.seen(replica, &parts, pass.features()),
             (Sent::Tiles(parts), Err(problem)) => self.unseen(parts, &problem),
             (Sent::Prompts(rows), outcome) => {
                 for (row, _) in &rows {
@@ -545,37 +571,23 @@ impl Scheduler {
     }
 
     /// Tiles have become features.
-    fn seen(
-        &mut self,
-        replica: usize,
-        parts: &[(PictureKey, Range<usize>)],
-        features: &Tensor,
-    ) -> Result<()> {
-        let place = self.replicas[replica].stages.network().projector_place().clone();
-        let mut from = 0;
-        for (key, range) in parts {
-            let part = features.narrow(0, from, range.len())?;
-            from += range.len();
+    fn seen(&mut self, replica: usize, parts: &[(PictureKey, Range<usize>)], features: Vec<Tensor>) {
+        let place = self.replicas[replica].stages.network().projector_place();
+        for ((key, range), part) in parts.iter().zip(features) {
             let Some(sight) = self.sights.get_mut(key) else { continue };
             sight.parts.push((range.start, part));
-            if sight.parts.iter().map(|(_, part)| part.dims()[0]).sum::<usize>() < sight.picture.tiles {
+            sight.left -= range.len();
+            if sight.left > 0 {
                 continue;
             }
             sight.parts.sort_by_key(|(first, _)| *first);
-            let all: Vec<&Tensor> = sight.parts.iter().map(|(_, part)| part).collect();
-            // A view of what several pictures share would keep all of it.
-            let whole = place.work(Part::Activation, || match all.as_slice() {
-                [one] if one.dims() == features.dims() => Ok((*one).clone()),
-                [one] => one.force_contiguous(),
-                several => Tensor::cat(several, 0),
-            })?;
-            sight.picture.set_features(whole, place.clone());
+            let parts = sight.parts.drain(..).map(|(_, part)| part).collect();
+            sight.picture.set_features(Features { parts, place: place.clone() });
             if self.flights.iter().all(|flight| flight.rung == 0) {
                 self.pictures.keep(&sight.picture);
             }
             self.sights.remove(key);
         }
-        Ok(())
     }
 
     /// Tiles could not be seen: pictures that shared the pass try alone, a picture alone fails.
@@ -659,6 +671,9 @@ impl Scheduler {
             self.replicas[flight.replica].prompts.end(flight.row);
             let (place, row, kind) = (flight.place, flight.row, flight.kind);
             let (course, repetition) = (flight.course(), flight.repetition());
+            if !flight.had_company && flight.is_well() {
+                self.books.learn(&course, &flight.activation);
+            }
             match flight.settle(&self.model) {
                 Some(mut answer) => {
                     answer.forecast_bytes = self.books.forecast(&course);
@@ -680,8 +695,12 @@ impl Scheduler {
 
     /// Whatever was held since the last time was held while all these questions were in flight.
     fn take_peaks(&mut self) {
+        let activation = self.books.activation_peaks();
         let peaks = self.books.take_peaks();
-        self.flights.iter_mut().for_each(|flight| raise(&mut flight.peaks, &peaks));
+        for flight in &mut self.flights {
+            raise(&mut flight.peaks, &peaks);
+            raise(&mut flight.activation, &activation);
+        }
     }
 
     fn tell_repetition(&self, index: &str, tokens: usize, times: usize) {

@@ -75,14 +75,23 @@ pub enum Pass {
 }
 
 impl Pass {
-    fn next<'a>(&self, network: &'a Network) -> Option<&'a Place> {
+    /// Where it is to be taken next; `None` where it is through.
+    pub fn next<'a>(&self, network: &'a Network) -> Option<&'a Place> {
         match self {
             Self::Tiles(pass) => pass.next(network),
             Self::Rows(pass) => pass.next(network),
         }
     }
 
-    fn advance(&mut self, network: &Network, go_on: &mut dyn FnMut() -> bool) -> candle_core::Result<bool> {
+    /// Goes through the next segment on this thread; `false` where it was abandoned.
+    ///
+    /// # Errors
+    /// As [`TilePass::advance`] and [`RowPass::advance`].
+    pub fn advance(
+        &mut self,
+        network: &Network,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> candle_core::Result<bool> {
         match self {
             Self::Tiles(pass) => pass.advance(network, go_on),
             Self::Rows(pass) => pass.advance(network, go_on),

@@ -2,6 +2,7 @@
 //! engine. The window and the terminal both begin their runs here.
 
 pub mod free;
+pub mod learnt;
 pub mod named;
 pub mod placing;
 mod questions;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+pub use learnt::Learnt;
 use placing::{Placing, Wanted};
 pub use questions::Questions;
 
@@ -22,7 +24,7 @@ use crate::dataset::{Dataset, Stated};
 use crate::engine::costs::Pricing;
 use crate::engine::{Admission, Language, Order, RunSettings, Schedule, model};
 use crate::model::WeightType;
-use crate::plan::{Assumptions, Calibration, Sourced};
+use crate::plan::{Assumptions, Sourced};
 use crate::scoring::Rule;
 use crate::scoring::judge::{AnyJudge, JudgeStep};
 use crate::session::manifest::{CheckpointRecord, DatasetRecord, Manifest, Selection, Settings};
@@ -50,6 +52,8 @@ pub struct Choices {
     pub batch: usize,
     /// Threads of the CPU; all where none is said.
     pub threads: Option<usize>,
+    /// Where corrections of memory forecasts come from and go to.
+    pub learnt: Learnt,
 }
 
 impl Default for Choices {
@@ -64,6 +68,7 @@ impl Default for Choices {
             layout: "auto".into(),
             batch: 1,
             threads: None,
+            learnt: Learnt::default(),
         }
     }
 }
@@ -144,6 +149,7 @@ impl Evaluation {
             false => (Session::create(folder, &self.manifest)?, Vec::new()),
         };
         let rows = remaining(&self.dataset, &self.rows, &done)?;
+        let learnt = self.choices.learnt.clone();
         let forecasting = self.placing.forecasting.clone();
         let admission: Admission = Box::new(move |others, need| forecasting.admits(others, need));
         let order = Order {
@@ -159,6 +165,7 @@ impl Evaluation {
             rule: self.rule,
             judge: self.judge,
             session,
+            learn: Some(Box::new(move |lessons| learnt.learn(lessons))),
         };
         Ok((order, done))
     }
@@ -196,7 +203,7 @@ fn place(
         devices: &choices.devices,
         layout: &choices.layout,
         assumptions,
-        calibration: &|_| Calibration::default(),
+        calibration: &|card| choices.learnt.of(card),
     };
     Placing::new(wanted, &mut || pricing.all(rows).0)
 }

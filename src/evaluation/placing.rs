@@ -47,7 +47,7 @@ pub struct Wanted<'a> {
     /// How questions are asked, as far as it decides what is held; the number format is filled in here.
     pub assumptions: Assumptions,
     /// What was measured before on the device of a name (a card's, or `cpu`).
-    pub calibration: &'a dyn Fn(&str) -> Calibration,
+    pub calibration: &'a dyn Fn(&str) -> Result<Calibration>,
 }
 
 /// A plan that can be run.
@@ -186,7 +186,7 @@ fn case(
         (Some(card), DeviceKind::Cuda) => card.as_str(),
         _ => "cpu",
     });
-    let calibration = (wanted.calibration)(card);
+    let calibration = (wanted.calibration)(card)?;
     let mut case = Case::new(model, devices, assumptions, workload).with_calibration(calibration);
     if let Some((total, _)) = host::memory() {
         case.host_memory = total;

@@ -151,7 +151,10 @@ impl Links {
         match (self.pairs.iter().find(same), host(a), host(b)) {
             (Some(pair), ..) => pair.2,
             (None, Some(one), Some(other)) if one.name != other.name => {
-                Link { bandwidth: one.network.min(other.network).max(1) as f64, latency: Host::LATENCY }
+                // Out of one machine's memory, over the network, into the other's.
+                let network = one.network.min(other.network).max(1) as f64;
+                let bandwidth = 1.0 / (1.0 / Link::HOST.bandwidth + 1.0 / network);
+                Link { bandwidth, latency: Link::HOST.latency + Host::LATENCY }
             }
             _ => Link::HOST,
         }

@@ -230,7 +230,8 @@ mod tests {
         );
         let links = crate::plan::device::Links::default().among(&devices);
         assert_eq!(links.between(0, 2), crate::plan::device::Link::HOST);
-        assert_eq!(links.between(2, 3).bandwidth, 1e9);
+        let across = links.between(2, 3);
+        assert!(across.bandwidth < 1e9 && across.bandwidth > 0.9e9 && across.latency > 50e-6, "{across:?}");
     }
 
     #[test]

@@ -15,8 +15,8 @@ use crate::plan::launch::{Server, launch};
 use crate::plan::planner::{Goal, HeadChoice, VisionChoice, Wishes};
 use crate::plan::spec::DeviceSpec;
 use crate::plan::{
-    Case, Device, Forecast, Forecaster, Layout, Model, ModelShape, Plan, QuestionCost, Workload, catalogue,
-    needs, planner, presets, replicas, report,
+    Calibration, Case, Device, Forecast, Forecaster, Layout, Model, ModelShape, Plan, QuestionCost, Workload,
+    catalogue, needs, planner, presets, replicas, report,
 };
 use crate::{Problem, Result};
 
@@ -101,6 +101,10 @@ pub struct PlanArgs {
     /// Positions the head is computed for: last or all.
     #[arg(long, value_name = "WHICH", value_parser = ["last", "all"])]
     pub logits: Option<String>,
+    /// File of what runs have learnt about memory here, by which the forecast for such cards is corrected, or none
+    /// [default: one in the platform's data folder].
+    #[arg(long, value_name = "FILE")]
+    pub calibration: Option<String>,
     /// Whose habits a preset layout is judged by: shardscope, or released (the software it comes from) [default: the
     /// layout's own].
     #[arg(long, value_name = "WHOSE", value_parser = ["shardscope", "released"])]
@@ -136,6 +140,8 @@ pub struct Sources<'a> {
     pub devices: FindDevices<'a>,
     /// Host memory in bytes, where known.
     pub host_memory: Option<u64>,
+    /// What was measured before on a card.
+    pub calibration: &'a dyn Fn(&str) -> Result<Calibration>,
 }
 
 /// A model of the catalogue, or a folder with a `config.json` (of which only that file is read).
@@ -276,6 +282,10 @@ fn case(args: &PlanArgs, sources: &Sources<'_>, links: FindLinks<'_>) -> Result<
     case.links = links;
     if let Some(bytes) = sources.host_memory {
         case.host_memory = bytes;
+    }
+    let card = case.devices.iter().find_map(|device| device.card.clone().filter(|_| device.is_gpu()));
+    if let Some(card) = card {
+        case = case.with_calibration((sources.calibration)(&card)?);
     }
     Ok(case)
 }

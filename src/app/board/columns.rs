@@ -95,7 +95,7 @@ pub fn ui(
             Some(_) => vec2(room.x, (room.y - GAP) * 0.62),
             None => room,
         };
-        let places = Places::of(ui.max_rect().min, own, desk, view);
+        let places = Places::of(ui.max_rect().min, own, desk, view, beside.is_some());
         follow_pointer(ui, desk, &places, pulling, wishes);
         scroll_along(ui);
         let (draft, outlook) = desk.shown();
@@ -136,7 +136,7 @@ struct Places {
 const GROWTH: [f32; 3] = [1.4, 1.2, 1.0];
 
 impl Places {
-    fn of(origin: Pos2, room: Vec2, desk: &Desk, view: &View) -> Self {
+    fn of(origin: Pos2, room: Vec2, desk: &Desk, view: &View, is_shared: bool) -> Self {
         let columns = model::columns(desk.case(), desk.draft(), &desk.outlook().forecast, view, None);
         let grid = Grid::of(room, columns.len());
         let inner = grid.width - 2.0 * MARGIN;
@@ -152,7 +152,7 @@ impl Places {
         // A single row scrolls rather than hide its figures.
         let (figures, zoom) = match grown {
             Some(zoom) => (figures, zoom),
-            None if grid.rows == 1 => (figures, view.zoom),
+            None if grid.rows == 1 && !is_shared => (figures, view.zoom),
             None => (Figures::none(), view.zoom),
         };
         let rects: Vec<Rect> = grid

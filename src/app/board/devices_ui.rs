@@ -36,17 +36,20 @@ pub fn spec_of(devices: &[Device]) -> String {
         .map(|(word, count)| if count > 1 { format!("{count}x{word}") } else { word })
         .collect();
     let mut spec = format!("sim:{}", sizes.join(","));
-    let settings: [(&str, fn(&Device) -> u64); 3] =
-        [("overhead", |d| d.overhead), ("reserve", |d| d.reserve), ("others", |d| d.others)];
-    for (setting, value) in settings {
-        if let Some(first) = devices.first().map(value)
-            && first > 0
-            && devices.iter().all(|device| value(device) == first)
-        {
-            spec.push_str(&format!(";{setting}={}", size_word(first)));
-        }
+    for (setting, value) in [
+        ("overhead", shared(devices, |device| device.overhead)),
+        ("reserve", shared(devices, |device| device.reserve)),
+        ("others", shared(devices, |device| device.others)),
+    ] {
+        spec.extend(value.map(|value| format!(";{setting}={}", size_word(value))));
     }
     spec
+}
+
+/// A size that all devices share, unless it is nothing.
+fn shared(devices: &[Device], value: impl Fn(&Device) -> u64) -> Option<u64> {
+    let first = devices.first().map(&value).filter(|first| *first > 0)?;
+    devices.iter().all(|device| value(device) == first).then_some(first)
 }
 
 /// A size in the largest unit that says it exactly.

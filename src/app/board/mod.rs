@@ -48,7 +48,7 @@ use alternatives::Alternative;
 use assumed::{Assume, Elsewhere};
 use desk::{Desk, Habits, Pull};
 use ground::{Asked, Files, Found, Ground, Laid, Priced, Start};
-use view::{Tab, View};
+use view::{Kept, Tab, View};
 
 /// What a person asks for on this screen.
 #[derive(Debug, Clone)]
@@ -133,7 +133,7 @@ pub struct Board {
     laying: Loadable<Laid>,
     read: Option<Read>,
     planning: Option<Job<(u64, Draft)>>,
-    fixing: Option<(u64, Job<(u64, Vec<Finding>)>)>,
+    fixing: Option<Fixing>,
     compared_for: Option<Arc<Case>>,
     compared: Loadable<Vec<Alternative>>,
     needed_for: Option<Arc<Case>>,
@@ -143,6 +143,12 @@ pub struct Board {
     refused: Option<Problem>,
     /// Words for a moment that no frame has told yet.
     sayings: Vec<String>,
+}
+
+/// Fixes being planned for the findings of a draft, by the count of edits that led to it.
+struct Fixing {
+    edits: u64,
+    job: Job<Vec<Finding>>,
 }
 
 /// What was read of a checkpoint's files.
@@ -162,6 +168,11 @@ struct Fields {
 }
 
 impl Board {
+    /// The screen as it was left.
+    pub fn new(kept: Kept) -> Self {
+        Self { view: View::of(kept), ..Self::default() }
+    }
+
     /// The plan being worked on.
     pub fn desk(&self) -> Option<&Desk> {
         self.desk.as_ref()
@@ -340,24 +351,22 @@ impl Board {
 
     /// Plans the fixes of the findings, which takes milliseconds.
     fn find_fixes(&mut self, wake: &Wake) {
-        let done = self.fixing.as_ref().and_then(|(_, job)| job.poll());
+        let done = self.fixing.as_ref().and_then(|fixing| Some((fixing.edits, fixing.job.poll()?)));
         let Some(desk) = &mut self.desk else { return };
-        if let Some(result) = done {
+        if let Some((edits, result)) = done {
             self.fixing = None;
-            if let Ok((edits, findings)) = result {
+            if let Ok(findings) = result {
                 desk.learn(edits, findings);
             }
         }
-        if desk.outlook().has_fixes || self.fixing.as_ref().is_some_and(|(edits, _)| *edits == desk.edits()) {
+        let edits = desk.edits();
+        if desk.outlook().has_fixes || self.fixing.as_ref().is_some_and(|fixing| fixing.edits == edits) {
             return;
         }
-        let edits = desk.edits();
         let (case, plan) = (Arc::clone(desk.case()), desk.draft().plan.clone());
         let forecast = desk.outlook().forecast.clone();
-        let job = Job::start("find what would help", wake, move |_| {
-            Ok((edits, checks::check(&case, &plan, &forecast)))
-        });
-        self.fixing = Some((edits, job));
+        let check = move |_: &super::job::Handle| Ok(checks::check(&case, &plan, &forecast));
+        self.fixing = Some(Fixing { edits, job: Job::start("find what would help", wake, check) });
     }
 
     /// Works out the other layouts, and the cards that would do where somebody looks at them.

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 use super::model::Kind;
 use crate::app::language::tr;
 use crate::plan::Layout;
 
 /// What is folded into one chip for each run of its kind on a device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Folding {
     /// Every unit has its chip.
     Nothing,
@@ -137,7 +139,7 @@ impl Filter {
 }
 
 /// A panel beside the board.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Tab {
     /// What there is to say about the plan.
     #[default]
@@ -174,6 +176,28 @@ impl Tab {
 
 /// Smallest and largest chips.
 pub const ZOOM: std::ops::RangeInclusive<f32> = 0.6..=1.8;
+
+/// What of a view survives a restart.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Kept {
+    /// What is folded.
+    pub folding: Folding,
+    /// Size of chips.
+    pub zoom: f32,
+    /// The panel beside the board.
+    pub tab: Tab,
+    /// Whether that panel is open.
+    pub is_side_open: bool,
+    /// Whether the panel below is open, where somebody has said.
+    pub is_lower_open: Option<bool>,
+}
+
+impl Default for Kept {
+    fn default() -> Self {
+        View::default().kept()
+    }
+}
 
 /// How a person looks at the board.
 #[derive(Debug, Clone)]
@@ -218,6 +242,24 @@ impl Default for View {
 }
 
 impl View {
+    /// A view as it was left.
+    pub fn of(kept: Kept) -> Self {
+        let Kept { folding, zoom, tab, is_side_open, is_lower_open } = kept;
+        let zoom = if zoom.is_finite() { zoom.clamp(*ZOOM.start(), *ZOOM.end()) } else { 1.0 };
+        Self { folding, zoom, tab, is_side_open, is_lower_open, ..Self::default() }
+    }
+
+    /// What of it survives a restart.
+    pub fn kept(&self) -> Kept {
+        Kept {
+            folding: self.folding,
+            zoom: self.zoom,
+            tab: self.tab,
+            is_side_open: self.is_side_open,
+            is_lower_open: self.is_lower_open,
+        }
+    }
+
     /// Whether a run of so many units of a kind on a device is one chip.
     pub fn folds(&self, device: usize, kind: Kind, length: usize) -> bool {
         let by_rule = match (self.folding, kind) {
@@ -271,6 +313,15 @@ mod tests {
         filter.kinds[Kind::Head as usize] = false;
         assert!(!filter.passes(Kind::Head, "language_model.lm_head"));
         assert!(!filter.is_open() && Filter::default().is_open());
+    }
+
+    #[test]
+    fn a_view_survives_and_nonsense_does_not() {
+        let view = View { zoom: 1.5, tab: Tab::Needs, is_side_open: false, ..View::default() };
+        assert_eq!(View::of(view.kept()).kept(), view.kept());
+        let read: Kept = serde_json::from_str(r#"{"zoom": 1e30, "what": 1}"#).unwrap();
+        assert_eq!(View::of(read).zoom, *ZOOM.end());
+        assert_eq!(View::of(Kept { zoom: f32::NAN, ..Kept::default() }).zoom, 1.0);
     }
 
     #[test]

@@ -27,6 +27,8 @@ use crate::scoring::{Rule, Verdict};
 use crate::session::export::Format;
 use crate::session::{Disagreement, Override};
 
+pub use screen::format_name;
+
 /// A way of looking at a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Page {

@@ -11,6 +11,7 @@ use crate::app::parts::button::{button, primary};
 use crate::app::parts::card::{facts, heading, note, section};
 use crate::app::parts::progress::bar;
 use crate::app::theme::{self, Tokens};
+use crate::app::results::format_name;
 use crate::app::{self, Wishes};
 use crate::session::State;
 use crate::session::export::Format;
@@ -32,7 +33,7 @@ fn one_ui(sessions: &mut Sessions, ui: &mut Ui, entry: &Entry, wishes: &mut Wish
     let dir = &entry.summary.dir;
     name_ui(sessions, ui, entry, wishes);
     ui.horizontal(|ui| screen::state_ui(ui, entry));
-    score_ui(ui, entry);
+    ui.scope(|ui| score_ui(ui, entry));
     if let State::Damaged(why) = &entry.summary.state {
         ui.label(RichText::new(why).color(tokens.bad));
     }
@@ -113,6 +114,7 @@ fn score_ui(ui: &mut Ui, entry: &Entry) {
     ];
     let shares = parts.map(|(count, color, _)| (count as f32 / total, color));
     bar(ui, 8.0, &shares, tr("Verdicts"));
+    ui.spacing_mut().interact_size.y = 14.0;
     ui.horizontal_wrapped(|ui| {
         ui.spacing_mut().item_spacing.x = 4.0;
         for (count, color, name) in parts {
@@ -167,18 +169,6 @@ fn export_ui(sessions: &Sessions, ui: &mut Ui, entry: &Entry, wishes: &mut Wishe
             }
         });
     });
-}
-
-/// A format's name for people.
-fn format_name(format: Format) -> &'static str {
-    match format {
-        Format::Html => tr("Report (HTML)"),
-        Format::Csv => tr("Table (CSV)"),
-        Format::JsonLines => tr("Answers (JSON lines)"),
-        Format::VlmevalkitTsv => tr("VLMEvalKit (TSV)"),
-        Format::VlmevalkitXlsx => tr("VLMEvalKit (XLSX)"),
-        Format::LmmsEval => tr("lmms-eval (samples)"),
-    }
 }
 
 fn several_ui(ui: &mut Ui, entries: &[Entry], wishes: &mut Wishes) {

@@ -68,7 +68,7 @@ pub enum By {
 impl By {
     /// The columns in their order.
     pub const ALL: [Self; 6] =
-        [Self::Name, Self::Dataset, Self::Score, Self::State, Self::Device, Self::Date];
+        [Self::Name, Self::Dataset, Self::Score, Self::State, Self::Date, Self::Device];
 }
 
 impl Entry {

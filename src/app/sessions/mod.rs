@@ -98,17 +98,18 @@ impl Sessions {
             self.was_running = is_running;
             self.look(wake);
         }
-        if self.listing.poll()
-            && let Some(newest) = self.listing.ready().and_then(|listing| listing.entries.first())
-        {
-            self.marked.insert(newest.summary.dir.clone());
-        }
+        let had_none = self.listing().is_none_or(|listing| listing.entries.is_empty());
+        self.listing.poll();
         if let Some(result) = self.again.as_ref().and_then(Job::poll) {
             self.again = None;
             self.listing = match result {
                 Ok(listing) => Loadable::Ready(listing),
                 Err(problem) => Loadable::Refused(problem),
             };
+        }
+        // The first session that there is shows what can be done with one.
+        if let (true, Some(newest)) = (had_none, self.listing.ready().and_then(|it| it.entries.first())) {
+            self.marked.insert(newest.summary.dir.clone());
         }
         if let Some(listing) = self.listing.ready() {
             self.marked.retain(|dir| listing.find(dir).is_some());
@@ -210,6 +211,7 @@ fn told(done: Result<Done>) -> Option<super::Wish> {
     match done {
         Err(problem) => Some(super::Wish::Warn(problem)),
         Ok(Done::Named | Done::Restored) => None,
+        Ok(Done::Emptied(1)) => Some(super::Wish::Say(tr("One session deleted").to_owned())),
         Ok(Done::Emptied(count)) => Some(super::Wish::Say(fill("{} sessions deleted", &[&count]))),
         Ok(Done::Discarded(dirs)) => {
             let text = match dirs.as_slice() {

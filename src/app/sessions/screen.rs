@@ -107,18 +107,25 @@ fn list_ui(sessions: &Sessions, ui: &mut Ui, wishes: &mut Wishes) {
         empty(ui, Icon::Search, tr("Nothing found"), why, |_| {});
         return;
     }
-    let columns = [
-        column(tr("Model"), 190.0, 2.0, false),
-        column(tr("Dataset"), 130.0, 1.4, false),
-        column(tr("Score"), 132.0, 0.0, true),
-        column(tr("State"), 128.0, 0.0, false),
+    let all = [
+        column(tr("Model"), 150.0, 2.0, false),
+        column(tr("Dataset"), 110.0, 1.4, false),
+        column(tr("Score"), 126.0, 0.0, true),
+        column(tr("State"), 124.0, 0.0, false),
+        column(tr("Begun"), 142.0, 0.0, false),
         column(tr("Devices"), 90.0, 0.8, false),
-        column(tr("Begun"), 128.0, 0.0, false),
     ];
+    // Where there is no room for all, the last ones stand in the panel beside alone.
+    let mut room = ui.available_width() - 8.0;
+    let fitting = all.iter().take_while(|column| {
+        room -= column.width;
+        room >= 0.0
+    });
+    let columns = &all[..fitting.count().max(3)];
     let entry = |row: usize| -> &Entry { &listing.entries[places[row]] };
     let table = Table {
         id: "sessions",
-        columns: &columns,
+        columns,
         rows: places.len(),
         row_height: 44.0,
         sorted: By::ALL.iter().position(|by| *by == sessions.by).map(|place| (place, !sessions.upwards)),
@@ -239,11 +246,14 @@ fn ask_to_empty(sessions: &Sessions, ui: &Ui, wishes: &mut Wishes) {
     let left = modal(ui, "empty the trash", 440.0, |ui| {
         heading(ui, tr("Empty the trash?"));
         let count = sessions.listing.ready().map_or(0, |listing| listing.discarded.len());
-        ui.label(fill("{} sessions are deleted for good. Their answers cannot be brought back.", &[&count]));
+        ui.label(match count {
+            1 => tr("One session is deleted for good. Its answers cannot be brought back.").to_owned(),
+            _ => fill("{} sessions are deleted for good. Their answers cannot be brought back.", &[&count]),
+        });
         ui.add_space(10.0);
         ui.horizontal(|ui| {
             ui.spacing_mut().item_spacing = Vec2::new(8.0, 0.0);
-            if primary(ui, None, tr("Keep them")).clicked() {
+            if primary(ui, None, tr("Keep")).clicked() {
                 wish(Wish::AskToEmpty(false));
             }
             if ui.button(tr("Delete for good")).clicked() {

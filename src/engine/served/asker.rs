@@ -62,7 +62,7 @@ pub(super) struct Done {
 }
 
 impl Shared {
-    #[allow(clippy::too_many_arguments)] // Each is one field, named where it is built.
+    /// Nobody has asked yet.
     pub fn new(
         endpoint: Endpoint,
         service: Service,

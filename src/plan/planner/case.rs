@@ -103,6 +103,15 @@ impl Case {
         self.with_assumptions(assumptions)
     }
 
+    /// What is taken for granted, line by line: name, value, source; corrections by what was measured last.
+    pub fn assumption_lines(&self) -> Vec<(&'static str, String, crate::plan::Source)> {
+        let mut lines = self.assumptions.lines();
+        if let Some(words) = self.calibration.words() {
+            lines.push(("corrections", words, crate::plan::Source::Measured));
+        }
+        lines
+    }
+
     /// The same case, corrected by what was measured.
     pub fn with_calibration(&self, calibration: Calibration) -> Self {
         let costs = CostTable::new(&self.model, &self.assumptions, &calibration);
