@@ -9,7 +9,7 @@ mod screen;
 
 use std::path::PathBuf;
 
-use self::link::Link;
+use self::link::{Link, Silence};
 use self::live::{Live, Stage};
 use self::prepare::Prepared;
 use self::sampling::{Sampling, Sources};
@@ -94,8 +94,12 @@ impl Runs {
             }
         }
         if let (Some(live), Some(link)) = (&mut self.live, &self.link) {
-            for event in link.events() {
-                live.take(event);
+            loop {
+                match link.next() {
+                    Ok(event) => live.take(event),
+                    Err(Silence::Over) => break live.lost(),
+                    Err(Silence::Yet) => break,
+                }
             }
             for measured in self.sampling.iter().flat_map(Sampling::samples) {
                 live.trace.measured(measured);
