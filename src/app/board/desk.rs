@@ -133,9 +133,9 @@ impl Desk {
         }
     }
 
-    /// Takes another ground for the same model: what was made by hand stays where it lies, the rest is as laid. Other
-    /// devices or another model begin anew.
-    pub fn relay(&mut self, laid: Laid, pins: &[(usize, usize)]) {
+    /// Takes another ground for the same model: what was made by hand stays where it lies, unless the plan was asked for;
+    /// the rest is as laid. Other devices or another model begin anew.
+    pub fn relay(&mut self, laid: Laid, pins: &[(usize, usize)], is_asked: bool) {
         let same_model = Arc::ptr_eq(&self.ground.shape, &laid.ground.shape);
         let same_devices = Arc::ptr_eq(&self.ground.found, &laid.ground.found);
         let edits = self.edits;
@@ -144,11 +144,12 @@ impl Desk {
             self.edits = edits + 1;
             return;
         }
-        let is_by_hand = self.draft().plan.layout == Layout::Custom;
+        let is_by_hand = !is_asked && self.draft().plan.layout == Layout::Custom;
         let mut draft = self.draft().clone();
         if !is_by_hand {
             draft.plan = laid.plan;
             draft.pins = pins.iter().copied().collect();
+            self.habits = Habits::of(draft.plan.layout, self.habits);
         }
         (self.ground, self.own, self.released) = (laid.ground, laid.own, laid.released);
         match self.history.can() {
