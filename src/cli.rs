@@ -139,6 +139,10 @@ pub struct EvalArgs {
     /// with a device_map.
     #[arg(long, value_name = "NAME|FILE", default_value = "auto")]
     pub layout: String,
+    /// File of what runs have learnt about memory here, by which forecasts are corrected, or none [default: one in the
+    /// platform's data folder].
+    #[arg(long, value_name = "FILE")]
+    pub calibration: Option<String>,
     /// Session folder [default: a new one under the sessions folder].
     #[arg(long, value_name = "DIR")]
     pub session: Option<PathBuf>,
@@ -227,6 +231,12 @@ pub struct BenchArgs {
     /// Tokens decoded in one round.
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = at_least_one)]
     pub new_tokens: usize,
+    /// Also decode with so many questions in flight together: 8,16.
+    #[arg(long, value_name = "N,N", value_delimiter = ',', value_parser = at_least_one)]
+    pub in_flight: Vec<usize>,
+    /// Also answer questions on so many simulated devices with a thread each: at once, and one device after the other.
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub stages: Option<usize>,
     /// Rounds; the median counts.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = at_least_one)]
     pub rounds: usize,

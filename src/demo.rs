@@ -1,10 +1,11 @@
 //! What the program brings along: a small InternVL and questions for it, so that the first run needs nothing.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use crate::Result;
 use crate::checkpoint::{Checkpoint, Folder};
 use crate::dataset::Dataset;
+use crate::{Problem, Result};
 
 macro_rules! embedded {
     ($($name:literal),* $(,)?) => {
@@ -28,6 +29,36 @@ static DATASET: &[u8] = include_bytes!("../assets/demo/dataset.tsv");
 
 /// Name by which the built-in pair is asked for.
 pub const BUILT_IN: &str = "built-in";
+
+macro_rules! sample {
+    ($($name:literal),* $(,)?) => {
+        &[$(($name, include_bytes!(concat!("../sessions/sample/", $name)))),*]
+    };
+}
+
+/// A session of a run of the built-in pair.
+static SAMPLE: &[(&str, &[u8])] = sample!["manifest.json", "answers.jsonl", "events.jsonl", "memory.jsonl"];
+
+/// Name of the sample session's folder.
+pub const SAMPLE_SESSION: &str = "sample";
+
+/// Puts the sample session into a folder for sessions that does not exist yet: only a first start finds none. Whether it
+/// was put there.
+///
+/// # Errors
+/// The folder cannot be made or written.
+pub fn offer_sample(sessions: &Path) -> Result<bool> {
+    if sessions.exists() {
+        return Ok(false);
+    }
+    let folder = sessions.join(SAMPLE_SESSION);
+    let refuse = |error: &std::io::Error| Problem::io("put the sample session there", &folder, error);
+    std::fs::create_dir_all(&folder).map_err(|error| refuse(&error))?;
+    for (name, bytes) in SAMPLE {
+        std::fs::write(folder.join(name), bytes).map_err(|error| refuse(&error))?;
+    }
+    Ok(true)
+}
 
 /// Opens the built-in checkpoint.
 ///

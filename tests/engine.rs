@@ -307,16 +307,16 @@ fn a_run_stopped_anywhere_resumes_without_an_answer_lost_or_doubled() {
             let mut left = 3 + 4 * round;
             let (answers, complete) = follow(Run::start(order).unwrap(), |event, commands| {
                 match event {
+                    // The run may be over by now.
                     Event::Text { .. } if left == 2 => {
-                        commands.send(Command::Pause).unwrap();
-                        commands.send(Command::Resume).unwrap();
+                        let _ = commands.send(Command::Pause);
+                        let _ = commands.send(Command::Resume);
                     }
                     Event::Answered { .. } | Event::Text { .. } => {}
                     _ => return,
                 }
                 left -= 1;
                 if left == 0 {
-                    // The run may be over by now.
                     let _ = commands.send(Command::Stop);
                 }
             });
@@ -369,7 +369,8 @@ fn skipped_questions_stay_open_and_are_asked_again() {
         Event::Asking { row, .. } => {
             asked += 1;
             if asked == 5 {
-                commands.send(Command::Skip(*row)).unwrap();
+                // Should it be over by now, it is answered.
+                let _ = commands.send(Command::Skip(*row));
             }
         }
         Event::Skipped { row } => skipped.push(*row),

@@ -513,6 +513,74 @@ fn a_stop_breaks_off_and_a_resume_asks_only_the_rest() {
 }
 
 #[test]
+fn a_session_knows_how_to_go_on() {
+    let server = Server::new(|_, exchange| match exchange.path() {
+        "/v1/models" => exchange.say_with("200 OK", "", r#"{"data":[{"id":"tiny"}]}"#),
+        _ => exchange.stream_all(&[piece(json!({ "content": "B" })), end("stop")]),
+    });
+    let dir = tempfile::tempdir().unwrap();
+    let extra = json!({ "top_k": 4 }).as_object().unwrap().clone();
+    let price = Some(Price { input: 1.0, output: 2.5 });
+    let images = "jpeg:33".parse().unwrap();
+    let service = Service { concurrency: 3, images, image_marks: true, extra, price };
+    let begun = evaluation(&server, 12, limits(), service.clone());
+    let rows = begun.rows.clone();
+    drop(begun.begin(dir.path(), false, false).unwrap());
+    let again = ServedEvaluation::of_session(dir.path(), None, &mut |_, _| true).unwrap();
+    assert_eq!((again.service.clone(), again.rows.clone()), (service, rows));
+    let (order, _) = again.begin(dir.path(), true, false).unwrap();
+    assert_eq!(follow(served::start(order).unwrap(), dir.path(), |_, _| {}).answers.len(), 12);
+}
+
+#[test]
+fn a_question_can_be_left_out() {
+    let server = Server::new(|_, exchange| {
+        let hangs = exchange.request.body.contains("black shape");
+        exchange.stream(&event(&piece(json!({ "content": "B" }))));
+        while hangs && exchange.raw(": ping\n\n") {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        exchange.raw(&event(&end("stop")));
+    });
+    let dir = tempfile::tempdir().unwrap();
+    let service = Service { concurrency: 2, ..Service::default() };
+    let (order, _) = evaluation(&server, 10, limits(), service).begin(dir.path(), false, false).unwrap();
+    // Row 0 asks for the black shape.
+    let ended = follow(served::start(order).unwrap(), dir.path(), |event, run| {
+        if let Event::Answered { .. } = event {
+            run.commands.send(Command::Skip(0)).unwrap();
+        }
+    });
+    assert!(ended.events.iter().any(|event| matches!(event, Event::Skipped { row: 0 })));
+    assert_eq!(ended.complete, Ok(false));
+    assert!(!ended.answers.contains_key("0") && !ended.answers.is_empty());
+}
+
+/// Against a real server of the built-in model, started as docs/served.md says:
+/// `SHARDSCOPE_TEST_ENDPOINT=http://localhost:8000 SHARDSCOPE_TEST_MODEL=$PWD/demo-hf cargo test --test served -- --ignored`
+#[test]
+#[ignore = "needs a server of the built-in model, see docs/served.md"]
+fn a_real_server_is_asked_what_a_local_run_asks() {
+    let [url, model] =
+        ["SHARDSCOPE_TEST_ENDPOINT", "SHARDSCOPE_TEST_MODEL"].map(|name| std::env::var(name).unwrap());
+    let dir = tempfile::tempdir().unwrap();
+    let options = ["--endpoint", &url, "--model", &model, "--concurrency", "4"];
+    let both: [&[&str]; 2] = [&options, &[]];
+    let answers = both.map(|more| {
+        let session = if more.is_empty() { "local" } else { "served" };
+        let args =
+            [&["eval", "--limit", "40", "--max-new-tokens", "32", "--session", session], more].concat();
+        let output = program(dir.path(), &args, &[]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let record = Record::open(&dir.path().join(session)).unwrap();
+        let answers = record.answers().map(|answer| answer.unwrap());
+        answers.map(|it| (it.index.clone(), (it.prompt_tokens, it.output_tokens, it.response))).collect()
+    });
+    let [served, local]: [BTreeMap<String, (u64, u64, String)>; 2] = answers;
+    assert_eq!(served, local);
+}
+
+#[test]
 fn a_pause_lets_nothing_new_out() {
     let server = Server::new(|_, exchange| {
         std::thread::sleep(Duration::from_millis(5));

@@ -45,9 +45,7 @@ pub fn bar_ui(app: &mut App, ui: &mut Ui, wishes: &mut Wishes) {
 fn mark(ui: &mut Ui) {
     let tokens = Tokens::of(ui);
     let (rect, _) = ui.allocate_exact_size(Vec2::splat(18.0), Sense::hover());
-    for (place, (height, color)) in
-        [(0.55, tokens.kinds[0]), (1.0, tokens.accent), (0.75, tokens.kinds[2])].into_iter().enumerate()
-    {
+    for (place, (height, color)) in theme::mark(ui.ctx()).into_iter().enumerate() {
         let left = rect.left() + 6.5 * place as f32;
         let top = rect.bottom() - rect.height() * height;
         let shard = Rect::from_min_max(pos2(left, top), pos2(left + 5.0, rect.bottom()));

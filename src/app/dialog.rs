@@ -96,9 +96,16 @@ impl std::fmt::Debug for Then {
     }
 }
 
+/// Where a file of this name is written without asking: where downloads are kept, else where the program runs.
+fn download(name: &str) -> PathBuf {
+    let folder = dirs::download_dir().filter(|folder| folder.is_dir());
+    folder.or_else(dirs::home_dir).unwrap_or_default().join(name)
+}
+
 /// A dialog that is open.
 pub struct Open {
     job: Job<Option<PathBuf>>,
+    what: What,
     then: Then,
 }
 
@@ -106,12 +113,17 @@ impl Open {
     /// Opens a dialog.
     pub fn new(dialogs: &Arc<dyn Dialogs>, what: What, then: Then, wake: &Wake) -> Self {
         let dialogs = dialogs.clone();
-        Self { job: Job::start("ask for a file", wake, move |_| dialogs.ask(&what)), then }
+        let asked = what.clone();
+        Self { job: Job::start("ask for a file", wake, move |_| dialogs.ask(&asked)), what, then }
     }
 
-    /// What came of it, once it is closed: a wish, nothing, or that no dialog can be opened.
+    /// What came of it, once it is closed: a wish, nothing, or that no dialog can be opened. What is to be written is
+    /// written among the downloads then.
     pub fn poll(&self) -> Option<Result<Option<Wish>>> {
-        let chosen = self.job.poll()?;
+        let chosen = match (self.job.poll()?, &self.what) {
+            (Err(_), What::Save { name, .. }) => Ok(Some(download(name))),
+            (chosen, _) => chosen,
+        };
         Some(chosen.map(|path| path.map(|path| (self.then.0)(path))))
     }
 }

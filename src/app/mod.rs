@@ -36,6 +36,6 @@ pub mod workspace;
 
 pub use habits::Habits;
 pub use shell::{App, Screen};
-pub use window::open;
+pub use window::{open, remembered};
 pub use wish::{Wish, Wishes};
 pub use workspace::Workspace;

@@ -1,17 +1,17 @@
 //! What stands above the screens: the question before closing, the keys, and where dropped files go.
 
-use egui::{Align2, Id, Modal, Order, RichText, Stroke, StrokeKind, Ui};
+use egui::{Align2, Id, Order, RichText, Stroke, StrokeKind, Ui};
 
 use super::language::tr;
 use super::parts::button::primary;
 use super::parts::card;
+use super::parts::modal::modal;
 use super::theme::Tokens;
 use super::{Wish, Wishes, shortcut};
 
 /// Asks whether to close though a run is in progress.
 pub fn ask_before_closing(ui: &Ui, wishes: &mut Wishes) {
-    let modal = Modal::new(Id::unique("closing")).show(ui.ctx(), |ui| {
-        ui.set_width(400.0);
+    let left = modal(ui, "closing", 420.0, |ui| {
         card::heading(ui, tr("A run is in progress"));
         ui.label(tr(
             "Every answer so far is on the disk. The question being answered now is asked again when the session is resumed.",
@@ -26,20 +26,20 @@ pub fn ask_before_closing(ui: &Ui, wishes: &mut Wishes) {
             }
         });
     });
-    if modal.should_close() {
+    if left {
         wishes.push(Wish::Stay);
     }
 }
 
 /// Lists the keys.
 pub fn keys_ui(ui: &Ui, wishes: &mut Wishes) {
-    let modal = Modal::new(Id::unique("keys")).show(ui.ctx(), |ui| {
-        ui.set_width(420.0);
+    let left = modal(ui, "keys", 440.0, |ui| {
         card::heading(ui, tr("Keys"));
         ui.add_space(4.0);
         let tokens = Tokens::of(ui);
         let most = ui.ctx().content_rect().height() - 160.0;
         egui::ScrollArea::vertical().max_height(most).show(ui, |ui| {
+            ui.spacing_mut().interact_size.y = 18.0;
             egui::Grid::new("keys").num_columns(2).spacing([24.0, 6.0]).show(ui, |ui| {
                 for it in shortcut::TABLE {
                     let keys = shortcut::keys(ui.ctx(), &it.keys);
@@ -62,7 +62,7 @@ pub fn keys_ui(ui: &Ui, wishes: &mut Wishes) {
             wishes.push(Wish::ShowKeys);
         }
     });
-    if modal.should_close() {
+    if left {
         wishes.push(Wish::ShowKeys);
     }
 }

@@ -2,17 +2,17 @@
 
 use egui::{Align, CentralPanel, Frame, Layout, Margin, Rect, RichText, ScrollArea, Ui, UiBuilder, pos2};
 
+use super::Wishes;
 use super::job::Loadable;
 use super::language::{fill, tr};
 use super::parts::problem::problem;
 use super::parts::{Icon, verdict};
 use super::pictures::{self, Look};
 use super::results::{self, Results};
-use super::text::answer::{response_ui, verdict_ui};
-use super::text::question::{Asked, value_text};
 use super::text::Prose;
+use super::text::answer::response_ui;
+use super::text::question::{Asked, value_text};
 use super::theme::{Tokens, semibold};
-use super::Wishes;
 use crate::app;
 use crate::session::Answer;
 
@@ -63,7 +63,9 @@ impl Presentation {
         CentralPanel::default().frame(frame).show(ui, |ui| {
             self.head_ui(ui, results, wishes);
             match results.answer() {
-                Some(looked) if Some(looked.place) == results.chosen() => self.body_ui(ui, results, &looked.answer),
+                Some(looked) if Some(looked.place) == results.chosen() => {
+                    self.body_ui(ui, results, &looked.answer)
+                }
                 _ => {
                     let words = if results.opened().is_some() { "" } else { tr("No session is open") };
                     ui.centered_and_justified(|ui| ui.label(RichText::new(words).color(tokens.subdued)));
@@ -76,7 +78,11 @@ impl Presentation {
         let tokens = Tokens::of(ui);
         ui.horizontal(|ui| {
             if let Some(looked) = results.answer() {
-                let at = results.listed().iter().position(|it| Some(*it) == results.chosen()).map_or(0, |at| at + 1);
+                let at = results
+                    .listed()
+                    .iter()
+                    .position(|it| Some(*it) == results.chosen())
+                    .map_or(0, |at| at + 1);
                 let number = fill("Question {}", &[&looked.answer.index]);
                 ui.label(RichText::new(number).size(15.0).family(semibold()).color(tokens.strong));
                 if let Some(category) = &looked.answer.category {
@@ -95,7 +101,8 @@ impl Presentation {
                 if Icon::Left.button(ui, tr("The answer before")).clicked() {
                     wishes.push(step(-1));
                 }
-                let words = if self.revealed { tr("Hide the answer (Space)") } else { tr("Show the answer (Space)") };
+                let words =
+                    if self.revealed { tr("Hide the answer (Space)") } else { tr("Show the answer (Space)") };
                 if ui.button(words).clicked() {
                     wishes.push(app::Wish::Presentation(Wish::Reveal));
                 }
@@ -110,22 +117,33 @@ impl Presentation {
         // Type that can be read from the back of a room, and still leaves room for the question.
         let size = (room.height() / 32.0).clamp(18.0, 44.0);
         let pictures = results.pictures();
-        let has_pictures = !answer.images.is_empty() && !matches!(pictures, None | Some(Loadable::Refused(_)));
+        let has_pictures =
+            !answer.images.is_empty() && !matches!(pictures, None | Some(Loadable::Refused(_)));
         let gap = 28.0;
         let text = match (has_pictures, room.width() > room.height() * 1.1) {
             (false, _) => {
                 let width = room.width().min(size * 46.0);
                 Rect::from_center_size(room.center(), egui::vec2(width, room.height()))
             }
-            (true, true) => Rect::from_min_max(pos2(room.left() + room.width() * 0.48 + gap, room.top()), room.max),
-            (true, false) => Rect::from_min_max(pos2(room.left(), room.top() + room.height() * 0.45 + gap), room.max),
+            (true, true) => {
+                Rect::from_min_max(pos2(room.left() + room.width() * 0.48 + gap, room.top()), room.max)
+            }
+            (true, false) => {
+                Rect::from_min_max(pos2(room.left(), room.top() + room.height() * 0.45 + gap), room.max)
+            }
         };
         if has_pictures {
             let beside = text.left() > room.left();
-            let end = if beside { pos2(text.left() - gap, room.bottom()) } else { pos2(room.right(), text.top() - gap) };
+            let end = if beside {
+                pos2(text.left() - gap, room.bottom())
+            } else {
+                pos2(room.right(), text.top() - gap)
+            };
             let place = Rect::from_min_max(room.min, end);
             ui.scope_builder(UiBuilder::new().max_rect(place), |ui| match pictures {
-                Some(Loadable::Ready(shown)) => pictures::show(ui, &shown.pictures, &mut self.look, place.size()),
+                Some(Loadable::Ready(shown)) => {
+                    pictures::show(ui, &shown.pictures, &mut self.look, place.size())
+                }
                 Some(Loadable::Refused(why)) => problem(ui, why),
                 _ => {}
             });
@@ -133,13 +151,24 @@ impl Presentation {
         let revealed = self.revealed;
         let prose = &mut self.prose;
         ui.scope_builder(UiBuilder::new().max_rect(text), |ui| {
-            ScrollArea::vertical().id_salt(("present", &answer.index)).auto_shrink([false, false]).show(ui, |ui| {
-                Asked::answered(answer, revealed).ui(ui, prose, &format!("present {}", answer.index), size);
-                if revealed {
-                    ui.add_space(size * 0.6);
-                    revealed_ui(ui, prose, answer, size);
-                }
-            });
+            ScrollArea::vertical().id_salt(("present", &answer.index)).auto_shrink([false, false]).show(
+                ui,
+                |ui| {
+                    if !has_pictures {
+                        ui.add_space(room.height() * 0.1);
+                    }
+                    Asked::answered(answer, revealed).ui(
+                        ui,
+                        prose,
+                        &format!("present {}", answer.index),
+                        size,
+                    );
+                    if revealed {
+                        ui.add_space(size * 0.6);
+                        revealed_ui(ui, prose, answer, size);
+                    }
+                },
+            );
         });
     }
 
@@ -161,15 +190,18 @@ fn revealed_ui(ui: &mut Ui, prose: &mut Prose, answer: &Answer, size: f32) {
         let (rect, _) = ui.allocate_exact_size(egui::vec2(size * 1.2, size * 1.3), egui::Sense::hover());
         verdict::mark(ui.painter(), rect.center(), size, answer.verdict, color);
         ui.label(RichText::new(verdict::name(answer.verdict)).size(size).family(semibold()).color(color));
+        let short = |value| crate::terminal::excerpt(&value_text(value), 60);
+        if !answer.read.is_null() {
+            let read = fill("read {}", &[&short(&answer.read)]);
+            ui.label(RichText::new(read).size(size * 0.8).color(tokens.text));
+        }
         if !answer.answer.is_null() {
-            let gold = fill("gold {}", &[&crate::terminal::excerpt(&value_text(&answer.answer), 60)]);
+            let gold = fill("gold {}", &[&short(&answer.answer)]);
             ui.label(RichText::new(gold).size(size * 0.8).color(tokens.subdued));
         }
     });
     ui.add_space(size * 0.3);
     response_ui(ui, prose, &format!("present {}", answer.index), answer, false, size * 0.9);
-    ui.add_space(size * 0.3);
-    verdict_ui(ui, answer);
 }
 
 fn keys(ui: &Ui, wishes: &mut Wishes) {

@@ -105,10 +105,12 @@ enum Closing {
 impl App {
     /// The window at its first start: the built-in pair, ready to run.
     pub fn new(ctx: &egui::Context, habits: Habits) -> Self {
-        Self::in_folder(ctx, habits, crate::session::sessions_root())
+        let mut app = Self::in_folder(ctx, habits, crate::session::sessions_root());
+        app.setup.look(&app.wake);
+        app
     }
 
-    /// The same with another folder of sessions.
+    /// The same with another folder of sessions, and without a look at what else lies on this machine.
     pub fn in_folder(ctx: &egui::Context, habits: Habits, sessions: PathBuf) -> Self {
         theme::install(ctx);
         let waking = ctx.clone();
@@ -116,7 +118,7 @@ impl App {
         Self {
             screen: Screen::default(),
             workspace: Workspace::built_in(sessions, &wake),
-            setup: setup::Setup::new(&wake),
+            setup: setup::Setup::default(),
             board: board::Board::new(habits.board),
             run: run::Runs::default(),
             results: results::Results::default(),
@@ -163,7 +165,7 @@ impl App {
         self.board.receive(&self.workspace, &self.wake, &mut wishes);
         self.run.receive(&self.wake, &mut wishes);
         self.results.receive(&self.wake, &mut wishes);
-        self.sessions.receive(&self.wake, &mut wishes);
+        self.sessions.receive(&self.workspace, self.run.is_active(), &self.wake, &mut wishes);
         self.ask.receive(&self.wake, &mut wishes);
         for wish in wishes {
             self.apply(wish);
@@ -248,7 +250,12 @@ impl App {
     /// Carries out a wish.
     pub fn apply(&mut self, wish: Wish) {
         match wish {
-            Wish::Go(screen) => self.screen = screen,
+            Wish::Go(screen) => {
+                if screen == Screen::Sessions {
+                    self.sessions.look(&self.wake);
+                }
+                self.screen = screen;
+            }
             Wish::OpenCheckpoint(named) => {
                 Habits::remember(&mut self.habits.checkpoints, &named);
                 self.workspace.open_checkpoint(named, &self.wake);
@@ -267,6 +274,7 @@ impl App {
             Wish::Start => match self.obstacle() {
                 Some(problem) => self.toasts.warn(&problem),
                 None => {
+                    self.ask.release();
                     self.run.start(&self.workspace, &self.wake);
                     self.screen = Screen::Run;
                 }
@@ -276,6 +284,7 @@ impl App {
                 self.toasts.warn(&busy().at(name));
             }
             Wish::Resume(folder) => {
+                self.ask.release();
                 self.run.resume(folder, &self.wake);
                 self.screen = Screen::Run;
             }
@@ -297,7 +306,8 @@ impl App {
             Wish::TurnTheme => self.turn_theme(),
             Wish::ShowKeys => self.shows_keys = !self.shows_keys,
             Wish::Stay => self.closing = Closing::No,
-            Wish::CloseAnyway => {
+            Wish::Close if !self.may_close() => {}
+            Wish::Close | Wish::CloseAnyway => {
                 self.closing = Closing::Yes;
                 (self.wake)();
             }
@@ -311,6 +321,8 @@ impl App {
                     self.screen = Screen::Results;
                 }
             }
+            // Both would hold the weights, on the same devices.
+            Wish::Ask(ask::Wish::Ask) if self.run.is_active() => self.toasts.warn(&busy()),
             Wish::Ask(wish) => self.ask.apply(wish, &self.workspace, &self.wake),
         }
     }

@@ -72,6 +72,13 @@ pub static TABLE: &[Shortcut] = &[
         while_typing: true,
         wish: || Wish::TurnTheme,
     },
+    Shortcut {
+        keys: command(Key::Q),
+        name: "Close the window",
+        on: None,
+        while_typing: true,
+        wish: || Wish::Close,
+    },
     Shortcut { keys: SHOW_KEYS, name: "Keys", on: None, while_typing: true, wish: || Wish::ShowKeys },
 ];
 

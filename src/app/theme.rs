@@ -23,6 +23,8 @@ pub struct Tokens {
     pub card: Color32,
     /// A card under the pointer, a chosen row.
     pub raised: Color32,
+    /// Fields for text.
+    pub field: Color32,
     /// Hairlines.
     pub line: Color32,
     /// Ordinary text.
@@ -73,6 +75,7 @@ const DARK: Tokens = Tokens {
     canvas: hex(0x0C_0D_0F),
     card: hex(0x1B_1E_22),
     raised: hex(0x25_29_2F),
+    field: hex(0x13_15_18),
     line: hex(0x2E_33_3A),
     text: hex(0xC9_CE_D6),
     subdued: hex(0x8B_93_9F),
@@ -101,6 +104,7 @@ const LIGHT: Tokens = Tokens {
     canvas: hex(0xED_EF_F3),
     card: hex(0xFF_FF_FF),
     raised: hex(0xF0_F3_F8),
+    field: hex(0xF5_F7_FA),
     line: hex(0xD9_DD_E3),
     text: hex(0x2B_30_38),
     subdued: hex(0x66_6E_7A),
@@ -176,6 +180,32 @@ pub fn figure() -> TextStyle {
     TextStyle::Name("figure".into())
 }
 
+/// The three shards of the program's mark: height as a share of the whole, and colour.
+pub fn mark(ctx: &egui::Context) -> [(f32, Color32); 3] {
+    shards(Tokens::of(ctx))
+}
+
+fn shards(tokens: &Tokens) -> [(f32, Color32); 3] {
+    [(0.55, tokens.kinds[0]), (1.0, tokens.accent), (0.75, tokens.kinds[2])]
+}
+
+/// The mark as the window system shows it, 64 by 64 pixels.
+pub fn window_icon() -> egui::IconData {
+    const SIDE: usize = 64;
+    let mut rgba = vec![0; SIDE * SIDE * 4];
+    for (place, (height, color)) in shards(&DARK).into_iter().enumerate() {
+        let left = 4 + 20 * place;
+        let top = SIDE - 4 - (height * (SIDE - 8) as f32) as usize;
+        for y in top..SIDE - 4 {
+            for x in left..left + 16 {
+                let at = (y * SIDE + x) * 4;
+                rgba[at..at + 4].copy_from_slice(&color.to_array());
+            }
+        }
+    }
+    egui::IconData { rgba, width: SIDE as u32, height: SIDE as u32 }
+}
+
 /// Puts fonts and both themes into a context.
 pub fn install(ctx: &egui::Context) {
     let font = |name: &str, bytes: &'static [u8], family: FontFamily| FontInsert {
@@ -243,6 +273,9 @@ fn apply(style: &mut egui::Style, tokens: &Tokens) {
     visuals.selection.bg_fill = tokens.accent.gamma_multiply(0.35);
     visuals.selection.stroke = Stroke::new(1.5, tokens.accent);
     visuals.hyperlink_color = tokens.accent;
+    visuals.text_edit_bg_color = Some(tokens.field);
+    // A blinking cursor would draw twice a second though nothing happens.
+    visuals.text_cursor.blink = false;
     visuals.error_fg_color = tokens.bad;
     visuals.warn_fg_color = tokens.warning;
     let widgets = &mut visuals.widgets;

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::App;
 use super::habits::Habits;
+use super::theme;
 use crate::{Problem, Result};
 
 /// Name under which the platform keeps the window's state.
@@ -61,6 +62,7 @@ pub fn open() -> Result<()> {
         viewport: egui::ViewportBuilder::default()
             .with_title("Shardscope")
             .with_app_id(APP_ID)
+            .with_icon(theme::window_icon())
             .with_inner_size([1360.0, 860.0])
             .with_min_inner_size([880.0, 560.0]),
         ..Default::default()

@@ -40,6 +40,8 @@ pub enum Wish {
     TurnTheme,
     /// Show the keys, or hide them.
     ShowKeys,
+    /// Close the window; where a run is in progress, the person is asked first.
+    Close,
     /// Close the window, though a run is in progress.
     CloseAnyway,
     /// Stay: the window is not closed.

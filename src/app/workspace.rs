@@ -1,6 +1,6 @@
 //! What is chosen for the next run: checkpoint, dataset, settings, layout. Screens read it; wishes change it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::checkpoint::Checkpoint;
@@ -135,6 +135,13 @@ impl Workspace {
 
 /// A checkpoint with its weights, a configuration alone, or a model of the catalogue.
 fn subject(named: String) -> Result<Subject> {
+    let path = Path::new(&named);
+    let is_path = path.is_absolute() || path.components().count() > 2 || named.starts_with('.');
+    if is_path && !path.exists() {
+        return Err(Problem::new(tr("there is no such folder"))
+            .at(named)
+            .fix(tr("choose a folder that holds config.json and safetensors, or a model of the catalogue")));
+    }
     let facts = crate::terminal::plan_sources::facts(&named)?;
     let checkpoint = crate::terminal::plan_sources::open(&named).and_then(Result::ok).map(Arc::new);
     let language = checkpoint.as_deref().map(Language::open);

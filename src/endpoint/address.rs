@@ -6,7 +6,7 @@ use ureq::http::Uri;
 
 use crate::{Problem, Result};
 
-/// The address of an OpenAI-compatible endpoint, up to and with `/v1`.
+/// The address of an OpenAI-compatible endpoint, up to and with `/v1` (or what stands there for it).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
     base: String,
@@ -24,7 +24,7 @@ enum Near {
 
 impl Address {
     /// Reads an address such as `http://localhost:8000` or `https://api.openai.com/v1`; `/v1` is added where the path
-    /// does not end in it.
+    /// names no version (`v1`, `v1beta`, `v4`).
     ///
     /// # Errors
     /// It is no http address, holds a name and password, a query or a fragment, or is plain http to a host that is
@@ -56,7 +56,7 @@ impl Address {
         }
         let authority = uri.authority().map_or(host, |authority| authority.as_str());
         let path = uri.path().trim_end_matches('/');
-        let version = if path.ends_with("/v1") { "" } else { "/v1" };
+        let version = if path.split('/').any(is_version) { "" } else { "/v1" };
         Ok(Self { base: format!("{scheme}://{authority}{path}{version}"), host: authority.to_owned(), near })
     }
 
@@ -91,6 +91,11 @@ impl Address {
     }
 }
 
+/// Whether a part of a path names a version.
+fn is_version(part: &str) -> bool {
+    part.strip_prefix('v').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+}
+
 /// A name says nothing about the network that it leads to, except those that always mean this machine (RFC 6761).
 fn near(host: &str) -> Near {
     let host = host.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
@@ -121,6 +126,8 @@ mod tests {
         assert_eq!(of("http://localhost:8000"), "http://localhost:8000/v1/models");
         assert_eq!(of("https://example.org/v1/"), "https://example.org/v1/models");
         assert_eq!(of("https://example.org/api"), "https://example.org/api/v1/models");
+        assert_eq!(of("https://example.org/v1beta/openai/"), "https://example.org/v1beta/openai/models");
+        assert_eq!(of("https://example.org/vision"), "https://example.org/vision/v1/models");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use ureq::http::{HeaderName, HeaderValue, Response, header};
 use ureq::{Agent, Body, Error, Proxy, RequestBuilder};
 
+use super::ending::Endings;
 use super::fault::{Cause, Fault, said};
 use super::{Address, Key, key};
 use crate::{Problem, Result};
@@ -40,6 +41,19 @@ impl Default for Limits {
             retries: 2,
             pause: Duration::from_secs(1),
             longest_pause: Duration::from_secs(60),
+        }
+    }
+}
+
+impl Limits {
+    /// For the questions of an evaluation, which may take long and are many: it is worth being patient.
+    pub fn for_questions() -> Self {
+        Self {
+            first_token: Some(Duration::from_secs(180)),
+            answer: Duration::from_secs(1800),
+            retries: 8,
+            longest_pause: Duration::from_secs(300),
+            ..Self::default()
         }
     }
 }
@@ -109,6 +123,7 @@ pub struct Endpoint {
     headers: Vec<(HeaderName, HeaderValue)>,
     limits: Limits,
     agent: Agent,
+    endings: Option<Endings>,
 }
 
 /// Connections kept open between two requests.
@@ -123,12 +138,23 @@ impl Endpoint {
         let agent = agent(&address, limits, IDLE);
         let (key_header, headers) = (KeyHeader::default(), Vec::new());
         let key_names = &key::JUDGE_KEYS;
-        Self { address, model: model.into(), key, key_header, key_names, headers, limits, agent }
+        Self {
+            address,
+            model: model.into(),
+            key,
+            key_header,
+            key_names,
+            headers,
+            limits,
+            agent,
+            endings: None,
+        }
     }
 
     /// The same for so many requests at once.
     pub fn for_many(mut self, requests: usize) -> Self {
         self.agent = agent(&self.address, self.limits, requests.max(IDLE));
+        self.endings = Endings::start();
         self
     }
 
@@ -188,6 +214,10 @@ impl Endpoint {
 
     pub(super) fn key(&self) -> Option<&Key> {
         self.key.as_ref()
+    }
+
+    pub(super) fn endings(&self) -> Option<&Endings> {
+        self.endings.as_ref()
     }
 
     pub(super) fn key_names(&self) -> &[&str] {

@@ -70,7 +70,7 @@ impl Endpoint {
         let status = response.status().as_u16();
         let list = match self.whole(response, LONGEST) {
             Ok(list) => list,
-            Err(fault) if matches!(status, 200..=299 | 404 | 405 | 501) => {
+            Err(fault) if matches!(status, 200..=299 | 404 | 405 | 500 | 501) => {
                 let problem = Some(fault.problem.what);
                 return Ok(Health { models: Vec::new(), server, version: None, seconds, problem });
             }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::Address;
 use crate::{Problem, Result};
 
 /// What stands in a key's place wherever text is shown or kept.
@@ -46,6 +47,20 @@ impl Key {
             }
         }
         Ok(None)
+    }
+
+    /// The key for a served model, from the environment. One that was made for others (`OPENAI_API_KEY`) is not sent where
+    /// anybody could read it: only over https, or to this machine.
+    ///
+    /// # Errors
+    /// As [`Key::new`].
+    pub fn for_served(address: &Address) -> Result<Option<Self>> {
+        let [own, others] = SERVED_KEYS;
+        match Self::from_environment(&[own])? {
+            Some(key) => Ok(Some(key)),
+            None if address.is_https() || address.is_loopback() => Self::from_environment(&[others]),
+            None => Ok(None),
+        }
     }
 
     /// The value of the `Authorization` header.

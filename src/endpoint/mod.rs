@@ -10,6 +10,7 @@
 
 pub mod address;
 pub mod client;
+mod ending;
 pub mod fault;
 pub mod health;
 pub mod judge;

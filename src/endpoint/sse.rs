@@ -43,6 +43,11 @@ impl<R: BufRead> Events<R> {
         Self { source, line: Vec::new(), data: String::new(), read: 0, limit, ended: false }
     }
 
+    /// What was not read.
+    pub fn into_source(self) -> R {
+        self.source
+    }
+
     /// The data of the next event, [`Trouble`], or nothing at the end. `beat` is called at every line, comments too:
     /// its `false` ends the stream.
     pub fn next(&mut self, beat: &mut dyn FnMut() -> bool) -> Option<Result<String, Trouble>> {

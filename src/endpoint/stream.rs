@@ -4,8 +4,8 @@ use std::io::{BufRead, BufReader};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use ureq::Body;
 use ureq::http::{Response, header};
+use ureq::{Body, BodyReader};
 
 use super::client::Usage;
 use super::fault::{Cause, Fault, said, too_large};
@@ -150,7 +150,7 @@ impl Endpoint {
 
     fn read_events(
         &self,
-        source: impl BufRead,
+        source: BufReader<BodyReader<'static>>,
         start: Instant,
         (limit, longest): (u64, usize),
         watch: &mut dyn FnMut(&str) -> bool,
@@ -195,6 +195,9 @@ impl Endpoint {
         }
         if !is_wanted {
             return Err(Fault::stopped());
+        }
+        if let Some(endings) = self.endings().filter(|_| is_done) {
+            endings.take(events.into_source().into_inner());
         }
         let held = std::mem::take(&mut draft.unsaid);
         let reply = draft.finish(is_done)?;
@@ -255,7 +258,7 @@ impl<'a> Draft<'a> {
         for (name, place) in
             [("model", &mut self.reply.model), ("system_fingerprint", &mut self.reply.fingerprint)]
         {
-            if let Some(told) = value[name].as_str().filter(|_| place.is_none()) {
+            if let Some(told) = value[name].as_str().filter(|told| place.is_none() && !told.is_empty()) {
                 *place = Some(self.endpoint.shown(told));
             }
         }

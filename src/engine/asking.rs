@@ -293,6 +293,12 @@ impl Draft {
         self.ids.last().copied().filter(|_| !self.is_done())
     }
 
+    /// A run of tokens with which it ends again and again: how many tokens, and how often. Short answers repeat
+    /// themselves lawfully; a model that has lost its way does so to the end.
+    pub fn repetition(&self) -> Option<(usize, usize)> {
+        repetition(&self.ids)
+    }
+
     /// Tokens so far.
     pub fn len(&self) -> usize {
         self.ids.len()
@@ -322,6 +328,19 @@ impl Draft {
         answer.logprobs = (self.top_logprobs > 0).then_some(self.logprobs);
         Ok(())
     }
+}
+
+/// Longest run of tokens that is looked for, and how many tokens in all make a repetition.
+const LONGEST_RUN: usize = 32;
+const MANY_TOKENS: usize = 96;
+
+/// The shortest run of tokens that a text ends with at least four times, and for at least [`MANY_TOKENS`] tokens.
+fn repetition(ids: &[u32]) -> Option<(usize, usize)> {
+    (1..=LONGEST_RUN).find_map(|run| {
+        let same = ids.iter().rev().zip(ids.iter().rev().skip(run)).take_while(|(a, b)| a == b).count();
+        let times = same / run + 1;
+        (times >= 4 && times * run >= MANY_TOKENS).then_some((run, times))
+    })
 }
 
 /// The line of a question that nothing has answered yet.

@@ -9,12 +9,13 @@ use candle_core::Tensor;
 
 use super::asking::{Asked, Draft, RunSettings};
 use super::keeping::{Settled, fail};
-use super::memory::Peaks;
+use super::memory::{Course, Peaks};
 use super::model::Model;
 use super::reuse::{Beginning, Picture, PromptKey, Prompts};
 use super::scheduler::Need;
 use crate::dataset::QuestionKind;
 use crate::model::{Cache, Kept, Network, Place, Span, Wanted};
+use crate::scoring::Verdict;
 use crate::session::journal::{Answer, Reused, Seconds};
 use crate::{Problem, Result};
 
@@ -38,6 +39,8 @@ pub enum Fate {
     Well,
     /// It could not be answered.
     Failed(Problem),
+    /// No rung of the ladder was low enough for a device's memory.
+    OutOfMemory(Problem),
     /// It is not asked any more.
     Skipped,
 }
@@ -64,6 +67,16 @@ pub struct Flight {
     fate: Fate,
     /// The most that each place has held since it entered.
     pub peaks: Peaks,
+    /// The most of temporary memory alone.
+    pub activation: Peaks,
+    /// Whether another question was in flight meanwhile.
+    pub had_company: bool,
+    /// Its rung of the ladder.
+    pub rung: usize,
+    /// Whether it begins again as soon as none of its passes are on their way.
+    pub again: bool,
+    /// What the places held above their floors when it began.
+    before: Peaks,
     need: Need,
     answer: Answer,
     asked: Asked,
@@ -73,8 +86,8 @@ pub struct Flight {
     keep: Option<Arc<Kept>>,
     /// Positions taken over from another prompt.
     begun_with: usize,
-    /// Tiles whose features were there already.
-    tiles_known: usize,
+    /// Tiles that go through the vision side for it.
+    pub tiles_seen: usize,
     started: Instant,
     written_from: Option<Instant>,
 }
@@ -115,6 +128,11 @@ impl Flight {
             replica: need.replica,
             need,
             peaks: Peaks::new(),
+            activation: Peaks::new(),
+            had_company: false,
+            rung: 0,
+            again: false,
+            before: Peaks::new(),
             out: 0,
             alone: false,
             abandoned: Arc::default(),
@@ -126,7 +144,7 @@ impl Flight {
             asked,
             keep: None,
             begun_with: 0,
-            tiles_known: 0,
+            tiles_seen: 0,
             started: Instant::now(),
             written_from: None,
         }
@@ -137,12 +155,57 @@ impl Flight {
         matches!(self.fate, Fate::Well)
     }
 
+    /// Its index in the dataset.
+    pub fn index(&self) -> &str {
+        &self.answer.index
+    }
+
     /// Gives it another fate, unless it has one.
     pub fn doom(&mut self, fate: Fate) {
         if self.is_well() {
             self.fate = fate;
             self.abandoned.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// Gives up what it has and waits for its turn to begin again. None of its passes may be on their way.
+    pub fn begin_again(&mut self, model: &Model, network: &Network, settings: &RunSettings) {
+        self.cache = network.cache(self.asked.ids.len() + settings.max_new_tokens);
+        self.draft = Draft::new(model, settings, self.row);
+        self.abandoned = Arc::default();
+        self.peaks = Peaks::new();
+        (self.keep, self.begun_with, self.tiles_seen) = (None, 0, 0);
+        (self.phase, self.written_from, self.again) = (Phase::Waiting, None, false);
+    }
+
+    /// Notes what the places hold before it begins.
+    pub fn begins_beside(&mut self, before: Peaks) {
+        self.before = before;
+    }
+
+    /// Goes to its pictures without regard to other prompts.
+    pub fn begin_alone(&mut self) {
+        if self.phase == Phase::Waiting {
+            self.phase = Phase::Seeing;
+        }
+    }
+
+    /// What its forecast goes by.
+    pub fn course(&self) -> Course {
+        Course {
+            tiles: self.need.tiles as u64,
+            tiles_known: self.need.tiles.saturating_sub(self.tiles_seen) as u64,
+            prompt: self.need.prompt_tokens as u64,
+            begun_with: self.begun_with as u64,
+            keeps: self.keep.as_ref().map_or(0, |kept| kept.positions() as u64),
+            rung: self.rung,
+            before: self.before.clone(),
+        }
+    }
+
+    /// A run of tokens that its answer ends with again and again: how many, and how often.
+    pub fn repetition(&self) -> Option<(usize, usize)> {
+        self.draft.repetition()
     }
 
     /// Looks whether its prompt's beginning is known, and goes on unless it is about to be.
@@ -158,8 +221,6 @@ impl Flight {
             }
             Beginning::Unknown => {}
         }
-        self.tiles_known =
-            self.asked.pictures.iter().filter(|p| p.features().is_some()).map(|p| p.tiles).sum();
         let shared = self.prompt.pictures.last().map_or(self.prompt.ids.len(), |(place, _)| place.end);
         // What was taken over is kept already.
         if shared > self.begun_with + 1 {
@@ -220,11 +281,19 @@ impl Flight {
             if from >= to {
                 continue;
             }
-            let Some((features, lies)) = picture.features() else {
+            let Some(features) = picture.features() else {
                 return Err(Problem::new("a picture's features are gone"));
             };
-            let all = features.flatten(0, 1)?;
-            parts.push((all.narrow(0, from - place.start, to - from)?, lies.clone()));
+            let mut start = place.start;
+            for part in &features.parts {
+                let all = part.flatten(0, 1)?;
+                let end = start + all.dim(0)?;
+                let (first, last) = (from.max(start), to.min(end));
+                if first < last {
+                    parts.push((all.narrow(0, first - start, last - first)?, features.place.clone()));
+                }
+                start = end;
+            }
         }
         Ok(parts)
     }
@@ -268,6 +337,12 @@ impl Flight {
         let problem = match self.fate {
             Fate::Skipped => return None,
             Fate::Failed(problem) => Some(problem),
+            Fate::OutOfMemory(problem) => {
+                answer.peak_bytes = self.peaks;
+                fail(&mut answer, &problem);
+                answer.verdict = Verdict::OutOfMemory;
+                return Some(answer);
+            }
             Fate::Well => {
                 let now = Instant::now();
                 let written_from = self.written_from.unwrap_or(now);
@@ -277,8 +352,10 @@ impl Flight {
                     decode: (now - written_from).as_secs_f64(),
                     total: asked.seconds + (now - self.started).as_secs_f64(),
                 };
-                answer.reused =
-                    Reused { tiles: self.tiles_known as u64, prompt_tokens: self.begun_with as u64 };
+                answer.reused = Reused {
+                    tiles: asked.tiles.saturating_sub(self.tiles_seen) as u64,
+                    prompt_tokens: self.begun_with as u64,
+                };
                 answer.peak_bytes = self.peaks;
                 draft.finish(model, &asked, &mut answer).err()
             }

@@ -39,8 +39,8 @@ impl Chooser {
     /// # Errors
     /// Logits that are no numbers: the computation went wrong somewhere.
     pub fn choose(&mut self, logits: &[f32]) -> Result<u32> {
-        if logits.iter().any(|l| l.is_nan()) {
-            return Err(Problem::new("the model's output is not a number (NaN)")
+        if !logits.iter().all(|l| l.is_finite()) {
+            return Err(Problem::new("the model's output is not a finite number (NaN or infinity)")
                 .fix("choose another number format with --dtype (bf16 or f32 instead of f16), or check the checkpoint"));
         }
         match &mut self.sampler {

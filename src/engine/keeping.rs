@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::pace::{Pace, Survey};
 use super::worker::{Event, panicked};
@@ -15,7 +15,7 @@ use crate::dataset::{Dataset, QuestionKind, Style, prompt};
 use crate::scoring::judge::{AnyJudge, JudgeStep};
 use crate::scoring::{Rule, Verdict};
 use crate::session::Session;
-use crate::session::journal::{Answer, Finish};
+use crate::session::journal::{Answer, Finish, MemorySample};
 use crate::{Problem, Result};
 
 /// An estimate goes over all questions that remain, so it is not made for every answer of a fast model.
@@ -31,6 +31,16 @@ pub struct Settled {
     pub kind: Option<QuestionKind>,
     /// Its line.
     pub answer: Answer,
+}
+
+/// What the keeper is told.
+pub enum Word {
+    /// A line, to be judged and kept.
+    Line(Settled),
+    /// Something that happened: its kind and its particulars.
+    Event(&'static str, Value),
+    /// What a place holds.
+    Memory(MemorySample),
 }
 
 /// Judges and keeps answers.
@@ -55,8 +65,8 @@ pub struct Keeper {
 
 /// A keeper at work.
 pub struct Keeping {
-    /// Takes lines; closed when there are no more.
-    pub lines: Sender<Settled>,
+    /// Takes lines and what else is to be written; closed when there is no more.
+    pub lines: Sender<Word>,
     /// A word for every line that is on the disk.
     pub kept: Receiver<()>,
     /// Whether a judge may be asked, which takes time.
@@ -82,12 +92,23 @@ impl Keeper {
         Ok(Keeping { lines, kept, judges, thread })
     }
 
-    fn keep_all(mut self, inbox: &Receiver<Settled>, kept: &Sender<()>) -> Result<Session> {
+    fn keep_all(mut self, inbox: &Receiver<Word>, kept: &Sender<()>) -> Result<Session> {
         let mut pace = Pace::default();
         let start = Instant::now();
         let (mut remaining, mut estimated) = (None, None::<Instant>);
         let mut done = HashSet::new();
-        for Settled { place, row, kind, mut answer } in inbox {
+        for word in inbox {
+            let Settled { place, row, kind, mut answer } = match word {
+                Word::Line(line) => line,
+                Word::Event(kind, details) => {
+                    self.session.event(kind, details)?;
+                    continue;
+                }
+                Word::Memory(sample) => {
+                    self.session.memory(&sample)?;
+                    continue;
+                }
+            };
             if answer.verdict != Verdict::Failed && answer.verdict != Verdict::OutOfMemory {
                 self.judge(&mut answer, kind);
                 self.consult(&mut answer)?;

@@ -1,32 +1,91 @@
-//! Memory of a run: what was forecast, what was measured.
+//! Memory of a run: what was forecast, what is measured, and whether it comes back.
 
 use std::collections::BTreeMap;
+use std::thread::JoinHandle;
+use std::time::Duration;
 
+use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
+
+use super::keeping::Word;
+use super::ladder::Ladder;
+use super::scheduler::Need;
+use crate::devices::Meter;
 use crate::model::Placement;
-use crate::plan::{Case, Forecaster, Plan, QuestionCost};
-use crate::session::journal::Answer;
+use crate::plan::calibration::{Component, Lesson};
+use crate::plan::{Assumptions, Calibration, Case, CostTable, Holding, Plan, Sourced};
+use crate::session::journal::{MemorySample, now};
+
+/// Bytes of each metered place, by name.
+pub type Peaks = BTreeMap<String, u64>;
+
+/// What a place may hold above its floor without anyone asking why: queues of the threads, and the like.
+const SLACK: u64 = 1 << 20;
 
 /// The books of a run: what its places hold, and what was forecast.
 pub struct Books {
-    replicas: Vec<Placement>,
+    meters: Vec<Meter>,
     forecasting: Option<Forecasting>,
+    /// Costs on every rung of the ladder.
+    rungs: Vec<CostTable>,
+    /// What every place holds when nothing is in flight: the weights.
+    floor: Peaks,
+    /// Times that more than that was left over, the last time by so much.
+    risen: (usize, u64),
+    /// Temporary memory predicted without corrections, and measured, by component.
+    measured: BTreeMap<Component, (u64, u64)>,
 }
 
-/// The most that each metered place has held, by name.
-pub type Peaks = BTreeMap<String, u64>;
+/// A question as far as its forecast goes by it.
+#[derive(Debug, Clone, Default)]
+pub struct Course {
+    /// Tiles of its pictures.
+    pub tiles: u64,
+    /// Those of them that were known when it began.
+    pub tiles_known: u64,
+    /// Tokens of its prompt.
+    pub prompt: u64,
+    /// Those of them that were taken over from another prompt.
+    pub begun_with: u64,
+    /// Positions that it keeps for other prompts.
+    pub keeps: u64,
+    /// Its rung of the ladder.
+    pub rung: usize,
+    /// What the places held above their floors when it entered.
+    pub before: Peaks,
+}
 
 impl Books {
-    /// Books of the places of these replicas.
-    pub fn new(replicas: Vec<Placement>, forecasting: Option<Forecasting>) -> Self {
-        Self { replicas, forecasting }
+    /// Books of the places of these replicas, which hold nothing but weights now.
+    pub fn new(replicas: &[Placement], forecasting: Option<Forecasting>, ladder: &Ladder) -> Self {
+        let places = replicas.iter().flat_map(Placement::places);
+        let meters: Vec<Meter> = places.filter_map(|place| place.meter()).cloned().collect();
+        let costs = |forecasting: &Forecasting| {
+            let case = forecasting.case.at_its_worst();
+            let of_rung = |rung: &super::ladder::Rung| {
+                let assumptions = Assumptions {
+                    in_flight: Sourced::chosen(1),
+                    tile_batch: Sourced::chosen(Some(rung.micro_batch as u64)),
+                    prefill_chunk: Sourced::chosen(Some(rung.prefill_chunk as u64)),
+                    ..case.assumptions.clone()
+                };
+                case.with_assumptions(assumptions).costs
+            };
+            ladder.rungs().iter().map(of_rung).collect()
+        };
+        let rungs = forecasting.as_ref().map(costs).unwrap_or_default();
+        let floor = meters.iter().map(|meter| (meter.name().to_owned(), meter.live())).collect();
+        Self { meters, forecasting, rungs, floor, risen: (0, 0), measured: BTreeMap::new() }
+    }
+
+    /// The places' own books.
+    pub fn meters(&self) -> &[Meter] {
+        &self.meters
     }
 
     /// Bytes that each metered place has held at its peak since this was last asked; places that hold nothing are left
     /// out.
     pub fn take_peaks(&self) -> Peaks {
-        let places = self.replicas.iter().flat_map(Placement::places);
-        let meters = places.filter_map(|place| place.meter());
-        let peaks = meters.map(|meter| {
+        let peaks = self.meters.iter().map(|meter| {
             let peak = meter.peak();
             meter.reset_peak();
             (meter.name().to_owned(), peak)
@@ -34,13 +93,102 @@ impl Books {
         peaks.filter(|(_, peak)| *peak > 0).collect()
     }
 
-    /// What was forecast for a question that is answered.
-    pub fn forecast(&self, answer: &Answer) -> Peaks {
-        let Answer { tiles, prompt_tokens, output_tokens, .. } = *answer;
-        let forecasting = self.forecasting.as_ref();
-        forecasting
-            .map(|forecasting| forecasting.bytes(tiles, prompt_tokens, output_tokens))
-            .unwrap_or_default()
+    /// Learns from a question that had the places to itself: `peaks` is the most of temporary memory that each held.
+    pub fn learn(&mut self, course: &Course, peaks: &Peaks) {
+        let Some(forecasting) = &self.forecasting else { return };
+        // What was there already would be taken for the question's own.
+        if course.tiles_known > 0 || course.begun_with > 0 || course.rung > 0 {
+            return;
+        }
+        let case = forecasting.case.at_its_worst().with_calibration(Calibration::default());
+        let costs = case.costs;
+        let activations = costs.at(course.tiles, course.prompt);
+        let plan = &forecasting.plan;
+        for (device, holding) in plan.devices.iter().zip(plan.holdings(&costs)) {
+            let parts = costs.activation_parts(&holding, &activations);
+            let largest = parts.into_iter().max_by_key(|(_, bytes)| *bytes);
+            let (Some((component, _)), Some(peak)) = (largest, peaks.get(&device.name)) else { continue };
+            let before = course.before.get(&device.name).copied().unwrap_or(0);
+            let sums = self.measured.entry(component).or_default();
+            sums.0 = sums.0.saturating_add(costs.activation(&holding, &activations, 0));
+            sums.1 = sums.1.saturating_add(peak.saturating_sub(before));
+        }
+    }
+
+    /// What the run has measured, for forecasts to come.
+    pub fn lessons(&self) -> Vec<Lesson> {
+        let lesson = |(component, (predicted, measured)): (&Component, &(u64, u64))| Lesson {
+            card: "cpu".into(),
+            component: *component,
+            predicted: *predicted,
+            measured: *measured,
+        };
+        self.measured.iter().map(lesson).collect()
+    }
+
+    /// The most of temporary memory that every place has held since peaks were last taken.
+    pub fn activation_peaks(&self) -> Peaks {
+        let peak = |meter: &Meter| (meter.name().to_owned(), meter.peak_parts().activation);
+        self.meters.iter().map(peak).collect()
+    }
+
+    /// What every place holds above its floor.
+    pub fn above_floor(&self) -> Peaks {
+        let above = |meter: &Meter| {
+            let floor = self.floor.get(meter.name()).copied().unwrap_or(0);
+            (meter.name().to_owned(), meter.live().saturating_sub(floor))
+        };
+        self.meters.iter().map(above).collect()
+    }
+
+    /// What was forecast for a question.
+    pub fn forecast(&self, course: &Course) -> Peaks {
+        let (Some(forecasting), Some(costs)) = (&self.forecasting, self.rung(course.rung)) else {
+            return Peaks::new();
+        };
+        let plan = &forecasting.plan;
+        let activations = costs.at_part(
+            (course.tiles, course.tiles.saturating_sub(course.tiles_known)),
+            (course.prompt, course.prompt.saturating_sub(course.begun_with)),
+        );
+        let holdings = plan.holdings(costs);
+        let devices = plan.devices.iter().zip(holdings).filter(|(_, holding)| *holding != Holding::default());
+        devices
+            .map(|(device, holding)| {
+                // Room for the longest answer is taken with the first rows.
+                let moment = costs.moment_at(&holding, &activations, course.prompt, costs.answer_limit());
+                let kept = if course.keeps > 0 { costs.kv_bytes(&holding, course.keeps, 0) } else { 0 };
+                let before = course.before.get(&device.name).copied().unwrap_or(0);
+                (device.name.clone(), moment.peak().saturating_add(kept).saturating_add(before))
+            })
+            .collect()
+    }
+
+    fn rung(&self, number: usize) -> Option<&CostTable> {
+        self.rungs.get(number).or(self.rungs.last())
+    }
+
+    /// The first rung on which a question is forecast to fit; the top where that cannot be told, the bottom where none
+    /// does: it is tried all the same.
+    pub fn starting_rung(&self, need: Need) -> usize {
+        let Some(forecasting) = &self.forecasting else { return 0 };
+        let fits = |costs: &CostTable| forecasting.fit(costs, &[need]);
+        // Being alone saves nothing that the forecast of a question knows of.
+        match self.rungs.iter().position(fits) {
+            Some(rung) => rung,
+            None => self.rungs.len().saturating_sub(1),
+        }
+    }
+
+    /// To be told when nothing is in flight and `kept` bytes are kept for later questions: the bytes that are held on
+    /// top of that, where they have grown three times in a row.
+    pub fn leak(&mut self, kept: u64) -> Option<u64> {
+        let left = self.above_floor().values().sum::<u64>().saturating_sub(kept);
+        if left <= SLACK.saturating_add(self.risen.1) {
+            return None;
+        }
+        self.risen = (self.risen.0 + 1, left);
+        (self.risen.0 == 3).then_some(left)
     }
 }
 
@@ -63,13 +211,94 @@ pub struct Forecasting {
 
 impl Forecasting {
     /// Bytes that each device that is used holds at its peak while a question of so many tiles and prompt tokens is
-    /// answered by so many tokens.
-    pub fn bytes(&self, tiles: u64, prompt_tokens: u64, answer: u64) -> BTreeMap<String, u64> {
-        let case = self.case.at_its_worst();
-        let cost = QuestionCost { id: String::new(), tiles, prompt_tokens };
-        let moments = Forecaster::new(&case).at_answer(&self.plan, &cost, answer);
-        let used = |device: usize| self.plan.assignment.contains(&device);
-        let devices = self.plan.devices.iter().zip(moments).enumerate().filter(|(index, _)| used(*index));
-        devices.map(|(_, (device, moment))| (device.name.clone(), moment.peak())).collect()
+    /// answered by at most so many tokens.
+    pub fn bytes(&self, tiles: u64, prompt_tokens: u64, answer: u64) -> Peaks {
+        let costs = &self.case.costs;
+        let activations = costs.at(tiles, prompt_tokens);
+        let holdings = self.plan.holdings(costs);
+        let devices =
+            self.plan.devices.iter().zip(&holdings).filter(|(_, holding)| **holding != Holding::default());
+        let peak = |holding: &Holding| costs.moment_at(holding, &activations, prompt_tokens, answer).peak();
+        devices.map(|(device, holding)| (device.name.clone(), peak(holding))).collect()
+    }
+
+    /// Whether a question may enter beside those in flight: their keys and values, the weights, and the largest
+    /// temporary memory of any of them fit every device.
+    pub fn admits(&self, others: &[Need], one: Need) -> bool {
+        let mut all: Vec<Need> = others.iter().copied().filter(|need| need.replica == one.replica).collect();
+        all.push(one);
+        self.fit(&self.case.costs, &all)
+    }
+
+    fn fit(&self, costs: &CostTable, needs: &[Need]) -> bool {
+        let usable = self.case.usable(&self.plan.devices);
+        let holdings = self.plan.holdings(costs);
+        let fits = |(holding, usable): (&Holding, u64)| {
+            let (mut kv, mut features, mut largest) = (0u64, 0u64, 0u64);
+            for need in needs {
+                let (tiles, prompt) = (need.tiles as u64, need.prompt_tokens as u64);
+                let activations = costs.at(tiles, prompt);
+                kv = kv.saturating_add(costs.kv_of_one(holding, prompt, need.new_tokens as u64));
+                features = features.saturating_add(costs.features_kept(holding, tiles));
+                largest = largest.max(costs.activation(holding, &activations, 0));
+            }
+            // The largest holds its own features already.
+            let more = if needs.len() > 1 { features } else { 0 };
+            holding.weights.saturating_add(kv).saturating_add(largest).saturating_add(more) <= usable
+        };
+        holdings.iter().zip(usable).filter(|(holding, _)| **holding != Holding::default()).all(fits)
+    }
+}
+
+/// A thread that samples what places hold for `memory.jsonl`; it ends when this is dropped.
+pub struct Sampling {
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Between two samples.
+const EVERY: Duration = Duration::from_millis(250);
+
+impl Sampling {
+    /// Starts to sample; what has not changed is not said again. Without a thread nothing is sampled.
+    pub fn start(meters: Vec<Meter>, words: Sender<Word>) -> Self {
+        let (stop, stopped) = bounded::<()>(0);
+        let work = move || {
+            let mut last = Vec::new();
+            loop {
+                let parts: Vec<_> = meters.iter().map(Meter::parts).collect();
+                if parts != last {
+                    for (meter, parts) in meters.iter().zip(&parts) {
+                        let sample = MemorySample {
+                            time: now(),
+                            device: meter.name().to_owned(),
+                            used: parts.total(),
+                            parts: parts.named().map(|(name, bytes)| (name.to_owned(), bytes)).into(),
+                            ..MemorySample::default()
+                        };
+                        if words.send(Word::Memory(sample)).is_err() {
+                            return;
+                        }
+                    }
+                    last = parts;
+                }
+                match stopped.recv_timeout(EVERY) {
+                    Err(RecvTimeoutError::Timeout) => {}
+                    _ => return,
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("memory".into()).spawn(work).ok();
+        Self { stop: Some(stop), thread }
+    }
+}
+
+impl Drop for Sampling {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // A thread that panicked has nothing left to say.
+            let _ = thread.join();
+        }
     }
 }

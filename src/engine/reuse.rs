@@ -26,6 +26,15 @@ impl PictureKey {
     }
 }
 
+/// Features of a picture: parts `[tiles, tokens, hidden]` in order, and where they lie.
+#[derive(Debug)]
+pub struct Features {
+    /// The parts.
+    pub parts: Vec<Tensor>,
+    /// Where they lie.
+    pub place: Place,
+}
+
 /// A picture that some questions ask about.
 #[derive(Debug)]
 pub struct Picture {
@@ -38,7 +47,7 @@ pub struct Picture {
     /// Its tiles.
     pub tiles: usize,
     pixels: Mutex<Option<Tensor>>,
-    features: OnceLock<(Tensor, Place)>,
+    features: OnceLock<Features>,
 }
 
 impl Picture {
@@ -53,15 +62,15 @@ impl Picture {
         held(&self.pixels).clone()
     }
 
-    /// Its features `[tiles, tokens, hidden]`, and where they lie.
-    pub fn features(&self) -> Option<&(Tensor, Place)> {
+    /// Its features, once it has been seen.
+    pub fn features(&self) -> Option<&Features> {
         self.features.get()
     }
 
     /// Takes its features in; the pixels are needed no more.
-    pub fn set_features(&self, features: Tensor, place: Place) {
+    pub fn set_features(&self, features: Features) {
         // A picture that has been through twice has the same features.
-        let _ = self.features.set((features, place));
+        let _ = self.features.set(features);
         *held(&self.pixels) = None;
     }
 }
@@ -87,8 +96,11 @@ impl Pictures {
         Self { inner: Mutex::default(), budget }
     }
 
-    /// A picture that is known already, whether or not its features are there yet.
+    /// A picture that is known already, whether or not its features are there yet. Without a budget nothing is shared.
     pub fn find(&self, key: &PictureKey) -> Option<Arc<Picture>> {
+        if self.budget == 0 {
+            return None;
+        }
         let mut shelf = held(&self.inner);
         if let Some(at) = shelf.kept.iter().position(|(picture, _)| picture.key == *key) {
             let used = shelf.kept.remove(at)?;
@@ -115,8 +127,9 @@ impl Pictures {
 
     /// Keeps the features of a picture, as far as the budget goes.
     pub fn keep(&self, picture: &Arc<Picture>) {
-        let Some((features, _)) = picture.features() else { return };
-        let bytes = (features.elem_count() * features.dtype().size_in_bytes()) as u64;
+        let Some(features) = picture.features() else { return };
+        let size = |part: &Tensor| (part.elem_count() * part.dtype().size_in_bytes()) as u64;
+        let bytes = features.parts.iter().map(size).sum();
         let mut shelf = held(&self.inner);
         if bytes > self.budget || shelf.kept.iter().any(|(kept, _)| Arc::ptr_eq(kept, picture)) {
             return;
@@ -127,6 +140,11 @@ impl Pictures {
             let Some((_, bytes)) = shelf.kept.pop_front() else { break };
             shelf.bytes -= bytes;
         }
+    }
+
+    /// Bytes of the features that are kept.
+    pub fn bytes(&self) -> u64 {
+        held(&self.inner).bytes
     }
 
     /// Lets go of everything that is kept; what questions in flight hold stays theirs.
@@ -264,6 +282,11 @@ impl Prompts {
                 self.bytes -= entry.bytes;
             }
         }
+    }
+
+    /// Bytes of the beginnings that are kept.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// Lets go of everything that is kept.

@@ -9,23 +9,26 @@
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::Tensor;
 use crossbeam_channel::Sender;
+use serde_json::{Value, json};
 
 use super::ahead::Ready;
 use super::asking::RunSettings;
 use super::flight::{Fate, Flight, Phase};
-use super::keeping::{Settled, fail};
+use super::keeping::{Settled, Word, fail};
+use super::ladder::{Ladder, Rung};
 use super::memory::{Books, raise};
 use super::model::Model;
-use super::reuse::{Picture, PictureKey, Pictures, Prompts};
+use super::reuse::{Features, Picture, PictureKey, Pictures, Prompts};
 use super::stages::{Done, Pass, Stages};
 use super::worker::Event;
-use crate::devices::Part;
+use crate::Problem;
 use crate::model::{Place, RowPass, Span, TilePass, Wanted};
-use crate::{Problem, Result};
+use crate::plan::bytes::human;
+use crate::plan::calibration::Lesson;
 
 /// What a question in flight needs, as far as memory goes by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +75,8 @@ struct Sight {
     unsent: VecDeque<Range<usize>>,
     /// Features by first tile.
     parts: Vec<(usize, Tensor)>,
+    /// Tiles that have none yet.
+    left: usize,
     /// Whether it shares no pass with others, since one that it shared has failed.
     alone: bool,
 }
@@ -100,7 +105,8 @@ pub struct Scheduler {
     /// Questions that have left with a line.
     settled: usize,
     events: Sender<Event>,
-    lines: Sender<Settled>,
+    lines: Sender<Word>,
+    ladder: Ladder,
 }
 
 impl Scheduler {
@@ -109,9 +115,9 @@ impl Scheduler {
         model: Arc<Model>,
         asking: RunSettings,
         settings: Settings,
-        (pictures, books): (Arc<Pictures>, Books),
+        (pictures, books, ladder): (Arc<Pictures>, Books, Ladder),
         stages: Vec<Stages>,
-        (events, lines): (Sender<Event>, Sender<Settled>),
+        (events, lines): (Sender<Event>, Sender<Word>),
     ) -> Self {
         let copies = stages.len().max(1) as u64;
         let replica = |stages: Stages| {
@@ -144,8 +150,14 @@ impl Scheduler {
             settled: 0,
             events,
             lines,
+            ladder,
             asking,
         }
+    }
+
+    /// What the run has measured, for forecasts to come.
+    pub fn lessons(&self) -> Vec<Lesson> {
+        self.books.lessons()
     }
 
     /// Whether nothing is in flight.
@@ -165,7 +177,7 @@ impl Scheduler {
 
     /// Whether a question more may be in flight.
     pub fn has_room(&self) -> bool {
-        self.flights.len() < self.settings.batch.max(1)
+        self.flights.len() < self.settings.batch.max(1) && self.flights.iter().all(|flight| flight.rung == 0)
     }
 
     /// Lets a question enter; gives it back where it has to wait for others to leave.
@@ -203,7 +215,16 @@ impl Scheduler {
         let network = self.replicas[replica].stages.network();
         let Ready { place, row, kind, answer, .. } = ready;
         let line = Settled { place, row, kind, answer };
-        self.flights.push(Flight::new(line, asked, need, &self.model, network, &self.asking));
+        let mut flight = Flight::new(line, asked, need, &self.model, network, &self.asking);
+        flight.begins_beside(self.books.above_floor());
+        flight.rung = self.books.starting_rung(need);
+        flight.had_company = !self.flights.is_empty();
+        self.flights.iter_mut().for_each(|flight| flight.had_company = true);
+        if flight.rung > 0 {
+            let how = self.ladder.rung(flight.rung).words();
+            self.tell("small_steps", json!({ "index": flight.index(), "how": how }));
+        }
+        self.flights.push(flight);
         None
     }
 
@@ -217,10 +238,23 @@ impl Scheduler {
 
     /// Sends what can be sent.
     pub fn pump(&mut self) {
-        for replica in 0..self.replicas.len() {
-            for flight in self.flights.iter_mut().filter(|flight| flight.replica == replica) {
-                flight.look_up(&mut self.replicas[replica].prompts);
+        // What leaves may be what others wait for.
+        for _ in 0..2 {
+            self.send_all();
+            self.settle();
+            if !self.sent.is_empty() || self.flights.is_empty() {
+                return;
             }
+        }
+        // Nothing is on its way and nothing can be sent, which must not hold up the run.
+        let stuck = Problem::new("the question came to a standstill").fix("please report this");
+        self.flights[0].doom(Fate::Failed(stuck));
+        self.settle();
+    }
+
+    fn send_all(&mut self) {
+        for replica in 0..self.replicas.len() {
+            self.begin(replica);
             self.look(replica);
             self.flights.iter_mut().for_each(Flight::read_on);
             while self.replicas[replica].out <= self.replicas[replica].stages.count() {
@@ -229,21 +263,125 @@ impl Scheduler {
                 }
             }
         }
-        self.settle();
+    }
+
+    /// Lets questions of a replica begin whose turn it is.
+    fn begin(&mut self, replica: usize) {
+        for at in 0..self.flights.len() {
+            let flight = &self.flights[at];
+            if flight.replica != replica {
+                continue;
+            }
+            if flight.again && flight.out == 0 {
+                self.begin_again(at);
+            }
+            if !self.ladder.rung(self.flights[at].rung).alone {
+                self.flights[at].look_up(&mut self.replicas[replica].prompts);
+                continue;
+            }
+            // One that needs all memory for itself waits until all others have left or wait behind it.
+            let behind = |other: &Flight| other.rung > 0 && other.phase == Phase::Waiting && other.out == 0;
+            let mut others =
+                self.flights.iter().enumerate().filter(|(i, f)| *i != at && f.replica == replica);
+            if self.flights[at].phase == Phase::Waiting
+                && self.flights[at].is_well()
+                && others.all(|(i, other)| i > at && behind(other))
+            {
+                self.let_go();
+                self.take_peaks();
+                let before = self.books.above_floor();
+                let flight = &mut self.flights[at];
+                flight.peaks.clear();
+                flight.begins_beside(before);
+                flight.begin_alone();
+            }
+        }
+    }
+
+    /// Frees what a question holds and has it wait for its turn.
+    fn begin_again(&mut self, at: usize) {
+        let flight = &mut self.flights[at];
+        let home = &mut self.replicas[flight.replica];
+        home.prompts.end(flight.row);
+        flight.begin_again(&self.model, home.stages.network(), &self.asking);
+        let Need { tiles, prompt_tokens, .. } = flight.need();
+        let row = flight.row;
+        self.say(Event::Asking { row, tiles, prompt_tokens });
+    }
+
+    /// Lets go of what is kept for later questions.
+    fn let_go(&mut self) {
+        self.pictures.clear();
+        self.replicas.iter_mut().for_each(|replica| replica.prompts.clear());
+    }
+
+    /// How much may go through a replica at once: the least of what its questions bear.
+    fn at_once(&self, replica: usize) -> Rung {
+        let here = self.flights.iter().filter(|f| f.replica == replica && f.phase != Phase::Waiting);
+        self.ladder.rung(here.map(|flight| flight.rung).max().unwrap_or(0))
+    }
+
+    /// What went wrong with a question alone: with too little memory it is tried again on the rung below.
+    fn stumble(&mut self, row: usize, problem: &Problem) {
+        let Some(at) = self.flights.iter().position(|flight| flight.row == row) else { return };
+        let company = self.flights.len() - 1;
+        let flight = &mut self.flights[at];
+        if !flight.is_well() || flight.again {
+            return;
+        }
+        let Some(short) = &problem.out_of_memory else { return flight.doom(Fate::Failed(problem.clone())) };
+        let below = self.ladder.below(flight.rung);
+        let next = match below {
+            Some(rung) => {
+                flight.rung = rung;
+                flight.again = true;
+                flight.abandoned.store(true, Ordering::Relaxed);
+                self.ladder.rung(rung).words()
+            }
+            None => {
+                flight.doom(Fate::OutOfMemory(problem.clone()));
+                "given up".to_owned()
+            }
+        };
+        let details = json!({
+            "index": flight.index(), "device": short.device, "needed": short.needed, "capacity": short.capacity,
+            "in_flight": company + 1, "next": next,
+        });
+        self.tell("out_of_memory", details);
+        if company > 0 {
+            // So many were too many.
+            self.settings.batch = self.settings.batch.min(company).max(1);
+        }
+        self.let_go();
     }
 
     /// Lists the pictures that questions of a replica want to see.
     fn look(&mut self, replica: usize) {
-        for flight in self.flights.iter().filter(|f| f.replica == replica && f.phase == Phase::Seeing) {
-            for picture in flight.unseen() {
-                if !self.sights.contains_key(&picture.key) {
-                    let micro_batch = self.asking.micro_batch.max(1);
+        // Parts of a picture that failed may still be on their way.
+        let on_the_way: Vec<PictureKey> = self
+            .sent
+            .values()
+            .filter_map(|(_, sent)| match sent {
+                Sent::Tiles(parts) => Some(parts.iter().map(|(key, _)| *key)),
+                _ => None,
+            })
+            .flatten()
+            .collect();
+        for flight in &mut self.flights {
+            if flight.replica != replica || flight.phase != Phase::Seeing {
+                continue;
+            }
+            let unseen: Vec<Arc<Picture>> = flight.unseen().cloned().collect();
+            for picture in unseen {
+                if !self.sights.contains_key(&picture.key) && !on_the_way.contains(&picture.key) {
+                    flight.tiles_seen += picture.tiles;
+                    let micro_batch = self.ladder.rung(flight.rung).micro_batch;
                     let firsts = (0..picture.tiles).step_by(micro_batch);
                     let unsent =
                         firsts.map(|first| first..(first + micro_batch).min(picture.tiles)).collect();
-                    let sight =
-                        Sight { picture: picture.clone(), replica, unsent, parts: Vec::new(), alone: false };
-                    self.sights.insert(picture.key, sight);
+                    let (key, left) = (picture.key, picture.tiles);
+                    let sight = Sight { picture, replica, unsent, parts: Vec::new(), left, alone: false };
+                    self.sights.insert(key, sight);
                 }
             }
         }
@@ -297,7 +435,7 @@ impl Scheduler {
 
     /// Sends parts of prompts: one of a long prompt, or several short prompts together.
     fn send_prompts(&mut self, replica: usize) -> bool {
-        let chunk = self.asking.prefill_chunk.max(1);
+        let chunk = self.at_once(replica).prefill_chunk;
         let stages = self.replicas[replica].stages.count();
         let (mut rows, mut spans, mut room) = (Vec::new(), Vec::<Span>::new(), chunk);
         let mut abandoned = Arc::default();
@@ -340,7 +478,7 @@ impl Scheduler {
 
     /// Sends tiles, of several pictures together where each has few.
     fn send_tiles(&mut self, replica: usize) -> bool {
-        let micro_batch = self.asking.micro_batch.max(1);
+        let micro_batch = self.at_once(replica).micro_batch;
         let (mut parts, mut pixels, mut tiles) = (Vec::new(), Vec::new(), 0);
         // In the order of the questions.
         let wanted = self.flights.iter().filter(|f| f.replica == replica && f.is_well());
@@ -355,26 +493,28 @@ impl Scheduler {
                 if tiles + range.len() > micro_batch || (sight.alone && !parts.is_empty()) {
                     break 'pictures;
                 }
-                let Ok(part) = all.narrow(0, range.start, range.len()) else { break };
                 sight.unsent.pop_front();
                 tiles += range.len();
+                pixels.push(all.narrow(0, range.start, range.len()));
                 parts.push((key, range));
-                pixels.push(part);
                 if sight.alone {
                     break 'pictures;
                 }
             }
         }
-        let pixels = match pixels.as_slice() {
-            [] => return false,
-            [one] => one.clone(),
-            several => match Tensor::cat(several, 0) {
-                Ok(all) => all,
-                Err(_) => return false,
-            },
+        if parts.is_empty() {
+            return false;
+        }
+        let pixels = pixels.into_iter().collect::<candle_core::Result<Vec<_>>>();
+        let pass = match pixels.and_then(|pixels| TilePass::new(&pixels)) {
+            Ok(pass) => pass,
+            Err(error) => {
+                self.unseen(parts, &error.into());
+                return true;
+            }
         };
         self.replicas[replica].wrote = false;
-        self.send(replica, Sent::Tiles(parts), Pass::Tiles(TilePass::new(pixels)), Arc::default());
+        self.send(replica, Sent::Tiles(parts), Pass::Tiles(pass), Arc::default());
         true
     }
 
@@ -390,11 +530,7 @@ impl Scheduler {
         let Some((replica, sent)) = self.sent.remove(&done.ticket) else { return };
         self.replicas[replica].out -= 1;
         match (sent, done.outcome) {
-            (Sent::Tiles(parts), Ok(Some(Pass::Tiles(pass)))) => {
-                if let Err(problem) = self.seen(replica, &parts, &pass.features()) {
-                    self.unseen(parts, &problem);
-                }
-            }
+            (Sent::Tiles(parts), Ok(Some(Pass::Tiles(pass)))) => self.seen(replica, &parts, pass.features()),
             (Sent::Tiles(parts), Err(problem)) => self.unseen(parts, &problem),
             (Sent::Prompts(rows), outcome) => {
                 for (row, _) in &rows {
@@ -435,35 +571,23 @@ impl Scheduler {
     }
 
     /// Tiles have become features.
-    fn seen(
-        &mut self,
-        replica: usize,
-        parts: &[(PictureKey, Range<usize>)],
-        features: &Tensor,
-    ) -> Result<()> {
-        let place = self.replicas[replica].stages.network().projector_place().clone();
-        let mut from = 0;
-        for (key, range) in parts {
-            let part = features.narrow(0, from, range.len())?;
-            from += range.len();
+    fn seen(&mut self, replica: usize, parts: &[(PictureKey, Range<usize>)], features: Vec<Tensor>) {
+        let place = self.replicas[replica].stages.network().projector_place();
+        for ((key, range), part) in parts.iter().zip(features) {
             let Some(sight) = self.sights.get_mut(key) else { continue };
             sight.parts.push((range.start, part));
-            if sight.parts.iter().map(|(_, part)| part.dims()[0]).sum::<usize>() < sight.picture.tiles {
+            sight.left -= range.len();
+            if sight.left > 0 {
                 continue;
             }
             sight.parts.sort_by_key(|(first, _)| *first);
-            let all: Vec<&Tensor> = sight.parts.iter().map(|(_, part)| part).collect();
-            // A view of what several pictures share would keep all of it.
-            let whole = place.work(Part::Activation, || match all.as_slice() {
-                [one] if one.dims() == features.dims() => Ok((*one).clone()),
-                [one] => one.force_contiguous(),
-                several => Tensor::cat(several, 0),
-            })?;
-            sight.picture.set_features(whole, place.clone());
-            self.pictures.keep(&sight.picture);
+            let parts = sight.parts.drain(..).map(|(_, part)| part).collect();
+            sight.picture.set_features(Features { parts, place: place.clone() });
+            if self.flights.iter().all(|flight| flight.rung == 0) {
+                self.pictures.keep(&sight.picture);
+            }
             self.sights.remove(key);
         }
-        Ok(())
     }
 
     /// Tiles could not be seen: pictures that shared the pass try alone, a picture alone fails.
@@ -478,10 +602,10 @@ impl Scheduler {
             }
             self.sights.remove(&key);
             self.pictures.forget(&key);
-            for flight in &mut self.flights {
-                if flight.unseen().any(|picture| picture.key == key) {
-                    flight.doom(Fate::Failed(problem.clone()));
-                }
+            let wants = |flight: &&Flight| flight.unseen().any(|picture| picture.key == key);
+            let rows: Vec<usize> = self.flights.iter().filter(wants).map(|flight| flight.row).collect();
+            for row in rows {
+                self.stumble(row, problem);
             }
         }
     }
@@ -502,31 +626,31 @@ impl Scheduler {
     }
 
     fn unread(&mut self, rows: &[(usize, usize)], problem: &Problem) {
+        if let [(row, _)] = rows {
+            return self.stumble(*row, problem);
+        }
         for (row, first) in rows {
-            self.flight(*row, |flight| match rows.len() {
-                1 => flight.doom(Fate::Failed(problem.clone())),
-                _ => {
-                    flight.alone = true;
-                    flight.unread_from(*first);
-                }
+            self.flight(*row, |flight| {
+                flight.alone = true;
+                flight.unread_from(*first);
             });
         }
     }
 
     /// Tokens could not be taken in: questions that shared the pass try alone, a question alone fails.
     fn unwritten(&mut self, rows: &[usize], problem: &Problem) {
+        if let [row] = rows {
+            return self.stumble(*row, problem);
+        }
         for row in rows {
-            self.flight(*row, |flight| match rows.len() {
-                1 => flight.doom(Fate::Failed(problem.clone())),
-                _ => flight.alone = true,
-            });
+            self.flight(*row, |flight| flight.alone = true);
         }
     }
 
     /// Chooses the next token of an answer.
     fn take(&mut self, row: usize, logits: &[f32]) {
         let Some(flight) = self.flights.iter_mut().find(|flight| flight.row == row) else { return };
-        if !flight.is_well() {
+        if !flight.is_well() || flight.again {
             return;
         }
         match flight.take(&self.model, logits) {
@@ -546,13 +670,23 @@ impl Scheduler {
             let flight = self.flights.remove(at);
             self.replicas[flight.replica].prompts.end(flight.row);
             let (place, row, kind) = (flight.place, flight.row, flight.kind);
+            let (course, repetition) = (flight.course(), flight.repetition());
+            if !flight.had_company && flight.is_well() {
+                self.books.learn(&course, &flight.activation);
+            }
             match flight.settle(&self.model) {
                 Some(mut answer) => {
-                    answer.forecast_bytes = self.books.forecast(&answer);
+                    answer.forecast_bytes = self.books.forecast(&course);
+                    if let Some((tokens, times)) = repetition {
+                        self.tell_repetition(&answer.index, tokens, times);
+                    }
                     self.keep(Settled { place, row, kind, answer });
                 }
                 None => self.say(Event::Skipped { row }),
             }
+        }
+        if self.is_idle() {
+            self.look_for_leaks();
         }
         // Pictures that nobody wants any more.
         let wanted: Vec<PictureKey> = self.flights.iter().flat_map(Flight::unseen).map(|p| p.key).collect();
@@ -561,8 +695,29 @@ impl Scheduler {
 
     /// Whatever was held since the last time was held while all these questions were in flight.
     fn take_peaks(&mut self) {
+        let activation = self.books.activation_peaks();
         let peaks = self.books.take_peaks();
-        self.flights.iter_mut().for_each(|flight| raise(&mut flight.peaks, &peaks));
+        for flight in &mut self.flights {
+            raise(&mut flight.peaks, &peaks);
+            raise(&mut flight.activation, &activation);
+        }
+    }
+
+    fn tell_repetition(&self, index: &str, tokens: usize, times: usize) {
+        self.tell("repetition", json!({ "index": index, "tokens": tokens, "times": times }));
+        let what = format!("its answer ends with the same {tokens} tokens, {times} times over");
+        self.say(Event::Note(Problem::new(what).at(format!("question {index}"))));
+    }
+
+    /// With nothing in flight, places hold weights and what is kept for later questions, and no more each time.
+    fn look_for_leaks(&mut self) {
+        let kept = self.pictures.bytes() + self.replicas.iter().map(|r| r.prompts.bytes()).sum::<u64>();
+        if let Some(bytes) = self.books.leak(kept) {
+            self.tell("leak", json!({ "bytes": bytes }));
+            let what = format!("{} are held although no question is in flight, and it grows", human(bytes));
+            let note = Problem::new(what).fix("the run goes on; please report this, with the session folder");
+            self.say(Event::Note(note));
+        }
     }
 
     fn say(&self, event: Event) {
@@ -570,9 +725,15 @@ impl Scheduler {
         let _ = self.events.send(event);
     }
 
+    /// Notes something in the session.
+    fn tell(&self, kind: &'static str, details: Value) {
+        // A keeper that is gone has said why.
+        let _ = self.lines.send(Word::Event(kind, details));
+    }
+
     fn keep(&mut self, settled: Settled) {
         self.settled += 1;
         // A keeper that is gone has said why.
-        let _ = self.lines.send(settled);
+        let _ = self.lines.send(Word::Line(settled));
     }
 }

@@ -12,6 +12,7 @@ use std::thread::JoinHandle;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use crate::devices::Part;
+use crate::model::host::take_scratch;
 use crate::model::{Network, Place, RowPass, TilePass};
 use crate::{Problem, Result};
 
@@ -74,14 +75,23 @@ pub enum Pass {
 }
 
 impl Pass {
-    fn next<'a>(&self, network: &'a Network) -> Option<&'a Place> {
+    /// Where it is to be taken next; `None` where it is through.
+    pub fn next<'a>(&self, network: &'a Network) -> Option<&'a Place> {
         match self {
             Self::Tiles(pass) => pass.next(network),
             Self::Rows(pass) => pass.next(network),
         }
     }
 
-    fn advance(&mut self, network: &Network, go_on: &mut dyn FnMut() -> bool) -> candle_core::Result<bool> {
+    /// Goes through the next segment on this thread; `false` where it was abandoned.
+    ///
+    /// # Errors
+    /// As [`TilePass::advance`] and [`RowPass::advance`].
+    pub fn advance(
+        &mut self,
+        network: &Network,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> candle_core::Result<bool> {
         match self {
             Self::Tiles(pass) => pass.advance(network, go_on),
             Self::Rows(pass) => pass.advance(network, go_on),
@@ -143,6 +153,7 @@ impl Stages {
             let place = stages.queues[index].0.clone();
             let name = place.name().to_owned();
             let thread = std::thread::Builder::new().name(name).spawn(move || {
+                take_scratch();
                 let _pool = own_threads(&place, share);
                 stage.work(&inbox);
             });
@@ -202,7 +213,10 @@ fn own_threads(place: &Place, threads: usize) -> Option<rayon::ThreadPool> {
         .use_current_thread()
         .thread_name(move |index| format!("{name}/{index}"))
         // What they allocate belongs to the place as long as they live.
-        .start_handler(move |_| std::mem::forget(owner.enter()));
+        .start_handler(move |_| {
+            take_scratch();
+            std::mem::forget(owner.enter());
+        });
     pool.build().ok()
 }
 
@@ -229,9 +243,19 @@ impl Stage {
                     }
                     None => Ok(Some(work.pass)),
                 },
-                Ok(Ok(false)) => Ok(None),
-                Ok(Err(error)) => Err(error.into()),
-                Err(panic) => Err(super::worker::panicked(&*panic)),
+                // What it held is given back before that is said.
+                Ok(Ok(false)) => {
+                    drop(work.pass);
+                    Ok(None)
+                }
+                Ok(Err(error)) => {
+                    drop(work.pass);
+                    Err(error.into())
+                }
+                Err(panic) => {
+                    drop(work.pass);
+                    Err(super::worker::panicked(&*panic))
+                }
             };
             // Nobody may be waiting for it any more.
             let _ = self.done.send(Done { ticket: work.ticket, outcome });

@@ -13,7 +13,8 @@ use super::ahead::{Ahead, Ready, Skipped};
 use super::asking::RunSettings;
 use super::costs::Pricing;
 use super::keeping::Keeper;
-use super::memory::{Books, Forecasting};
+use super::ladder::Ladder;
+use super::memory::{Books, Forecasting, Sampling};
 use super::model::{Language, Model, tiling};
 use super::pace::Survey;
 use super::reuse::Pictures;
@@ -23,6 +24,7 @@ use super::stages::{Done, Gate, Stages};
 use crate::checkpoint::{Checkpoint, Unit};
 use crate::dataset::{Dataset, prompt};
 use crate::model::{Loading, Network, Placement, WeightType};
+use crate::plan::calibration::Lesson;
 use crate::scoring::Rule;
 use crate::scoring::judge::{AnyJudge, JudgeStep};
 use crate::session::Session;
@@ -55,7 +57,12 @@ pub struct Order {
     pub judge: Option<JudgeStep<AnyJudge>>,
     /// Where answers are kept.
     pub session: Session,
+    /// Takes in what the run has measured about memory.
+    pub learn: Option<Learn>,
 }
+
+/// Takes in what a run has measured about memory.
+pub type Learn = Box<dyn FnOnce(&[Lesson]) -> Result<()> + Send>;
 
 /// What a running worker can be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,8 +159,14 @@ impl Run {
         let (commands, inbox) = unbounded();
         let (outbox, events) = unbounded();
         let body = move || {
-            let worker =
-                Worker { order, inbox, outbox: outbox.clone(), gate: Arc::default(), stopping: false };
+            let worker = Worker {
+                order,
+                inbox,
+                outbox: outbox.clone(),
+                gate: Arc::default(),
+                skips: Vec::new(),
+                stopping: false,
+            };
             let ended = catch_unwind(AssertUnwindSafe(|| worker.run()));
             let last = match ended {
                 Ok(Ok(complete)) => Event::Finished { complete },
@@ -197,6 +210,8 @@ struct Worker {
     inbox: Receiver<Command>,
     outbox: Sender<Event>,
     gate: Arc<Gate>,
+    /// Rows that were to be skipped before the first question could be asked.
+    skips: Vec<usize>,
     stopping: bool,
 }
 
@@ -275,7 +290,7 @@ impl Worker {
     }
 
     fn ask_all(self, model: Model, networks: Vec<Arc<Network>>, survey: &Arc<Survey>) -> Result<bool> {
-        let Self { order, inbox, outbox, gate, .. } = self;
+        let Self { order, inbox, outbox, gate, skips, .. } = self;
         let (model, batch) = (Arc::new(model), order.schedule.batch.max(1));
         let pictures = Arc::new(Pictures::new(order.settings.picture_cache));
         let skipped = Arc::new(Skipped::default());
@@ -305,8 +320,11 @@ impl Worker {
         };
         let (ready, preparing) = ahead.start(order.rows, batch.min(8))?;
         let out = (outbox.clone(), keeping.lines.clone());
-        let books = Books::new(order.replicas, order.forecasting);
-        let scheduler = Scheduler::new(model, order.settings, order.schedule, (pictures, books), stages, out);
+        let ladder = Ladder::new(&order.settings);
+        let books = Books::new(&order.replicas, order.forecasting, &ladder);
+        let sampling = Sampling::start(books.meters().to_vec(), keeping.lines.clone());
+        let scheduler =
+            Scheduler::new(model, order.settings, order.schedule, (pictures, books, ladder), stages, out);
         let mut flow = Flow {
             scheduler,
             backlog: if keeping.judges { 4 } else { BACKLOG },
@@ -319,9 +337,14 @@ impl Worker {
             paused: false,
             stopping: false,
         };
+        skips.into_iter().for_each(|row| flow.heed(Command::Skip(row)));
         flow.go(&inbox, &finished, &ready, &keeping.kept);
         let kept = flow.kept;
-        drop((flow, ready));
+        let lessons = flow.scheduler.lessons();
+        if let Some(Err(problem)) = order.learn.map(|learn| learn(&lessons)) {
+            flow.say(Event::Note(problem));
+        }
+        drop((flow, ready, sampling));
         drop(preparing.join());
         let words = keeping.kept.clone();
         let mut session = keeping.end()?;
@@ -341,7 +364,8 @@ impl Worker {
         while !self.stopping {
             match self.inbox.try_recv() {
                 Ok(Command::Pause) => self.wait(),
-                Ok(Command::Resume | Command::Skip(_)) => {}
+                Ok(Command::Resume) => {}
+                Ok(Command::Skip(row)) => self.skips.push(row),
                 Ok(Command::Stop) | Err(Disconnected) => self.stopping = true,
                 Err(Empty) => break,
             }
@@ -352,7 +376,8 @@ impl Worker {
         self.say(Event::Paused);
         loop {
             match self.inbox.recv() {
-                Ok(Command::Pause | Command::Skip(_)) => {}
+                Ok(Command::Pause) => {}
+                Ok(Command::Skip(row)) => self.skips.push(row),
                 Ok(Command::Resume) => break self.say(Event::Resumed),
                 Ok(Command::Stop) | Err(_) => break self.stopping = true,
             }

@@ -1,6 +1,8 @@
 //! An evaluation as a person asks for it: from checkpoint, dataset and choices to a session and an order for the
 //! engine. The window and the terminal both begin their runs here.
 
+pub mod free;
+pub mod learnt;
 pub mod named;
 pub mod placing;
 mod questions;
@@ -13,15 +15,16 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+pub use learnt::Learnt;
 use placing::{Placing, Wanted};
 pub use questions::Questions;
 
 use crate::checkpoint::{Checkpoint, Folder, Identity, Layout};
 use crate::dataset::{Dataset, Stated};
 use crate::engine::costs::Pricing;
-use crate::engine::{Language, Order, RunSettings, Schedule, model};
+use crate::engine::{Admission, Language, Order, RunSettings, Schedule, model};
 use crate::model::WeightType;
-use crate::plan::{Assumptions, Calibration, Sourced};
+use crate::plan::{Assumptions, Sourced};
 use crate::scoring::Rule;
 use crate::scoring::judge::{AnyJudge, JudgeStep};
 use crate::session::manifest::{CheckpointRecord, DatasetRecord, Manifest, Selection, Settings};
@@ -49,6 +52,8 @@ pub struct Choices {
     pub batch: usize,
     /// Threads of the CPU; all where none is said.
     pub threads: Option<usize>,
+    /// Where corrections of memory forecasts come from and go to.
+    pub learnt: Learnt,
 }
 
 impl Default for Choices {
@@ -63,6 +68,7 @@ impl Default for Choices {
             layout: "auto".into(),
             batch: 1,
             threads: None,
+            learnt: Learnt::default(),
         }
     }
 }
@@ -143,12 +149,15 @@ impl Evaluation {
             false => (Session::create(folder, &self.manifest)?, Vec::new()),
         };
         let rows = remaining(&self.dataset, &self.rows, &done)?;
+        let learnt = self.choices.learnt.clone();
+        let forecasting = self.placing.forecasting.clone();
+        let admission: Admission = Box::new(move |others, need| forecasting.admits(others, need));
         let order = Order {
             checkpoint: self.checkpoint,
             language: self.language,
             weight_type: self.weight_type,
             replicas: vec![self.placing.placement()],
-            schedule: Schedule { batch: self.choices.batch, admission: Box::new(|_, _| true) },
+            schedule: Schedule { batch: self.choices.batch, admission },
             forecasting: Some(self.placing.forecasting),
             dataset: self.dataset,
             rows,
@@ -156,6 +165,7 @@ impl Evaluation {
             rule: self.rule,
             judge: self.judge,
             session,
+            learn: Some(Box::new(move |lessons| learnt.learn(lessons))),
         };
         Ok((order, done))
     }
@@ -193,7 +203,7 @@ fn place(
         devices: &choices.devices,
         layout: &choices.layout,
         assumptions,
-        calibration: &|_| Calibration::default(),
+        calibration: &|card| choices.learnt.of(card),
     };
     Placing::new(wanted, &mut || pricing.all(rows).0)
 }

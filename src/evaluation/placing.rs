@@ -6,18 +6,18 @@ use std::path::Path;
 use candle_core::Device;
 use serde_json::{Map, Value, json};
 
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, UnitKind};
 use crate::devices::{Driver, find, host};
 use crate::engine::Forecasting;
-use crate::model::host::Blocks;
+use crate::model::host::{Blocks, product_depth};
 use crate::model::{Place, Placement, WeightType, weights};
 use crate::plan::bytes::human;
 use crate::plan::checks::{self, Severity};
 use crate::plan::device_map::DeviceMap;
 use crate::plan::spec::DeviceSpec;
 use crate::plan::{
-    Assumptions, Calibration, Case, DeviceKind, Dtype, Layout, Model, ModelShape, Plan, QuestionCost, Source,
-    Sourced, Workload, planner,
+    Assumptions, Calibration, Case, DeviceKind, Dtype, Engine, Layout, Model, ModelShape, Plan, QuestionCost,
+    Source, Sourced, Workload, planner,
 };
 use crate::session::manifest::{DeviceRecord, LayoutRecord};
 use crate::{Problem, Result};
@@ -47,7 +47,7 @@ pub struct Wanted<'a> {
     /// How questions are asked, as far as it decides what is held; the number format is filled in here.
     pub assumptions: Assumptions,
     /// What was measured before on the device of a name (a card's, or `cpu`).
-    pub calibration: &'a dyn Fn(&str) -> Calibration,
+    pub calibration: &'a dyn Fn(&str) -> Result<Calibration>,
 }
 
 /// A plan that can be run.
@@ -86,6 +86,7 @@ impl Placing {
         if case.workload.questions.len() > 1 || plan.devices.len() > 1 {
             notes.extend(what_may_not_fit(&case, &plan));
         }
+        let case = with_threads_of_a_place(case, &plan);
         let places = places(&case, &plan)?;
         let of = units.iter().map(|unit| unit.name.clone()).zip(plan.assignment.iter().copied()).collect();
         let placement = Placement::new(places, of)?;
@@ -167,9 +168,14 @@ fn case(
     let on_cpu = devices.iter().all(|device| matches!(device.kind, DeviceKind::Cpu | DeviceKind::Simulated));
     let mut model = Model::new(shape, assumptions.dtype.value, Some(&unit_bytes));
     if on_cpu {
-        let held = wanted.checkpoint.units.iter().map(|unit| weights::held_bytes(unit, wanted.weight_type));
+        let used = wanted.checkpoint.config.vision.used_layers;
+        // Vision blocks behind the one whose output is used are not loaded.
+        let held = wanted.checkpoint.units.iter().map(|unit| match unit.kind {
+            UnitKind::VisionBlock if unit.index >= used => 0,
+            _ => weights::held_bytes(unit, wanted.weight_type),
+        });
         model = model.held_on_the_cpu(&held.collect::<Vec<_>>());
-        assumptions = assumptions.on_the_cpu(rayon::current_num_threads() as u64);
+        assumptions.engine = Sourced::default(on_the_cpu(rayon::current_num_threads()));
     }
     let workload = match spec {
         // One place holds everything whatever the questions are.
@@ -180,12 +186,25 @@ fn case(
         (Some(card), DeviceKind::Cuda) => card.as_str(),
         _ => "cpu",
     });
-    let calibration = (wanted.calibration)(card);
+    let calibration = (wanted.calibration)(card)?;
     let mut case = Case::new(model, devices, assumptions, workload).with_calibration(calibration);
     if let Some((total, _)) = host::memory() {
         case.host_memory = total;
     }
     Ok(case)
+}
+
+/// How this engine computes on the CPU, and so on simulated devices, with so many threads.
+pub fn on_the_cpu(threads: usize) -> Engine {
+    Engine::Cpu { threads: threads.max(1) as u64, depth: product_depth() as u64 }
+}
+
+/// The same case where the CPU's threads are shared out among the devices of a plan, as the engine does.
+fn with_threads_of_a_place(case: Case, plan: &Plan) -> Case {
+    let Engine::Cpu { threads, depth } = case.assumptions.engine.value else { return case };
+    let used = (0..plan.devices.len()).filter(|device| plan.assignment.contains(device)).count() as u64;
+    let each = Engine::Cpu { threads: (threads / used.max(1)).max(1), depth };
+    case.with_assumptions(Assumptions { engine: Sourced::default(each), ..case.assumptions.clone() })
 }
 
 /// The plan of a layout by name or file, and what it is called.

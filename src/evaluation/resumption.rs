@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Choices, Evaluation, Questions, named};
+use super::{Choices, Evaluation, Learnt, Questions, named};
 use crate::dataset::Stated;
 use crate::engine::RunSettings;
+use crate::session::manifest::DeviceRecord;
 use crate::session::{Manifest, Selection};
 use crate::{Problem, Result};
 
@@ -35,9 +36,10 @@ impl Choices {
             rule: settings.rule.clone(),
             dtype: settings.dtype.clone(),
             devices: devices(manifest),
-            layout: manifest.layout.name.clone(),
+            layout: layout(&manifest.layout.name),
             batch: settings.batch.max(1),
             threads: settings.threads,
+            learnt: Learnt::Usual,
         })
     }
 }
@@ -45,12 +47,31 @@ impl Choices {
 /// The SPEC that names a manifest's devices.
 fn devices(manifest: &Manifest) -> String {
     let names: Vec<&str> = manifest.devices.iter().map(|device| device.name.as_str()).collect();
+    let simulated = names.iter().all(|name| name.starts_with("sim:")) && !names.is_empty();
+    if simulated {
+        // What could be used of each says all that the run goes by.
+        let usable = |device: &DeviceRecord| {
+            let usable = device.other.get("usable_bytes").and_then(serde_json::Value::as_u64);
+            usable.unwrap_or(device.total_bytes).to_string()
+        };
+        return format!("sim:{}", manifest.devices.iter().map(usable).collect::<Vec<_>>().join(","));
+    }
     let ordinals: Option<Vec<&str>> = names.iter().map(|name| name.strip_prefix("cuda:")).collect();
+    let simulated = names.iter().all(|name| name.starts_with("sim:"));
+    let sizes: Vec<String> = manifest.devices.iter().map(|device| format!("{}B", device.total_bytes)).collect();
     match (names.as_slice(), ordinals) {
         ([], _) => "auto".into(),
         (_, Some(ordinals)) => format!("cuda:{}", ordinals.join(",")),
+        (_, None) if simulated => format!("sim:{}", sizes.join(",")),
         (names, None) => names.join(","),
     }
+}
+
+/// The layout of a name or of a file, where that still is one. Where units sit changes no answer, so that another plan
+/// may take the place of one that is gone.
+fn layout(name: &str) -> String {
+    let is_known = crate::plan::Layout::parse(name).is_ok();
+    if is_known || Path::new(name).is_file() { name.to_owned() } else { "auto".into() }
 }
 
 /// The choice of questions that a selection records.
@@ -88,6 +109,11 @@ impl Evaluation {
             .in_file(folder)
             .fix("imported sessions can be read and compared; begin a new run to get more answers"));
         }
+        if manifest.checkpoint.format == "endpoint" {
+            return Err(Problem::new("was begun with a served model, not with a checkpoint on this machine")
+                .in_file(folder)
+                .fix("go on in the terminal: eval --endpoint URL --model NAME --session DIR --resume"));
+        }
         let choices = Choices::of(&manifest)?;
         let checkpoint = Arc::new(named::open_checkpoint(Some(&manifest.checkpoint.path))?);
         let dataset = named::open_dataset(Some(&manifest.dataset.path), choices.stated, watch)?;
@@ -122,6 +148,24 @@ mod tests {
         let again = Evaluation::of_session(&folder, &mut |_, _| true).unwrap();
         assert_eq!(again.rows, rows);
         assert!(Session::resume(&folder, &again.manifest).is_ok());
+    }
+
+    #[test]
+    fn devices_and_layouts_are_named_as_they_can_be_asked_for() {
+        let begun = Evaluation::prepare(
+            Arc::new(demo::checkpoint().unwrap()),
+            demo::dataset().unwrap(),
+            Choices { devices: "sim:64MiB,32MiB".into(), ..Choices::default() },
+            &mut |_| true,
+        )
+        .unwrap();
+        let mut manifest = begun.manifest;
+        assert_eq!(Choices::of(&manifest).unwrap().devices, "sim:67108864B,33554432B");
+        crate::plan::spec::DeviceSpec::parse(&devices(&manifest)).unwrap();
+        manifest.layout.name = "/no/longer/there.json".into();
+        manifest.devices.iter_mut().zip(["cuda:1", "cuda:3"]).for_each(|(it, name)| it.name = name.into());
+        let choices = Choices::of(&manifest).unwrap();
+        assert_eq!((choices.devices.as_str(), choices.layout.as_str()), ("cuda:1,3", "auto"));
     }
 
     #[test]

@@ -3,7 +3,9 @@
 //! A window offers a served model beside the checkpoints like this: [`Endpoint::health`] on a background thread lists the
 //! models of an address, the person picks one, and [`ServedEvaluation::prepare`] checks the rest; then
 //! [`served::start`](crate::engine::served::start) gives a [`Run`](crate::engine::Run) with the commands and events of a
-//! local one, and [`Traffic`](crate::engine::served::Traffic) between them.
+//! local one, and [`Traffic`](crate::engine::served::Traffic) between them. A session of a served model says `endpoint` as
+//! its checkpoint's format; [`ServedEvaluation::of_session`] goes on with it, with [`Key::for_served`] or a key that was asked
+//! for.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,9 +13,9 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 use ureq::http::{HeaderName, HeaderValue};
 
-use super::{Choices, dataset_record, remaining, settings_record};
+use super::{Choices, dataset_record, named, remaining, settings_record};
 use crate::dataset::Dataset;
-use crate::endpoint::{Endpoint, Health};
+use crate::endpoint::{Address, Endpoint, Health, Key, Limits, key};
 use crate::engine::served::letter::check_extra;
 use crate::engine::served::{Order, Service};
 use crate::scoring::judge::{AnyJudge, JudgeStep};
@@ -106,6 +108,29 @@ impl ServedEvaluation {
         }
         let notes = unlisted(&endpoint, health).into_iter().collect();
         Ok(Self { endpoint, service, dataset, rows, rule, manifest, notes, choices, about, judge: None })
+    }
+
+    /// The run that a session on disk was begun with, ready to go on with [`ServedEvaluation::begin`]: its server is asked
+    /// what it is, with `key`. `watch` hears the file that is read and the bytes so far, and stops by `false`.
+    ///
+    /// # Errors
+    /// As [`Service::of`], [`Choices::of`] and [`ServedEvaluation::prepare`]; the server is not there.
+    pub fn of_session(folder: &Path, key: Option<Key>, watch: named::Watch<'_>) -> Result<Self> {
+        let manifest = Manifest::read(folder)?;
+        let service = Service::of(&manifest).map_err(|problem| problem.in_file(folder))?;
+        let (base, model) = manifest
+            .checkpoint
+            .path
+            .split_once(' ')
+            .ok_or_else(|| Problem::new("does not say which server it was begun with").in_file(folder))?;
+        // Whether plain http will do was settled when the session was begun.
+        let endpoint = Endpoint::new(Address::new(base, true)?, model, key, Limits::for_questions());
+        let endpoint = endpoint.with_key_names(&key::SERVED_KEYS);
+        let health = endpoint.health().map_err(|fault| fault.problem)?;
+        let choices = Choices::of(&manifest)?;
+        let dataset = named::open_dataset(Some(&manifest.dataset.path), choices.stated, watch)?;
+        let path = dataset.path().unwrap_or(Path::new("")).to_owned();
+        Self::prepare(endpoint, service, &health, dataset, choices, &mut |bytes| watch(&path, bytes))
     }
 
     /// Asks a judge about answers that the rule cannot read; `record` is how the manifest names it.

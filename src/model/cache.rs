@@ -149,6 +149,13 @@ pub struct Cache {
 }
 
 impl Cache {
+    /// A copy of all that it holds, for others to begin with.
+    pub fn kept(&self) -> Arc<Kept> {
+        let kept = Kept::new(self.layers.len(), self.length);
+        self.layers.iter().enumerate().for_each(|(layer, cache)| kept.fill(layer, cache));
+        kept
+    }
+
     /// Begins with the first positions of another prompt. To be said before anything is stored.
     pub fn begin_with(&mut self, kept: &Arc<Kept>, positions: usize) {
         for (layer, cache) in self.layers.iter().enumerate() {

@@ -195,13 +195,13 @@ impl Network {
         let micro_batch = micro_batch.max(1);
         let mut features = Vec::with_capacity(tiles.div_ceil(micro_batch));
         for first in (0..tiles).step_by(micro_batch) {
-            let mut pass = TilePass::new(pixels.narrow(0, first, micro_batch.min(tiles - first))?);
+            let mut pass = TilePass::new(&[pixels.narrow(0, first, micro_batch.min(tiles - first))?])?;
             while !pass.is_done(self) {
                 if !pass.advance(self, go_on)? {
                     return Ok(None);
                 }
             }
-            features.push(pass.features());
+            features.extend(pass.features());
         }
         self.projector.place.work(Part::Activation, || Tensor::cat(&features, 0)).map(Some)
     }
@@ -357,6 +357,22 @@ impl Network {
         let logits = self.run(RowPass::tokens(vec![span]), &mut || true)?.ok_or_else(abandoned)?;
         cache.length += 1;
         logits.into_iter().next().ok_or_else(abandoned)
+    }
+
+    /// Takes in one token each of several questions, and gives the logits after each.
+    ///
+    /// # Errors
+    /// As [`Network::step`].
+    pub fn steps(&self, tokens: &[u32], caches: &mut [Cache]) -> candle_core::Result<Vec<Vec<f32>>> {
+        let span = |(token, cache): (&u32, &Cache)| Span {
+            ids: vec![*token],
+            wanted: Wanted::Last,
+            ..Span::of(cache, 1)
+        };
+        let spans = tokens.iter().zip(caches.iter()).map(span).collect();
+        let logits = self.run(RowPass::tokens(spans), &mut || true)?.ok_or_else(abandoned)?;
+        caches.iter_mut().for_each(|cache| cache.length += 1);
+        Ok(logits)
     }
 
     /// Logits of every position (`[positions, vocabulary]`) without a cache of the caller's, for comparison with a

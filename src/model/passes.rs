@@ -66,13 +66,24 @@ pub(super) fn segments<'a>(units: impl Iterator<Item = &'a Place>) -> Vec<Segmen
 #[derive(Debug)]
 pub struct TilePass {
     x: Tensor,
+    /// Tiles of each part.
+    counts: Vec<usize>,
+    features: Vec<Tensor>,
     next: usize,
 }
 
 impl TilePass {
-    /// Pixels `[tiles, 3, side, side]` in host memory.
-    pub fn new(pixels: Tensor) -> Self {
-        Self { x: pixels, next: 0 }
+    /// Pixels `[tiles, 3, side, side]` in host memory, in parts that are wanted apart.
+    ///
+    /// # Errors
+    /// No parts, or tiles of different sizes.
+    pub fn new(parts: &[Tensor]) -> Result<Self> {
+        let x = match parts {
+            [one] => one.clone(),
+            several => Tensor::cat(several, 0)?,
+        };
+        let counts = parts.iter().map(|part| part.dim(0)).collect::<Result<_>>()?;
+        Ok(Self { x, counts, features: Vec::new(), next: 0 })
     }
 
     /// Where it is to be taken next; `None` where it is through.
@@ -108,12 +119,28 @@ impl TilePass {
             })?;
         }
         self.next += 1;
+        if self.next == segments.len() {
+            self.features = place.work(Part::Activation, || self.parted())?;
+        }
         Ok(true)
     }
 
-    /// The image features `[tiles, tokens, hidden]`, once it is done; they lie where the projector does.
-    pub fn features(self) -> Tensor {
-        self.x
+    /// Features of each part; a view would keep those of all.
+    fn parted(&self) -> Result<Vec<Tensor>> {
+        let mut from = 0;
+        let part = |count: &usize| {
+            from += count;
+            self.x.narrow(0, from - count, *count)?.force_contiguous()
+        };
+        match self.counts.as_slice() {
+            [_] => Ok(vec![self.x.clone()]),
+            several => several.iter().map(part).collect(),
+        }
+    }
+
+    /// The image features `[tiles, tokens, hidden]` of each part, once it is done; they lie where the projector does.
+    pub fn features(self) -> Vec<Tensor> {
+        self.features
     }
 }
 

@@ -49,6 +49,9 @@ pub struct UnitWeights<'a> {
     pub in_place: RefCell<Vec<(usize, Range<usize>)>>,
 }
 
+/// What a tensor or a matrix takes besides its numbers, in bytes.
+const OBJECT: u64 = 260;
+
 /// Bytes that a unit's weights take once they are loaded on the CPU: matrices in the type they are held in, everything
 /// else in the type that is computed with. A tied head, which shares another unit's, takes none.
 pub fn held_bytes(unit: &Unit, weight_type: WeightType) -> u64 {
@@ -65,14 +68,14 @@ pub fn held_bytes(unit: &Unit, weight_type: WeightType) -> u64 {
         let line = stored.shape.last().copied().unwrap_or(0);
         let blocks = weight_type.blocks(unit, name).filter(|_| is_matrix).and_then(|b| b.fitting(line));
         if let Some(blocks) = blocks {
-            return elements / line as u64 * blocks.line_bytes(line) as u64;
+            return elements / line as u64 * blocks.line_bytes(line) as u64 + OBJECT;
         }
         let dtype = match weight_type {
             _ if !is_matrix => HOST_DTYPE,
             WeightType::Cast(dtype) => dtype,
             WeightType::Stored | WeightType::Blocks(_) => candle_dtype(stored.dtype),
         };
-        elements * dtype.size_in_bytes() as u64
+        elements * dtype.size_in_bytes() as u64 + OBJECT
     };
     unit.tensors.iter().map(bytes).sum()
 }

@@ -105,8 +105,10 @@ pub enum Engine {
     Gpu,
     /// That of this engine on the CPU and on simulated devices, step by step (see `cpu_run`); so many threads.
     Cpu {
-        /// Threads that share the work.
+        /// Threads that share the work of a place.
         threads: u64,
+        /// Terms of a sum that a matrix product takes in one part, which depends on the processor's caches.
+        depth: u64,
     },
 }
 
@@ -199,12 +201,6 @@ impl Default for Assumptions {
 }
 
 impl Assumptions {
-    /// How this engine runs on the CPU, and on simulated devices, which are the CPU.
-    pub fn on_the_cpu(mut self, threads: u64) -> Self {
-        self.engine = Sourced::default(Engine::Cpu { threads: threads.max(1) });
-        self
-    }
-
     /// How the PyTorch code of the InternVL releases runs, given fused attention: all tiles of a question at once,
     /// logits of every position with their 32-bit copy (transformers up to 4.45, InternLM2 and Phi3 remote code to this
     /// day), and a CUDA context on every card; a simulated device stands for a real card. Choices of the user stay.
@@ -258,7 +254,7 @@ impl Assumptions {
                 "temporary memory",
                 match self.engine.value {
                     Engine::Gpu => "as on a GPU".to_string(),
-                    Engine::Cpu { threads } => format!("as on the CPU with {threads} threads"),
+                    Engine::Cpu { threads, .. } => format!("as on the CPU with {threads} threads"),
                 },
                 self.engine.source,
             ),

@@ -50,6 +50,20 @@ pub struct Calibration {
 const BELIEVABLE: std::ops::RangeInclusive<f64> = 0.2..=5.0;
 
 impl Calibration {
+    /// In words: `vision ×1.02, prefill ×0.98`; none where nothing was measured.
+    pub fn words(&self) -> Option<String> {
+        let word = |component: &Component| match component {
+            Component::Weights => "weights",
+            Component::Kv => "keys and values",
+            Component::Vision => "vision",
+            Component::Prefill => "prefill",
+            Component::Head => "head",
+        };
+        let each = self.factors.keys().map(|c| format!("{} ×{:.3}", word(c), self.factor(*c)));
+        let words: Vec<String> = each.collect();
+        (!words.is_empty()).then(|| words.join(", "))
+    }
+
     /// The factor of a component, 1 where nothing was measured.
     pub fn factor(&self, component: Component) -> f64 {
         self.factors.get(&component).map_or(1.0, |f| f.factor).clamp(*BELIEVABLE.start(), *BELIEVABLE.end())
@@ -76,6 +90,19 @@ impl Calibration {
         known.factor += (ratio - known.factor) / f64::from(known.count);
         true
     }
+}
+
+/// What a run has measured of one component on one card.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lesson {
+    /// The card's name, or `cpu`.
+    pub card: String,
+    /// The component.
+    pub component: Component,
+    /// Bytes that were predicted, without corrections.
+    pub predicted: u64,
+    /// Bytes that were measured.
+    pub measured: u64,
 }
 
 /// What was learnt on this machine, by the name of the card (or `cpu`).
@@ -110,6 +137,13 @@ impl Calibrations {
     pub fn to_json(&self) -> String {
         let current = Self { version: 1, cards: self.cards.clone() };
         serde_json::to_string_pretty(&current).unwrap_or_default()
+    }
+
+    /// Takes in what a run has measured.
+    pub fn learn(&mut self, lessons: &[Lesson]) {
+        for Lesson { card, component, predicted, measured } in lessons {
+            self.cards.entry(card.clone()).or_default().learn(*component, *predicted, *measured);
+        }
     }
 
     /// What was learnt for a card; nothing learnt means no correction.

@@ -3,8 +3,9 @@
 //! The coefficients are counted from the forward passes (see `shape`); every component is kept apart so that it can be
 //! held against a measurement and corrected (`calibration`).
 
-use super::assumptions::{Assumptions, AttentionKind, Logits};
+use super::assumptions::{Assumptions, AttentionKind, Dtype, Engine, Logits};
 use super::calibration::{Calibration, Component};
+use super::cpu_run::{Batch, CpuRun, Work};
 use super::device::{Device, DeviceKind};
 use super::unit::{Model, Transient, UnitKind};
 use super::workload::Workload;
@@ -17,6 +18,7 @@ pub const COMFORTABLE_SHARE: f64 = 0.95;
 struct Class {
     component: Component,
     transient: Transient,
+    work: Work,
 }
 
 /// The costs of a model's units under given assumptions.
@@ -37,6 +39,8 @@ pub struct CostTable {
     in_flight: u64,
     max_new_tokens: u64,
     calibration: Calibration,
+    /// Counts temporary memory where this engine runs on the CPU.
+    cpu: Option<CpuRun>,
 }
 
 /// What one device holds of a plan: everything that a question's peak is computed from.
@@ -72,6 +76,8 @@ impl Moment {
 /// Temporary memory of each class at one question; see [`CostTable::at`].
 pub struct Activations {
     bytes: [u64; CLASS_LIMIT],
+    /// Features of the tiles that wait while the last batch of tiles is on its way, and of all tiles.
+    features: [u64; 2],
 }
 
 const CLASS_LIMIT: usize = 16;
@@ -95,6 +101,12 @@ impl CostTable {
             in_flight: assumptions.in_flight.value.max(1),
             max_new_tokens: assumptions.max_new_tokens.value,
             calibration: calibration.clone(),
+            cpu: match assumptions.engine.value {
+                Engine::Gpu => None,
+                Engine::Cpu { threads, depth } => {
+                    Some(CpuRun::new(&model.shape, (threads, depth), model.dtype == Dtype::F32))
+                }
+            },
         };
         for unit in &model.units {
             let component = match unit.kind {
@@ -104,7 +116,7 @@ impl CostTable {
                 UnitKind::Head => Component::Head,
                 _ => Component::Prefill,
             };
-            let class = Class { component, transient: unit.transient };
+            let class = Class { component, transient: unit.transient, work: work(model, unit.kind) };
             let index = match table.classes.iter().position(|known| *known == class) {
                 Some(index) => index,
                 None if table.classes.len() < CLASS_LIMIT => {
@@ -180,27 +192,74 @@ impl CostTable {
         self.calibration.apply(Component::Kv, all.saturating_add(recent).saturating_mul(self.in_flight))
     }
 
-    /// Temporary memory of every class at a question.
-    pub fn at(&self, tiles: u64, prompt: u64) -> Activations {
-        let mut bytes = [0; CLASS_LIMIT];
-        for (class, slot) in self.classes.iter().zip(&mut bytes) {
-            *slot = self
-                .calibration
-                .apply(class.component, self.transient_bytes(&class.transient, tiles, prompt));
-        }
-        Activations { bytes }
+    /// Bytes of keys and values of a holding for one question, whatever else is in flight.
+    pub fn kv_of_one(&self, holding: &Holding, prompt: u64, answer: u64) -> u64 {
+        self.kv_bytes(holding, prompt, answer) / self.in_flight
     }
 
-    /// The largest temporary memory on a device at a question.
-    pub fn activation(&self, holding: &Holding, activations: &Activations) -> u64 {
+    /// Bytes of image features that stay on a device while a question is answered, where that is known to be so.
+    pub fn features_kept(&self, holding: &Holding, tiles: u64) -> u64 {
+        let projects = |(index, class): (usize, &Class)| {
+            class.work == Work::Projector && holding.classes >> index & 1 == 1
+        };
+        let here = self.classes.iter().enumerate().any(projects);
+        self.cpu.as_ref().filter(|_| here).map_or(0, |run| run.features(tiles))
+    }
+
+    /// Temporary memory of every class at a question.
+    pub fn at(&self, tiles: u64, prompt: u64) -> Activations {
+        self.at_part((tiles, tiles), (prompt, prompt))
+    }
+
+    /// The same where only so many of its tiles have still to be seen, and so many of its tokens to be read.
+    pub fn at_part(&self, (tiles, unseen): (u64, u64), (prompt, unread): (u64, u64)) -> Activations {
+        let mut bytes = [0; CLASS_LIMIT];
+        for (class, slot) in self.classes.iter().zip(&mut bytes) {
+            let counted = match &self.cpu {
+                None => self.transient_bytes(&class.transient, tiles, prompt),
+                Some(_) if class.work.is_before_reading() && unseen == 0 => 0,
+                Some(run) => {
+                    let (tiles, rows) = (unseen.min(self.tile_batch), unread.min(self.chunk));
+                    run.bytes(class.work, Batch { tiles, rows, keys: prompt })
+                }
+            };
+            *slot = self.calibration.apply(class.component, counted);
+        }
+        let tiles = unseen;
+        let features = self.cpu.as_ref().map_or([0; 2], |run| {
+            let last = match tiles % self.tile_batch {
+                0 => self.tile_batch.min(tiles),
+                rest => rest,
+            };
+            [run.features(tiles - last), run.features(tiles)]
+        });
+        Activations { bytes, features }
+    }
+
+    /// The largest temporary memory on a device at a question, beyond weights and the `kv` bytes of keys and values.
+    ///
+    /// Where the CPU is counted, pictures are seen before there are keys and values of the question, and their features
+    /// stay where the projector is until it is answered.
+    pub fn activation(&self, holding: &Holding, activations: &Activations, kv: u64) -> u64 {
         let mut classes = holding.classes;
-        let mut largest = 0;
+        let (mut before, mut reading, mut projects) = (0, 0, false);
         while classes != 0 {
             let index = classes.trailing_zeros() as usize;
-            largest = largest.max(activations.bytes.get(index).copied().unwrap_or(0));
+            let bytes = activations.bytes.get(index).copied().unwrap_or(0);
+            match self.classes.get(index).map(|class| class.work) {
+                Some(work) if self.cpu.is_some() && work.is_before_reading() => {
+                    projects |= work == Work::Projector;
+                    before = before.max(bytes);
+                }
+                _ => reading = reading.max(bytes),
+            }
             classes &= classes - 1;
         }
-        largest
+        if projects {
+            let [waiting, all] = activations.features;
+            (before, reading) = (before.saturating_add(waiting), reading.saturating_add(all));
+        }
+        reading.max(before.saturating_sub(kv / self.in_flight))
     }
 
     /// Temporary memory on a device by component at a question; the peak is the largest of them.
@@ -218,11 +277,19 @@ impl CostTable {
 
     /// What a device holds when a question is at its worst, its answer at the limit.
     pub fn moment(&self, holding: &Holding, tiles: u64, prompt: u64) -> Moment {
-        Moment {
-            weights: holding.weights,
-            kv: self.kv_bytes(holding, prompt, self.max_new_tokens),
-            activation: self.activation(holding, &self.at(tiles, prompt)),
-        }
+        self.moment_at(holding, &self.at(tiles, prompt), prompt, self.max_new_tokens)
+    }
+
+    /// What a device holds at its peak while a question of so many prompt tokens gets an answer of so many tokens.
+    pub fn moment_at(
+        &self,
+        holding: &Holding,
+        activations: &Activations,
+        prompt: u64,
+        answer: u64,
+    ) -> Moment {
+        let kv = self.kv_bytes(holding, prompt, answer);
+        Moment { weights: holding.weights, kv, activation: self.activation(holding, activations, kv) }
     }
 
     fn transient_bytes(&self, t: &Transient, tiles: u64, prompt: u64) -> u64 {
@@ -276,6 +343,22 @@ impl CostTable {
     }
 }
 
+/// The kind of work that a unit is.
+fn work(model: &Model, kind: UnitKind) -> Work {
+    match kind {
+        UnitKind::VisionEmbeddings => Work::VisionEmbeddings,
+        UnitKind::VisionBlock(_) => Work::VisionBlock,
+        UnitKind::Projector => Work::Projector,
+        UnitKind::TokenEmbedding => Work::TokenEmbedding,
+        UnitKind::Layer(index) => {
+            let experts = model.shape.decoder.experts.is_some_and(|e| index as u64 >= e.dense_layers);
+            Work::Layer { experts }
+        }
+        UnitKind::FinalNorm => Work::FinalNorm,
+        UnitKind::Head => Work::Head,
+    }
+}
+
 /// What the driver holds of a device under the assumptions, in bytes: the assumed overhead for GPUs, else the device's own;
 /// and where simulated devices stand for real cards, what a driver keeps of their nominal memory.
 pub fn overhead(device: &Device, assumptions: &Assumptions) -> u64 {
@@ -306,7 +389,7 @@ mod tests {
     fn transient(model: &Model, table: &CostTable, name: &str, tiles: u64, prompt: u64) -> u64 {
         let mut holding = Holding::default();
         table.add(&mut holding, model.by_name(name).unwrap());
-        table.activation(&holding, &table.at(tiles, prompt))
+        table.activation(&holding, &table.at(tiles, prompt), 0)
     }
 
     const GIB: f64 = (1u64 << 30) as f64;

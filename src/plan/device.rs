@@ -41,6 +41,26 @@ pub struct Device {
     pub flops: Option<u64>,
     /// A slice of a card (MIG). A process sees at most one of these.
     pub mig: bool,
+    /// The machine that it is in, where there are several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<Host>,
+}
+
+/// One of several machines.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Host {
+    /// Its name.
+    pub name: String,
+    /// Bytes a second over its network.
+    pub network: u64,
+}
+
+impl Host {
+    /// A network of 100 Gbit/s, where nothing is said of it.
+    pub const NETWORK: u64 = 12_500_000_000;
+
+    /// Seconds before the first byte from one machine arrives at another: a round of TCP in one room.
+    const LATENCY: f64 = 50e-6;
 }
 
 /// Driver context, cuBLAS workspace and allocator slack of a CUDA process on one card: 0.6 GiB, a starting value
@@ -62,6 +82,7 @@ impl Device {
             bandwidth: None,
             flops: None,
             mig: false,
+            host: None,
         }
     }
 
@@ -95,27 +116,48 @@ pub struct Link {
     pub latency: f64,
 }
 
-/// Ways between the devices of a plan; a pair that is not listed goes through host memory.
+/// Ways between the devices of a plan; a pair that is not listed goes through host memory, or over the network between
+/// two machines.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Links {
     pairs: Vec<(usize, usize, Link)>,
+    /// The machine of each device, where there are several.
+    hosts: Vec<Option<Host>>,
 }
 
 impl Links {
     /// From pairs of device indices.
     pub fn new(pairs: Vec<(usize, usize, Link)>) -> Self {
-        Self { pairs }
+        Self { pairs, hosts: Vec::new() }
+    }
+
+    /// The same between devices of several machines.
+    pub fn among(mut self, devices: &[Device]) -> Self {
+        let several = devices.iter().any(|device| device.host != devices[0].host);
+        self.hosts =
+            if several { devices.iter().map(|device| device.host.clone()).collect() } else { Vec::new() };
+        self
     }
 
     /// Whether nothing is known.
     pub fn is_empty(&self) -> bool {
-        self.pairs.is_empty()
+        self.pairs.is_empty() && self.hosts.is_empty()
     }
 
     /// The way from one device to another.
     pub fn between(&self, a: usize, b: usize) -> Link {
         let same = |pair: &&(usize, usize, Link)| (pair.0, pair.1) == (a, b) || (pair.0, pair.1) == (b, a);
-        self.pairs.iter().find(same).map_or(Link::HOST, |pair| pair.2)
+        let host = |device: usize| self.hosts.get(device).and_then(Option::as_ref);
+        match (self.pairs.iter().find(same), host(a), host(b)) {
+            (Some(pair), ..) => pair.2,
+            (None, Some(one), Some(other)) if one.name != other.name => {
+                // Out of one machine's memory, over the network, into the other's.
+                let network = one.network.min(other.network).max(1) as f64;
+                let bandwidth = 1.0 / (1.0 / Link::HOST.bandwidth + 1.0 / network);
+                Link { bandwidth, latency: Link::HOST.latency + Host::LATENCY }
+            }
+            _ => Link::HOST,
+        }
     }
 }
 

@@ -151,9 +151,7 @@ impl<'a> Forecaster<'a> {
         {
             let mut worst = QuestionForecast { index, device: 0, share: 0.0, verdict: Verdict::Fits };
             for (device, holding, inverse, usable) in &active {
-                let kv = costs.kv_bytes(holding, question.prompt_tokens, answer);
-                let peak =
-                    holding.weights.saturating_add(kv).saturating_add(costs.activation(holding, activations));
+                let peak = costs.moment_at(holding, activations, question.prompt_tokens, answer).peak();
                 let share = peak as f64 * inverse;
                 if share > worst.share {
                     (worst.device, worst.share) = (*device, share);
@@ -177,11 +175,7 @@ impl<'a> Forecaster<'a> {
         let mut parts = Vec::new();
         let mut longest: Option<u64> = None;
         for (question, activations) in case.workload.frontier.iter().zip(&self.frontier) {
-            let moment = Moment {
-                weights: holding.weights,
-                kv: costs.kv_bytes(holding, question.prompt_tokens, answer),
-                activation: costs.activation(holding, activations),
-            };
+            let moment = costs.moment_at(holding, activations, question.prompt_tokens, answer);
             if binding.is_none() || moment.peak() > worst.peak() {
                 worst = moment;
                 binding = used.then(|| question.id.clone());
@@ -216,11 +210,7 @@ impl<'a> Forecaster<'a> {
     pub fn at_answer(&self, plan: &Plan, question: &QuestionCost, answer: u64) -> Vec<Moment> {
         let costs = &self.case.costs;
         let activations = costs.at(question.tiles, question.prompt_tokens);
-        let at = |holding: &Holding| Moment {
-            weights: holding.weights,
-            kv: costs.kv_bytes(holding, question.prompt_tokens, answer),
-            activation: costs.activation(holding, &activations),
-        };
+        let at = |holding: &Holding| costs.moment_at(holding, &activations, question.prompt_tokens, answer);
         plan.holdings(costs).iter().map(at).collect()
     }
 

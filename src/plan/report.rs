@@ -109,7 +109,7 @@ pub fn to_json(case: &Case, plan: &Plan, forecast: &Forecast, findings: &[Findin
         },
         "seconds": worst_question.and_then(|q| forecast::seconds(case, plan, q)),
         "host": forecast::host(case, plan),
-        "assumptions": case.assumptions.lines().iter()
+        "assumptions": case.assumption_lines().iter()
             .map(|(name, value, source)| json!({"name": name, "value": value, "source": source})).collect::<Vec<_>>(),
         "findings": findings.iter().map(finding).collect::<Vec<_>>(),
         "hf_device_map": DeviceMap::of(plan, model).to_json(),

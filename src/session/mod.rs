@@ -12,6 +12,7 @@ pub mod folder;
 pub mod import;
 pub mod journal;
 pub mod judgements;
+pub mod keeping;
 mod lines;
 pub mod list;
 pub mod manifest;

@@ -114,12 +114,14 @@ fn brief(value: &Value) -> Box<str> {
         Value::Null => return "".into(),
         Value::String(text) => text.into(),
         Value::Array(texts) => {
-            let texts = texts.iter().map(|text| text.as_str().map_or_else(|| text.to_string(), str::to_owned));
+            let texts =
+                texts.iter().map(|text| text.as_str().map_or_else(|| text.to_string(), str::to_owned));
             texts.collect::<Vec<_>>().join(" | ").into()
         }
         other => other.to_string().into(),
     };
-    let mut line: String = text.chars().take(LONGEST_BRIEF).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let mut line: String =
+        text.chars().take(LONGEST_BRIEF).map(|c| if c.is_control() { ' ' } else { c }).collect();
     if text.chars().nth(LONGEST_BRIEF).is_some() {
         line.push('…');
     }

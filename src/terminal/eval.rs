@@ -15,7 +15,7 @@ use crate::cli::{Ending, EvalArgs, Failure, Outcome};
 use crate::dataset::{Stated, Style};
 use crate::engine::served::Traffic;
 use crate::engine::{Command, Event, Run, RunSettings, Sampling};
-use crate::evaluation::{Choices, Evaluation, Questions, named};
+use crate::evaluation::{Choices, Evaluation, Learnt, Questions, named};
 use crate::scoring::Report;
 use crate::session::{Answer, default_folder};
 use crate::{Problem, Result};
@@ -194,6 +194,7 @@ pub(super) fn choices(args: &EvalArgs) -> Choices {
         layout: args.layout.clone(),
         batch: args.batch,
         threads: args.threads,
+        learnt: Learnt::named(args.calibration.as_deref()),
     }
 }
 
@@ -226,7 +227,11 @@ fn follow(
             Event::Asking { tiles, prompt_tokens, .. } if tiles > 4 => {
                 progress.now(format!("{tiles} tiles, {prompt_tokens} tokens"));
             }
-            Event::Asking { .. } | Event::Skipped { .. } | Event::Text { .. } | Event::Paused | Event::Resumed => {}
+            Event::Asking { .. }
+            | Event::Skipped { .. }
+            | Event::Text { .. }
+            | Event::Paused
+            | Event::Resumed => {}
             Event::Answered { answer, remaining, tokens_per_second, .. } => {
                 done += 1;
                 summary::count(report, &answer);

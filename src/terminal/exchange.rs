@@ -100,7 +100,7 @@ fn destination(record: &Record, format: Format, out: Option<&Path>, force: bool)
 }
 
 /// The pictures of a session's questions, from the dataset that its manifest names.
-struct Pictures {
+pub(crate) struct Pictures {
     dataset: Option<Arc<Dataset>>,
     problem: Option<Problem>,
     /// Pictures asked for.
@@ -113,7 +113,7 @@ struct Pictures {
 }
 
 impl Pictures {
-    fn of(record: &Record) -> Self {
+    pub(crate) fn of(record: &Record) -> Self {
         let path = record.manifest().dataset.path.as_str();
         let opened = match path {
             "" => Err(Problem::new("the session does not say where its dataset lies")),
@@ -136,7 +136,7 @@ impl Pictures {
     }
 
     /// The bytes of an answer's picture, where the dataset still has that question and that picture.
-    fn picture(&self, answer: &Answer, nth: usize) -> Option<Vec<u8>> {
+    pub(crate) fn picture(&self, answer: &Answer, nth: usize) -> Option<Vec<u8>> {
         self.asked.fetch_add(1, Ordering::Relaxed);
         let dataset = self.dataset.as_ref()?;
         let question = dataset.find(&answer.index).and_then(|row| dataset.question(row).ok());
@@ -154,7 +154,7 @@ impl Pictures {
         bytes.map(|bytes| bytes.to_vec())
     }
 
-    fn warnings(&self) -> Vec<Problem> {
+    pub(crate) fn warnings(&self) -> Vec<Problem> {
         let mut warnings = Vec::new();
         if let Some(problem) = self.problem.as_ref().filter(|_| self.asked.load(Ordering::Relaxed) > 0) {
             let mut problem = problem.clone();

@@ -11,11 +11,12 @@ use crate::plan::assumptions::{Assumptions, AttentionKind, Dtype, Logits, Source
 use crate::plan::checks::{self, Finding};
 use crate::plan::device::Links;
 use crate::plan::device_map::DeviceMap;
+use crate::plan::launch::{Server, launch};
 use crate::plan::planner::{Goal, HeadChoice, VisionChoice, Wishes};
 use crate::plan::spec::DeviceSpec;
 use crate::plan::{
-    Case, Device, Forecast, Forecaster, Layout, Model, ModelShape, Plan, QuestionCost, Workload, catalogue,
-    needs, planner, presets, replicas, report,
+    Calibration, Case, Device, Forecast, Forecaster, Layout, Model, ModelShape, Plan, QuestionCost, Workload,
+    catalogue, needs, planner, presets, replicas, report,
 };
 use crate::{Problem, Result};
 
@@ -28,7 +29,8 @@ pub struct PlanArgs {
     /// Name every model of the catalogue.
     #[arg(long)]
     pub list: bool,
-    /// Devices: auto, cpu, cuda:0,2, sim:8x40GiB, sim:24GiB,80GiB, sim:4xH100;overhead=0.6GiB.
+    /// Devices: auto, cpu, cuda:0,2, sim:8x40GiB, sim:24GiB,80GiB, sim:4xH100;overhead=0.6GiB, sim:2x(8x80GiB)
+    /// or sim:NAME(8xH100),NAME(…);network=12.5GB for several machines.
     #[arg(long, value_name = "SPEC", default_value = "auto")]
     pub devices: String,
     /// Layout: auto, internvl, accelerate, accelerate-sequential, accelerate-balanced-low-0, mistralrs, single, or a JSON
@@ -65,6 +67,10 @@ pub struct PlanArgs {
     /// Read a device_map (JSON, a Python dict, or a log line that prints one) and judge it.
     #[arg(long, value_name = "FILE")]
     pub check: Option<PathBuf>,
+    /// The commands that start another engine as the plan says, and what they cannot say: vllm, sglang, lmdeploy or
+    /// llama.cpp.
+    #[arg(long, value_name = "ENGINE", value_parser = server)]
+    pub launch: Option<Server>,
     /// Print one JSON object to standard output.
     #[arg(long)]
     pub json: bool,
@@ -95,6 +101,10 @@ pub struct PlanArgs {
     /// Positions the head is computed for: last or all.
     #[arg(long, value_name = "WHICH", value_parser = ["last", "all"])]
     pub logits: Option<String>,
+    /// File of what runs have learnt about memory here, by which the forecast for such cards is corrected, or none
+    /// [default: one in the platform's data folder].
+    #[arg(long, value_name = "FILE")]
+    pub calibration: Option<String>,
     /// Whose habits a preset layout is judged by: shardscope, or released (the software it comes from) [default: the
     /// layout's own].
     #[arg(long, value_name = "WHOSE", value_parser = ["shardscope", "released"])]
@@ -130,6 +140,8 @@ pub struct Sources<'a> {
     pub devices: FindDevices<'a>,
     /// Host memory in bytes, where known.
     pub host_memory: Option<u64>,
+    /// What was measured before on a card.
+    pub calibration: &'a dyn Fn(&str) -> Result<Calibration>,
 }
 
 /// A model of the catalogue, or a folder with a `config.json` (of which only that file is read).
@@ -223,12 +235,28 @@ pub fn run_with_links(
                 std::fs::write(file, pretty(&map))
                     .map_err(|e| Problem::io("write the device map", file, &e))?;
             }
-            if args.json { pretty(&planned.to_json()) } else { plan_text::plan(&planned) }
+            let name = args.checkpoint.as_deref().unwrap_or_default();
+            let launch = args.launch.map(|server| launch(server, &planned.case, &planned.plan, name));
+            match (launch.transpose()?, args.json) {
+                (None, false) => plan_text::plan(&planned),
+                (Some(launch), false) => launch.text(),
+                (launch, true) => {
+                    let mut json = planned.to_json();
+                    if let Some(launch) = launch {
+                        json["launch"] = launch.to_json();
+                    }
+                    pretty(&json)
+                }
+            }
         }
     };
     writeln!(out, "{}", text.trim_end())
         .map_err(|e| Problem::new(format!("cannot write to standard output: {e}")))?;
     Ok(0)
+}
+
+fn server(text: &str) -> std::result::Result<Server, String> {
+    text.parse().map_err(|problem: Problem| problem.to_string())
 }
 
 fn pretty(value: &serde_json::Value) -> String {
@@ -249,11 +277,15 @@ fn case(args: &PlanArgs, sources: &Sources<'_>, links: FindLinks<'_>) -> Result<
         None => one_image(&facts.shape, args),
     };
     let model = Model::new(facts.shape, assumptions.dtype.value, facts.unit_bytes.as_ref());
-    let links = links(&devices);
+    let links = links(&devices).among(&devices);
     let mut case = Case::new(model, devices, assumptions, workload);
     case.links = links;
     if let Some(bytes) = sources.host_memory {
         case.host_memory = bytes;
+    }
+    let card = case.devices.iter().find_map(|device| device.card.clone().filter(|_| device.is_gpu()));
+    if let Some(card) = card {
+        case = case.with_calibration((sources.calibration)(&card)?);
     }
     Ok(case)
 }

@@ -12,6 +12,7 @@ use crate::dataset::Stated;
 use crate::devices::{Driver, find, host};
 use crate::engine::Language;
 use crate::engine::costs::Pricing;
+use crate::evaluation::Learnt;
 use crate::picture::tiles::Tiling;
 use crate::plan::device::Links;
 use crate::plan::{Device, QuestionCost};
@@ -23,11 +24,13 @@ use crate::{Result, demo};
 /// Anything named on the command line that cannot be read or makes no sense.
 pub fn run(args: &PlanArgs) -> Outcome {
     let driver = Driver::open();
+    let learnt = Learnt::named(args.calibration.as_deref());
     let sources = Sources {
         checkpoint: &facts,
         dataset: &costs,
         devices: &|spec| find::devices(spec, &driver),
         host_memory: host::memory().map(|(total, _)| total),
+        calibration: &|card| learnt.of(card),
     };
     let links = |devices: &[Device]| match &driver {
         Ok(driver) => find::links(devices, &driver.gpus(), &driver.pairs()),

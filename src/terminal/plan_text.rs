@@ -78,8 +78,7 @@ pub fn plan(planned: &Planned) -> String {
     questions(planned, &mut text);
     findings(&planned.findings, &mut text);
     let taken: Vec<String> = case
-        .assumptions
-        .lines()
+        .assumption_lines()
         .into_iter()
         .map(|(name, value, source)| {
             let source = serde_json::to_value(source)

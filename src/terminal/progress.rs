@@ -15,6 +15,9 @@ use crate::scoring::Accuracy;
 /// Between two lines where standard error is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
+/// How the server stands is said where nothing else was for so long.
+const QUIET: Duration = Duration::from_secs(15);
+
 /// Tells now and then how many of something are done, from whatever thread.
 pub struct Ticker {
     every: Duration,
@@ -132,7 +135,8 @@ impl Progress {
         self.beside = text;
         if let (Some(bar), Some(seen)) = (&self.bar, &self.seen) {
             bar.set_message(format!("{seen}  ·  {}", self.beside));
-        } else if self.bar.is_none() && self.is_due() {
+        } else if self.bar.is_none() && self.last_line.is_none_or(|at| at.elapsed() >= QUIET) {
+            self.last_line = Some(Instant::now());
             say(self.beside.clone());
         }
     }

@@ -30,7 +30,7 @@ pub struct ServedArgs {
     #[arg(
         long,
         value_name = "URL",
-        conflicts_with_all = ["checkpoint", "dtype", "devices", "layout", "batch", "top_logprobs", "threads"]
+        conflicts_with_all = ["checkpoint", "dtype", "devices", "layout", "batch", "max_tiles", "top_logprobs", "threads"]
     )]
     pub endpoint: Option<String>,
     /// The model, as the server names it [default: the only one that it offers].
@@ -134,14 +134,15 @@ fn endpoint(args: &EvalArgs, url: &str) -> Result<Endpoint> {
     let address = Address::new(url, args.judge.allow_http)?;
     let key = match options.ask_key {
         true => asked_key()?,
-        false => found_key(&address)?,
+        false => Key::for_served(&address)?,
     };
+    let usual = Limits::for_questions();
+    let seconds = |given: Option<f64>| given.map(Duration::from_secs_f64);
     let limits = Limits {
-        first_token: Some(Duration::from_secs_f64(options.first_token_timeout.unwrap_or(180.0))),
-        answer: Duration::from_secs_f64(options.answer_timeout.unwrap_or(1800.0)),
-        retries: options.retries.unwrap_or(8),
-        longest_pause: Duration::from_secs(300),
-        ..Limits::default()
+        first_token: seconds(options.first_token_timeout).or(usual.first_token),
+        answer: seconds(options.answer_timeout).unwrap_or(usual.answer),
+        retries: options.retries.unwrap_or(usual.retries),
+        ..usual
     };
     let model = options.model.clone().unwrap_or_default();
     let headers = options.header.iter().map(|text| header(text)).collect::<Result<_>>();
@@ -152,16 +153,6 @@ fn endpoint(args: &EvalArgs, url: &str) -> Result<Endpoint> {
         endpoint = endpoint.with_key_header(KeyHeader::Named(name.clone()));
     }
     Ok(endpoint)
-}
-
-/// The key of the environment. One that was made for others is not sent where anybody could read it.
-fn found_key(address: &Address) -> Result<Option<Key>> {
-    let [own, others] = key::SERVED_KEYS;
-    match Key::from_environment(&[own])? {
-        Some(key) => Ok(Some(key)),
-        None if address.is_https() || address.is_loopback() => Key::from_environment(&[others]),
-        None => Ok(None),
-    }
 }
 
 fn asked_key() -> Result<Option<Key>> {

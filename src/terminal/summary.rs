@@ -110,7 +110,7 @@ pub fn report_text(report: &Report) -> String {
         let width = groups.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0).clamp(12, 40);
         text.push_str(&format!("By {title}\n"));
         for (name, accuracy) in groups.iter() {
-            text.push_str(&format!("  {name:width$}  {}\n", accuracy_text(accuracy)));
+            text.push_str(&format!("  {:width$}  {}\n", excerpt(name, width), accuracy_text(accuracy)));
         }
     }
     text.push_str(&format!("Overall  {}", accuracy_text(&report.overall)));

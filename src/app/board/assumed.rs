@@ -88,7 +88,7 @@ fn at_once(count: usize) -> Option<u64> {
 /// How this engine computes on the CPU.
 pub fn on_the_cpu(choices: &Choices) -> Engine {
     let threads = choices.threads.unwrap_or_else(rayon::current_num_threads).max(1);
-    Engine::Cpu { threads: threads as u64 }
+    crate::evaluation::placing::on_the_cpu(threads)
 }
 
 /// What a plan takes for granted under these choices; `stored` is the checkpoint's own number format. Temporary memory

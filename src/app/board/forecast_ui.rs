@@ -53,9 +53,7 @@ pub fn curves(case: &Case, plan: &Plan, question: &QuestionCost) -> Curves {
     let used: Vec<usize> =
         (0..holdings.len()).filter(|&d| holdings[d] != crate::plan::Holding::default()).collect();
     let at = |device: usize, answer: u64| {
-        let holding = &holdings[device];
-        let kv = case.costs.kv_bytes(holding, question.prompt_tokens, answer);
-        holding.weights.saturating_add(kv).saturating_add(case.costs.activation(holding, &activations))
+        case.costs.moment_at(&holdings[device], &activations, question.prompt_tokens, answer).peak()
     };
     // Where the first device runs out, by halving: the memory never falls as the answer grows.
     let end = |device: usize| {

@@ -57,3 +57,13 @@ pub fn choice<T: PartialEq + Copy>(ui: &mut Ui, chosen: &mut T, choices: &[(T, &
     );
     changed
 }
+
+/// A list that opens under what is chosen of it.
+pub fn list<'a>(id: impl egui::AsIdSalt, chosen: impl Into<String>, width: f32) -> egui::ComboBox<'a> {
+    egui::ComboBox::from_id_salt(id).selected_text(chosen.into()).width(width).truncate().height(360.0).icon(
+        |ui, rect, visuals, _| {
+            let side = egui::Rect::from_center_size(rect.center(), Vec2::splat(11.0));
+            Icon::Down.paint(ui.painter(), side, visuals.fg_stroke.color);
+        },
+    )
+}

@@ -88,3 +88,22 @@ pub fn pill(ui: &mut Ui, text: &str, color: Color32) -> Response {
     response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Label, true, text));
     response
 }
+
+/// A square of a colour, what it stands for, and how much of it: one entry of a legend, never broken over two lines.
+pub fn legend(ui: &mut Ui, name: &str, value: &str, color: Color32) -> Response {
+    let tokens = Tokens::of(ui);
+    let font = TextStyle::Small.resolve(ui.style());
+    let name = ui.painter().layout_no_wrap(name.to_owned(), font.clone(), tokens.subdued);
+    let value = ui.painter().layout_no_wrap(value.to_owned(), font, tokens.text);
+    let size = Vec2::new(12.0 + name.size().x + 5.0 + value.size().x, name.size().y);
+    let (rect, response) = ui.allocate_exact_size(size, Sense::hover());
+    let square = egui::Rect::from_center_size(rect.left_center() + Vec2::new(4.0, 0.0), Vec2::splat(8.0));
+    ui.painter().rect_filled(square, 2.0, color);
+    let told = format!("{} {}", name.text(), value.text());
+    let at = rect.left_top() + Vec2::new(12.0, 0.0);
+    let beside = at + Vec2::new(name.size().x + 5.0, 0.0);
+    ui.painter().galley(at, name, tokens.subdued);
+    ui.painter().galley(beside, value, tokens.text);
+    response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Label, true, &told));
+    response
+}

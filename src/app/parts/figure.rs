@@ -49,7 +49,19 @@ pub fn accuracy(accuracy: &Accuracy) -> String {
 
 /// What the interval means.
 pub fn interval_meaning() -> &'static str {
-    tr("Share of the questions that count, and its 95 % interval (Wilson's where each answer is right or wrong): were the same model asked other questions of this sort, its share would lie in there 19 times out of 20")
+    tr(
+        "Share of the questions that count, and its 95 % interval (Wilson's where each answer is right or wrong): were the same model asked other questions of this sort, its share would lie in there 19 times out of 20",
+    )
+}
+
+/// What a figure is of, in a column of its own so that several stand below each other.
+pub fn name(ui: &mut Ui, text: &str, width: f32) {
+    let tokens = Tokens::of(ui);
+    let layout = egui::Layout::left_to_right(egui::Align::Center);
+    ui.allocate_ui_with_layout(vec2(width, 18.0), layout, |ui| {
+        ui.set_width(width);
+        ui.add(egui::Label::new(egui::RichText::new(text).color(tokens.subdued)).truncate());
+    });
 }
 
 /// A scale from 0 to 100 % with the interval as a band and the share as a line on it.
@@ -71,7 +83,8 @@ pub fn interval_in(ui: &Ui, rect: Rect, accuracy: &Accuracy, color: egui::Color3
     let x = |share: f64| rect.left() + rect.width() * share as f32;
     if let Some(value) = accuracy.accuracy() {
         let (low, high) = accuracy.interval();
-        let band = Rect::from_min_max(pos2(x(low), track.top()), pos2(x(high).max(x(low) + 2.0), track.bottom()));
+        let band =
+            Rect::from_min_max(pos2(x(low), track.top()), pos2(x(high).max(x(low) + 2.0), track.bottom()));
         painter.rect_filled(band, 3.0, color.gamma_multiply(0.45));
         let line = [pos2(x(value), rect.top()), pos2(x(value), rect.bottom())];
         painter.line_segment(line, Stroke::new(2.5, color));

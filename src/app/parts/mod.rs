@@ -5,6 +5,7 @@ pub mod card;
 pub mod empty;
 pub mod figure;
 pub mod icon;
+pub mod modal;
 pub mod problem;
 pub mod progress;
 pub mod table;

@@ -94,7 +94,7 @@ impl Table<'_> {
                     let marked = chosen(row);
                     response.widget_info(|| WidgetInfo::selected(Role::Button, true, marked, name(row)));
                     if marked {
-                        ui.painter().rect_filled(rect, 4.0, tokens.accent.gamma_multiply(0.22));
+                        ui.painter().rect_filled(rect, 4.0, tokens.accent.gamma_multiply(0.16));
                     } else if response.hovered() {
                         ui.painter().rect_filled(rect, 4.0, tokens.raised);
                     }
@@ -160,6 +160,7 @@ impl Table<'_> {
             Icon::Down.paint(ui.painter(), icon, color);
         }
         let name = column.name;
+        // The heading of a column, not one of its cells.
         response.widget_info(|| WidgetInfo::labeled(Role::Button, true, name));
         response.clicked()
     }

@@ -67,7 +67,7 @@ impl Toasts {
         self.0.iter().map(|toast| toast.text.as_str())
     }
 
-    /// Draws them at the bottom right, the latest below.
+    /// Draws them at the bottom left, where no screen has its buttons; the latest below.
     pub fn show(&mut self, ctx: &egui::Context, wishes: &mut Wishes) {
         if self.0.is_empty() {
             return;
@@ -75,7 +75,7 @@ impl Toasts {
         let now = ctx.input(|input| input.time);
         let mut gone = None;
         let area = Area::new(Id::unique("toasts")).order(Order::Tooltip);
-        let shown = area.anchor(Align2::RIGHT_BOTTOM, Vec2::new(-16.0, -16.0)).show(ctx, |ui| {
+        let shown = area.anchor(Align2::LEFT_BOTTOM, Vec2::new(16.0, -14.0)).show(ctx, |ui| {
             ui.set_width(380.0_f32.min(ctx.content_rect().width() - 32.0));
             for (place, toast) in self.0.iter_mut().enumerate() {
                 toast.until.get_or_insert(now + toast.seconds);
@@ -107,7 +107,7 @@ fn toast_ui(ui: &mut egui::Ui, toast: &Toast, wishes: &mut Wishes) -> bool {
     let color: Color32 = if toast.icon == Icon::Warning { tokens.bad } else { tokens.good };
     let mut gone = false;
     Frame::new()
-        .fill(tokens.raised)
+        .fill(tokens.card)
         .stroke(Stroke::new(1.0, tokens.line))
         .corner_radius(CornerRadius::same(8))
         .shadow(ui.visuals().popup_shadow)

@@ -1,6 +1,6 @@
 //! Verdicts as people tell them apart: by shape, word and colour.
 
-use egui::{Color32, Painter, Pos2, Response, RichText, Sense, Stroke, Ui, WidgetInfo, pos2, vec2};
+use egui::{Color32, Painter, Pos2, Response, RichText, Sense, Stroke, Ui, pos2, vec2};
 
 use crate::app::language::tr;
 use crate::app::theme::Tokens;
@@ -93,7 +93,5 @@ fn labelled(ui: &mut Ui, verdict: Verdict, text: &str) -> Response {
         mark(ui.painter(), rect.center(), 11.0, verdict, color);
         ui.label(RichText::new(text).color(color))
     });
-    let response = inner.response.on_hover_text(meaning(verdict));
-    response.widget_info(|| WidgetInfo::labeled(egui::Role::Label, true, text));
-    response
+    inner.response.on_hover_text(meaning(verdict))
 }

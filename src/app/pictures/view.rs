@@ -1,6 +1,8 @@
 //! Pictures on the screen: one at a time in the room there is, zoomed and moved, whole or as the tiles the model saw.
 
-use egui::{Align2, Color32, CornerRadius, FontId, Rect, RichText, Sense, Stroke, Ui, Vec2, WidgetInfo, pos2, vec2};
+use egui::{
+    Align2, Color32, CornerRadius, FontId, Rect, RichText, Sense, Stroke, Ui, Vec2, WidgetInfo, pos2, vec2,
+};
 
 use super::Picture;
 use crate::Result;
@@ -47,7 +49,13 @@ pub fn show(ui: &mut Ui, pictures: &[Result<Picture>], look: &mut Look, size: Ve
         let (rect, _) = ui.allocate_exact_size(vec2(size.x, size.y.min(80.0)), Sense::hover());
         ui.painter().rect_filled(rect, 6.0, tokens.raised);
         let words = tr("This question has no picture");
-        ui.painter().text(rect.center(), Align2::CENTER_CENTER, words, FontId::proportional(13.0), tokens.subdued);
+        ui.painter().text(
+            rect.center(),
+            Align2::CENTER_CENTER,
+            words,
+            FontId::proportional(13.0),
+            tokens.subdued,
+        );
         return;
     }
     look.chosen = look.chosen.min(pictures.len() - 1);
@@ -115,7 +123,10 @@ fn picture_ui(ui: &mut Ui, picture: &Picture, look: &mut Look, room: Vec2) {
     painter.rect_filled(rect, 6.0, tokens.raised.gamma_multiply(0.5));
     let texture = picture.texture(ui.ctx()).id();
     let paint = |place: Rect, uv: Rect| {
-        painter.add(egui::epaint::RectShape::filled(place, CornerRadius::ZERO, Color32::WHITE).with_texture(texture, uv));
+        painter.add(
+            egui::epaint::RectShape::filled(place, CornerRadius::ZERO, Color32::WHITE)
+                .with_texture(texture, uv),
+        );
     };
     let whole = Rect::from_min_max(pos2(0.0, 0.0), pos2(1.0, 1.0));
     let placed = |size: Vec2| {

@@ -96,7 +96,10 @@ fn line_ui(ui: &mut Ui, name: &str, accuracy: &Accuracy, can_choose: bool) -> bo
         painter.layout_job(job)
     };
     painter.galley(pos2(rect.left() + 4.0, rect.center().y - galley.size().y / 2.0), galley, tokens.text);
-    let bar = Rect::from_min_max(pos2(rect.left() + names, rect.center().y - 8.0), pos2(rect.right() - words, rect.center().y + 8.0));
+    let bar = Rect::from_min_max(
+        pos2(rect.left() + names, rect.center().y - 8.0),
+        pos2(rect.right() - words, rect.center().y + 8.0),
+    );
     if bar.width() > 30.0 {
         figure::interval_in(ui, bar, accuracy, tokens.accent);
     }
@@ -105,8 +108,20 @@ fn line_ui(ui: &mut Ui, name: &str, accuracy: &Accuracy, can_choose: bool) -> bo
         false => format!("{:.1} / {}", accuracy.score_sum, accuracy.total),
     };
     let painter = ui.painter();
-    painter.text(pos2(rect.right() - 4.0, rect.center().y), Align2::RIGHT_CENTER, right, FontId::proportional(12.0), tokens.subdued);
-    painter.text(pos2(rect.right() - words + 12.0, rect.center().y), Align2::LEFT_CENTER, figure::accuracy(accuracy), font, tokens.strong);
+    painter.text(
+        pos2(rect.right() - 4.0, rect.center().y),
+        Align2::RIGHT_CENTER,
+        right,
+        FontId::proportional(12.0),
+        tokens.subdued,
+    );
+    painter.text(
+        pos2(rect.right() - words + 12.0, rect.center().y),
+        Align2::LEFT_CENTER,
+        figure::accuracy(accuracy),
+        font,
+        tokens.strong,
+    );
     response.on_hover_text(text).clicked()
 }
 

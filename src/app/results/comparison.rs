@@ -37,11 +37,21 @@ pub fn ui(results: &mut Results, ui: &mut Ui, wishes: &mut Wishes) {
     ];
     let chosen = results.answer().map(|looked| looked.answer.index.clone());
     let flips = &comparison.flips;
-    let table = Table { id: "flips", columns: &columns, rows: flips.len(), row_height: 26.0, sorted: None, scroll_to: None };
+    let table = Table {
+        id: "flips",
+        columns: &columns,
+        rows: flips.len(),
+        row_height: 26.0,
+        sorted: None,
+        scroll_to: None,
+    };
     let is_chosen = |row: usize| chosen.as_deref() == Some(flips[row].index.as_str());
     let name = |row: usize| {
         let it = &flips[row];
-        fill("Question {}, first {}, second {}", &[&it.index, &verdict::name(it.first), &verdict::name(it.second)])
+        fill(
+            "Question {}, first {}, second {}",
+            &[&it.index, &verdict::name(it.first), &verdict::name(it.second)],
+        )
     };
     let touched = table.show(ui, is_chosen, name, |ui, row, column| {
         let it = &flips[row];
@@ -83,7 +93,13 @@ fn figures_ui(ui: &mut Ui, comparison: &Comparison) {
                 ui,
                 fill(
                     "{} questions in both: {} right in both, {} in the first alone, {} in the second alone, {} in neither",
-                    &[&paired.total(), &paired.both, &paired.first_alone, &paired.second_alone, &paired.neither],
+                    &[
+                        &paired.total(),
+                        &paired.both,
+                        &paired.first_alone,
+                        &paired.second_alone,
+                        &paired.neither,
+                    ],
                 ),
             );
         }
@@ -101,9 +117,10 @@ fn figures_ui(ui: &mut Ui, comparison: &Comparison) {
 fn side_ui(ui: &mut Ui, name: &str, side: &Side) {
     let tokens = Tokens::of(ui);
     ui.horizontal(|ui| {
-        ui.add_sized([54.0, 18.0], egui::Label::new(RichText::new(name).small().color(tokens.subdued)));
+        figure::name(ui, name, 60.0);
         figure::interval_bar(ui, &side.tally, 120.0);
         ui.label(RichText::new(figure::accuracy(&side.tally)).color(tokens.strong));
-        ui.add(egui::Label::new(RichText::new(&side.checkpoint).color(tokens.text)).truncate()).on_hover_text(&side.dir);
+        ui.add(egui::Label::new(RichText::new(&side.checkpoint).color(tokens.text)).truncate())
+            .on_hover_text(&side.dir);
     });
 }

@@ -27,7 +27,9 @@ const TEXT: f32 = 14.0;
 pub fn ui(results: &mut Results, ui: &mut Ui, wishes: &mut Wishes) {
     let tokens = Tokens::of(ui);
     let Some(chosen) = results.chosen else {
-        ui.centered_and_justified(|ui| ui.label(RichText::new(tr("Choose an answer to see it here")).color(tokens.subdued)));
+        ui.centered_and_justified(|ui| {
+            ui.label(RichText::new(tr("Choose an answer to see it here")).color(tokens.subdued))
+        });
         return;
     };
     bar_ui(results, ui, chosen, wishes);
@@ -89,6 +91,7 @@ fn bar_ui(results: &Results, ui: &mut Ui, chosen: usize, wishes: &mut Wishes) {
             wishes.push(step(1));
         }
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+            ui.add_space(6.0);
             let present = button(ui, Icon::Screen, tr("Present"));
             if present.on_hover_text(tr("Full screen, in large type (P)")).clicked() {
                 wishes.push(app::Wish::Present(chosen));
@@ -97,9 +100,16 @@ fn bar_ui(results: &Results, ui: &mut Ui, chosen: usize, wishes: &mut Wishes) {
                 note(ui, format!("{} / {}", at + 1, results.listed.len()));
             }
             ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
-                ui.add(egui::Label::new(RichText::new(fill("Question {}", &[&index])).family(semibold()).color(tokens.strong)).truncate());
+                ui.add(
+                    egui::Label::new(
+                        RichText::new(fill("Question {}", &[&index])).family(semibold()).color(tokens.strong),
+                    )
+                    .truncate(),
+                );
                 if let Some(category) = category {
-                    ui.add(egui::Label::new(RichText::new(&*category).small().color(tokens.subdued)).truncate());
+                    ui.add(
+                        egui::Label::new(RichText::new(&*category).small().color(tokens.subdued)).truncate(),
+                    );
                 }
             });
         });
@@ -128,18 +138,28 @@ fn pictures_ui(
         (None, _) if loading => drop(ui.allocate_space(size)),
         (None, Loadable::Refused(why)) => {
             let mut why = why.clone();
-            why.what = fill("The pictures cannot be shown, since the dataset cannot be opened: {}", &[&why.what]);
+            why.what =
+                fill("The pictures cannot be shown, since the dataset cannot be opened: {}", &[&why.what]);
             problem(ui, &why);
         }
         (None, _) => {
-            note(ui, tr("The dataset has no such question, or another one, by now: its pictures cannot be shown"));
+            note(
+                ui,
+                tr("The dataset has no such question, or another one, by now: its pictures cannot be shown"),
+            );
         }
     }
     ui.add_space(6.0);
 }
 
 /// A verdict set by a person, with its reason; the machine's stays.
-fn override_ui(ui: &mut Ui, answer: &Answer, said: Option<&crate::session::Override>, reason: &mut String, wishes: &mut Wishes) {
+fn override_ui(
+    ui: &mut Ui,
+    answer: &Answer,
+    said: Option<&crate::session::Override>,
+    reason: &mut String,
+    wishes: &mut Wishes,
+) {
     let tokens = Tokens::of(ui);
     section(ui, tr("Set by a person"));
     if let Some(said) = said {
@@ -163,7 +183,10 @@ fn override_ui(ui: &mut Ui, answer: &Answer, said: Option<&crate::session::Overr
             let ready = !reason.trim().is_empty();
             let button = ui.add_enabled(ready, egui::Button::new(text));
             let button = button.on_disabled_hover_text(tr("Give a reason first"));
-            if button.on_hover_text(tr("Kept beside the machine's verdict, which stays; the score shows both")).clicked() {
+            if button
+                .on_hover_text(tr("Kept beside the machine's verdict, which stays; the score shows both"))
+                .clicked()
+            {
                 wishes.push(app::Wish::Results(Wish::Override(Some(of), reason.clone())));
             }
         }
@@ -206,7 +229,10 @@ fn cost_ui(ui: &mut Ui, name: &str, answer: &Answer) {
         });
     }
     if let Some(judge) = &answer.judge {
-        let reply = judge.reply.as_ref().map_or_else(|| judge.problem.clone().unwrap_or_default(), |it| it.text.clone());
+        let reply = judge
+            .reply
+            .as_ref()
+            .map_or_else(|| judge.problem.clone().unwrap_or_default(), |it| it.text.clone());
         note(ui, fill("Judge {}: {}", &[&judge.judge, &crate::terminal::excerpt(&reply, 200)]));
     }
 }

@@ -23,8 +23,8 @@ pub struct Draft {
 
 /// Columns of the table, and what each is sorted by.
 const COLUMNS: [(Column, f32, f32, bool); 9] = [
-    (Column::Index, 92.0, 0.6, false),
-    (Column::Verdict, 96.0, 0.0, false),
+    (Column::Index, 84.0, 0.5, false),
+    (Column::Verdict, 124.0, 0.0, false),
     (Column::Category, 90.0, 1.0, false),
     (Column::Read, 64.0, 1.0, false),
     (Column::Gold, 64.0, 1.0, false),
@@ -70,8 +70,16 @@ pub fn ui(results: &mut Results, ui: &mut Ui, wishes: &mut Wishes) {
         });
         return;
     }
-    let columns = COLUMNS.map(|(column, width, grows, is_number)| table::Column { name: heading(column), width, grows, is_number });
-    let sorted = COLUMNS.iter().position(|(column, ..)| *column == results.sort.0).map(|place| (place, results.sort.1));
+    let columns = COLUMNS.map(|(column, width, grows, is_number)| table::Column {
+        name: heading(column),
+        width,
+        grows,
+        is_number,
+    });
+    let sorted = COLUMNS
+        .iter()
+        .position(|(column, ..)| *column == results.sort.0)
+        .map(|place| (place, results.sort.1));
     let chosen = results.chosen.and_then(|chosen| results.listed.iter().position(|it| *it == chosen));
     let outlines = opened.record.outlines();
     let listed = &results.listed;
@@ -87,12 +95,20 @@ pub fn ui(results: &mut Results, ui: &mut Ui, wishes: &mut Wishes) {
     let overrides = opened.record.overrides();
     let name = |row: usize| {
         let it = outline(row);
-        fill("Question {}, {}, read {}, gold {}", &[&it.index, &verdict::name(it.verdict), &it.read, &it.gold])
+        fill(
+            "Question {}, {}, read {}, gold {}",
+            &[&it.index, &verdict::name(it.verdict), &it.read, &it.gold],
+        )
     };
-    let touched = table.show(ui, |row| chosen == Some(row), name, |ui, row, column| {
-        let it = outline(row);
-        cell(ui, it, overrides.contains_key(&*it.index), COLUMNS[column].0);
-    });
+    let touched = table.show(
+        ui,
+        |row| chosen == Some(row),
+        name,
+        |ui, row, column| {
+            let it = outline(row);
+            cell(ui, it, overrides.contains_key(&*it.index), COLUMNS[column].0);
+        },
+    );
     if let Some(column) = touched.heading {
         wishes.push(app::Wish::Results(Wish::Sort(COLUMNS[column].0)));
     }
@@ -138,12 +154,18 @@ fn filter_ui(results: &mut Results, ui: &mut Ui, wishes: &mut Wishes) {
         let search = egui::TextEdit::singleline(&mut draft.text)
             .hint_text(tr("Search questions and answers"))
             .desired_width(200.0)
+            .background_color(tokens.card)
             .prefix(Icon::Search.atom());
         let search = ui.add(search);
-        search.widget_info(|| egui::WidgetInfo::labeled(egui::Role::TextInput, true, tr("Search questions and answers")));
+        search.widget_info(|| {
+            egui::WidgetInfo::labeled(egui::Role::TextInput, true, tr("Search questions and answers"))
+        });
         let entered = search.lost_focus() && ui.input(|input| input.key_pressed(egui::Key::Enter));
         // A large session is searched when the person has finished typing.
-        if (search.changed() && opened.record.len() <= 5_000) || entered || (search.changed() && draft.text.is_empty()) {
+        if (search.changed() && opened.record.len() <= 5_000)
+            || entered
+            || (search.changed() && draft.text.is_empty())
+        {
             filter.text = draft.text.clone();
         }
         for of in verdict::ALL {
@@ -156,7 +178,11 @@ fn filter_ui(results: &mut Results, ui: &mut Ui, wishes: &mut Wishes) {
             let words = RichText::new(format!("{count} {}", verdict::name(of))).color(color);
             let toggle = ui.toggle_value(&mut on, words);
             if toggle.on_hover_text(verdict::meaning(of)).clicked() {
-                if on { filter.verdicts.insert(of) } else { filter.verdicts.remove(&of) };
+                if on {
+                    filter.verdicts.insert(of)
+                } else {
+                    filter.verdicts.remove(&of)
+                };
             }
         }
         if opened.categories.len() > 1 {
@@ -206,11 +232,15 @@ fn category_ui(ui: &mut Ui, opened: &super::Opened, typed: &mut String, filter: 
     let response = list.show_ui(ui, |ui| {
         if opened.categories.len() > 12 {
             let edit = ui.add(egui::TextEdit::singleline(typed).hint_text(tr("Search")).desired_width(180.0));
-            edit.widget_info(|| egui::WidgetInfo::labeled(egui::Role::TextInput, true, tr("Search categories")));
+            edit.widget_info(|| {
+                egui::WidgetInfo::labeled(egui::Role::TextInput, true, tr("Search categories"))
+            });
         }
         ui.selectable_value(&mut filter.category, None, all);
         let wanted = typed.to_lowercase();
-        for (name, accuracy) in opened.categories.iter().filter(|(name, _)| name.to_lowercase().contains(&wanted)).take(200) {
+        for (name, accuracy) in
+            opened.categories.iter().filter(|(name, _)| name.to_lowercase().contains(&wanted)).take(200)
+        {
             let here = filter.category.as_deref() == Some(name);
             let words = format!("{name}  ({})", accuracy.questions());
             if ui.selectable_label(here, words).clicked() {
@@ -224,11 +254,15 @@ fn category_ui(ui: &mut Ui, opened: &super::Opened, typed: &mut String, filter: 
 
 /// Ranges of tiles, tokens, time and memory, and what a person has set.
 fn more_ui(ui: &mut Ui, opened: &super::Opened, bounds: &mut [[String; 2]; 4], filter: &mut Filter) {
-    let set = [filter.tiles, filter.tokens, filter.seconds, filter.peak].iter().filter(|it| it.is_set()).count()
-        + usize::from(filter.overridden);
+    let set =
+        [filter.tiles, filter.tokens, filter.seconds, filter.peak].iter().filter(|it| it.is_set()).count()
+            + usize::from(filter.overridden);
     let name = if set == 0 { tr("More").to_owned() } else { fill("More ({})", &[&set]) };
     egui::containers::menu::MenuButton::new(name)
-        .config(egui::containers::menu::MenuConfig::new().close_behavior(egui::PopupCloseBehavior::CloseOnClickOutside))
+        .config(
+            egui::containers::menu::MenuConfig::new()
+                .close_behavior(egui::PopupCloseBehavior::CloseOnClickOutside),
+        )
         .ui(ui, |ui| {
             let rows = [
                 (tr("Tiles"), &mut filter.tiles),
@@ -240,7 +274,10 @@ fn more_ui(ui: &mut Ui, opened: &super::Opened, bounds: &mut [[String; 2]; 4], f
                 for ((name, bound), typed) in rows.into_iter().zip(bounds) {
                     ui.label(name);
                     let [from, to] = typed;
-                    let ends = (number(ui, &fill("{}, from", &[&name]), from), number(ui, &fill("{}, to", &[&name]), to));
+                    let ends = (
+                        number(ui, &fill("{}, from", &[&name]), from),
+                        number(ui, &fill("{}, to", &[&name]), to),
+                    );
                     *bound = Bounds { from: ends.0, to: ends.1 };
                     ui.end_row();
                 }

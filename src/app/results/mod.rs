@@ -15,17 +15,19 @@ use std::sync::Arc;
 
 use self::session::{Compared, Exported, Looked, Opened};
 use self::view::{Column, Filter, arrange};
+use super::Wishes;
 use super::job::{Job, Loadable, Wake};
 use super::language::fill;
 use super::pictures::{Gallery, Look};
 use super::text::Prose;
-use super::Wishes;
 use crate::app;
 use crate::dataset::Dataset;
 use crate::scoring::benchmark::Figures;
 use crate::scoring::{Rule, Verdict};
 use crate::session::export::Format;
 use crate::session::{Disagreement, Override};
+
+pub use screen::format_name;
 
 /// A way of looking at a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -44,6 +46,8 @@ pub enum Page {
 /// What a person asks for on this screen.
 #[derive(Debug, Clone)]
 pub enum Wish {
+    /// Open this session where none is open, without going there.
+    Offer(PathBuf),
     /// Another way of looking.
     Turn(Page),
     /// Look at the answer at this position of the session.
@@ -162,6 +166,11 @@ impl Results {
         self.compared.as_ref()
     }
 
+    /// Shows pictures as the model saw them, or as they are.
+    pub fn look_as(&mut self, model: bool) {
+        self.look.tiles = model;
+    }
+
     /// Whether anything is at work.
     pub fn is_at_work(&self) -> bool {
         self.session.is_loading()
@@ -231,7 +240,10 @@ impl Results {
             self.exporting = None;
             match result {
                 Ok(it) => {
-                    wishes.push(app::Wish::Say(fill("{} answers written to {}", &[&it.answers, &it.to.display()])));
+                    wishes.push(app::Wish::Say(fill(
+                        "{} answers written to {}",
+                        &[&it.answers, &it.to.display()],
+                    )));
                     wishes.extend(it.warnings.into_iter().take(3).map(app::Wish::Warn));
                 }
                 Err(problem) => wishes.push(app::Wish::Warn(problem)),
@@ -300,6 +312,11 @@ impl Results {
     /// Carries out a wish.
     pub fn apply(&mut self, wish: Wish, wake: &Wake) {
         match wish {
+            Wish::Offer(folder) => {
+                if self.folder.is_none() {
+                    self.open(folder, wake);
+                }
+            }
             Wish::Turn(page) => {
                 self.page = page;
                 match page {

@@ -25,26 +25,34 @@ pub fn ui(results: &mut Results, ui: &mut Ui, wishes: &mut Wishes) {
             ui.label(RichText::new(&own).family(semibold()).color(tokens.strong));
             ui.label(tr("against"));
             let shown = results.second.map_or_else(|| tr("choose a rule").to_owned(), |rule| rule.name());
-            let list = egui::ComboBox::from_id_salt("second rule").selected_text(shown).width(180.0).show_ui(ui, |ui| {
-                for rule in Rule::all().into_iter().filter(|rule| rule.name() != own) {
-                    if ui.selectable_label(results.second == Some(rule), rule.name()).clicked() {
-                        wishes.push(app::Wish::Results(Wish::Against(rule)));
+            let list = egui::ComboBox::from_id_salt("second rule").selected_text(shown).width(180.0).show_ui(
+                ui,
+                |ui| {
+                    for rule in Rule::all().into_iter().filter(|rule| rule.name() != own) {
+                        if ui.selectable_label(results.second == Some(rule), rule.name()).clicked() {
+                            wishes.push(app::Wish::Results(Wish::Against(rule)));
+                        }
                     }
-                }
-            });
-            list.response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::ComboBox, true, tr("The second rule")));
+                },
+            );
+            list.response
+                .widget_info(|| egui::WidgetInfo::labeled(egui::Role::ComboBox, true, tr("The second rule")));
         });
         if let Loadable::Ready(found) = &results.rules {
             for (rule, accuracy) in found.rules.iter().zip(&found.accuracy) {
                 ui.horizontal(|ui| {
-                    ui.add_sized([150.0, 18.0], egui::Label::new(RichText::new(rule).color(tokens.subdued)).truncate());
+                    figure::name(ui, rule, 150.0);
                     figure::interval_bar(ui, accuracy, 140.0);
                     ui.label(RichText::new(figure::accuracy(accuracy)).color(tokens.strong));
                 });
             }
-            let mut words = fill("{} of {} answers are judged differently", &[&found.answers.len(), &found.compared]);
+            let mut words =
+                fill("{} of {} answers are judged differently", &[&found.answers.len(), &found.compared]);
             if found.left_out > 0 {
-                let left = fill("{} are left out: failed, without a gold answer, or of unknown type", &[&found.left_out]);
+                let left = fill(
+                    "{} are left out: failed, without a gold answer, or of unknown type",
+                    &[&found.left_out],
+                );
                 words = format!("{words}; {left}");
             }
             note(ui, words);
@@ -74,7 +82,14 @@ pub fn ui(results: &mut Results, ui: &mut Ui, wishes: &mut Wishes) {
         column(tr("Answer"), 120.0, 2.0),
     ];
     let chosen = results.answer().map(|looked| looked.answer.index.clone());
-    let table = Table { id: "disputed", columns: &columns, rows: found.answers.len(), row_height: 26.0, sorted: None, scroll_to: None };
+    let table = Table {
+        id: "disputed",
+        columns: &columns,
+        rows: found.answers.len(),
+        row_height: 26.0,
+        sorted: None,
+        scroll_to: None,
+    };
     let is_chosen = |row: usize| chosen.as_deref() == Some(found.answers[row].index.as_str());
     let name = |row: usize| fill("Question {}", &[&found.answers[row].index]);
     let touched = table.show(ui, is_chosen, name, |ui, row, column| {

@@ -31,7 +31,9 @@ pub fn ui(results: &mut Results, ui: &mut Ui, wishes: &mut Wishes) {
         Loadable::Empty if results.comparing.is_some() => return waiting(ui),
         Loadable::Empty => {
             let what = tr("No session is open");
-            let why = tr("Open one to go through its answers: what was asked, what the model said, and what the rule read of it");
+            let why = tr(
+                "Open one to go through its answers: what was asked, what the model said, and what the rule read of it",
+            );
             empty(ui, Icon::File, what, why, |ui| to_sessions(ui, wishes));
             return;
         }
@@ -95,6 +97,7 @@ fn head_ui(results: &mut Results, ui: &mut Ui, wishes: &mut Wishes) {
     let Some(opened) = results.session.ready().cloned() else { return };
     let manifest = opened.record.manifest();
     ui.horizontal(|ui| {
+        ui.set_min_height(36.0);
         let pages = [
             (Page::Answers, tr("Answers")),
             (Page::Charts, tr("Charts")),
@@ -113,9 +116,13 @@ fn head_ui(results: &mut Results, ui: &mut Ui, wishes: &mut Wishes) {
             }
             let name = fill("{} on {}", &[&manifest.checkpoint.name, &manifest.dataset.name]);
             let label = RichText::new(name).family(semibold()).color(tokens.strong);
-            let about = fill("{}\nbegun {}\nrule {}", &[&opened.record.dir().display(), &manifest.started, &manifest.settings.rule]);
+            let about = [
+                opened.record.dir().display().to_string(),
+                fill("begun {}", &[&manifest.started]),
+                fill("rule {}", &[&manifest.settings.rule]),
+            ];
             ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
-                ui.add(egui::Label::new(label).truncate()).on_hover_text(about);
+                ui.add(egui::Label::new(label).truncate()).on_hover_text(about.join("\n"));
             });
         });
     });
@@ -134,9 +141,10 @@ fn head_ui(results: &mut Results, ui: &mut Ui, wishes: &mut Wishes) {
         ui.label(RichText::new(answers).color(tokens.subdued));
         let said = opened.record.overrides().len();
         if said > 0 {
-            let text = fill("{} with {} verdicts set by a person", &[&figure::accuracy(&opened.overridden), &said]);
-            ui.label(RichText::new(text).color(tokens.warning))
-                .on_hover_text(tr("The machine's verdicts stay as they are; this line counts those of a person in their place"));
+            let text = fill("{} with {} set by a person", &[&figure::accuracy(&opened.overridden), &said]);
+            ui.label(RichText::new(text).color(tokens.warning)).on_hover_text(tr(
+                "The machine's verdicts stay as they are; this line counts those of a person in their place",
+            ));
         }
         if let Some(first) = opened.record.problems().first() {
             let text = fill("{} lines cannot be read", &[&opened.record.damaged()]);
@@ -162,7 +170,10 @@ fn export_ui(results: &Results, ui: &mut Ui, wishes: &mut Wishes) {
             for format in Format::ALL {
                 let entry = ui.button(format_name(format));
                 if entry.on_hover_text(format_meaning(format)).clicked() {
-                    let what = What::Save { title: tr("Export the session").into(), name: format.file_name(&opened.record) };
+                    let what = What::Save {
+                        title: tr("Export the session").into(),
+                        name: format.file_name(&opened.record),
+                    };
                     let then = Then::new(move |to| app::Wish::Results(Wish::Export(format, to)));
                     wishes.push(app::Wish::Pick(what, then));
                 }
@@ -185,7 +196,9 @@ pub fn format_name(format: Format) -> &'static str {
 
 fn format_meaning(format: Format) -> &'static str {
     match format {
-        Format::Html => tr("A page with figures, pictures and answers that opens anywhere, without a network"),
+        Format::Html => {
+            tr("A page with figures, pictures and answers that opens anywhere, without a network")
+        }
         Format::Csv => tr("One row a question, for spreadsheets and scripts"),
         Format::JsonLines => tr("Every answer whole, one a line, as the session keeps them"),
         Format::VlmevalkitTsv | Format::VlmevalkitXlsx => tr("A prediction file that VLMEvalKit scores"),
@@ -199,22 +212,34 @@ fn answers_ui(results: &mut Results, ui: &mut Ui, wishes: &mut Wishes) {
 }
 
 /// A list of any sort on the left, the chosen answer on the right.
-fn beside(results: &mut Results, ui: &mut Ui, wishes: &mut Wishes, list: fn(&mut Results, &mut Ui, &mut Wishes)) {
+fn beside(
+    results: &mut Results,
+    ui: &mut Ui,
+    wishes: &mut Wishes,
+    list: fn(&mut Results, &mut Ui, &mut Wishes),
+) {
     let tokens = Tokens::of(ui);
     let width = ui.available_width();
     Panel::right("results detail")
         .resizable(true)
         .default_size((width * 0.46).clamp(340.0, 760.0))
         .size_range(300.0..=(width * 0.75).max(310.0))
-        .frame(Frame::new().fill(tokens.canvas).inner_margin(Margin { left: 12, right: 8, top: 8, bottom: 8 }))
+        .frame(Frame::new().fill(tokens.canvas).inner_margin(Margin {
+            left: 12,
+            right: 8,
+            top: 8,
+            bottom: 8,
+        }))
         .show(ui, |ui| detail::ui(results, ui, wishes));
-    let frame = Frame::new().fill(tokens.canvas).inner_margin(Margin { left: 12, right: 4, top: 8, bottom: 4 });
+    let frame =
+        Frame::new().fill(tokens.canvas).inner_margin(Margin { left: 12, right: 4, top: 8, bottom: 4 });
     CentralPanel::default().frame(frame).show(ui, |ui| list(results, ui, wishes));
 }
 
 fn padded(ui: &mut Ui, content: impl FnOnce(&mut Ui)) {
     let tokens = Tokens::of(ui);
-    let frame = Frame::new().fill(tokens.canvas).inner_margin(Margin { left: 16, right: 8, top: 12, bottom: 8 });
+    let frame =
+        Frame::new().fill(tokens.canvas).inner_margin(Margin { left: 16, right: 8, top: 12, bottom: 8 });
     CentralPanel::default().frame(frame).show(ui, content);
 }
 
@@ -222,4 +247,3 @@ fn padded(ui: &mut Ui, content: impl FnOnce(&mut Ui)) {
 pub(super) fn line(ui: &mut Ui, text: &str) {
     card::note(ui, excerpt(text, 160));
 }
-

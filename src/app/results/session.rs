@@ -192,12 +192,15 @@ pub fn exported(
 ) -> Job<Exported> {
     Job::start("export a session", wake, move |handle| {
         if folder.join(crate::session::manifest::MANIFEST).exists() && to.parent() == Some(&folder) {
-            return Err(Problem::new("this folder is the session's own").in_file(&to).fix("choose another folder"));
+            return Err(Problem::new("this folder is the session's own")
+                .in_file(&to)
+                .fix("choose another folder"));
         }
         let record = Record::open(&folder)?;
         let done = AtomicU64::new(0);
         let total = record.len() as u64;
-        let picture = |answer: &Answer, nth: usize| picture(handle, (&done, total), dataset.as_deref(), answer, nth);
+        let picture =
+            |answer: &Answer, nth: usize| picture(handle, (&done, total), dataset.as_deref(), answer, nth);
         let warnings = export(&record, format, &to, &picture)?;
         if !handle.goes_on() {
             return Err(Problem::new("the export was stopped").in_file(&to));

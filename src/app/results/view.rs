@@ -94,7 +94,13 @@ impl Filter {
 }
 
 /// Positions of the answers that are listed, in order. `hits` are those that hold the text asked for, where one is.
-pub fn arrange(record: &Record, filter: &Filter, hits: Option<&HashSet<usize>>, by: Column, down: bool) -> Vec<usize> {
+pub fn arrange(
+    record: &Record,
+    filter: &Filter,
+    hits: Option<&HashSet<usize>>,
+    by: Column,
+    down: bool,
+) -> Vec<usize> {
     let outlines = record.outlines();
     let is_hit = |place: &usize| hits.is_none_or(|hits| hits.contains(place));
     let mut places: Vec<usize> =

@@ -1,5 +1,6 @@
 //! The engine's worker and the window: its events come in a queue of their own, and many of them wake the window once.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, unbounded};
@@ -15,6 +16,8 @@ const BETWEEN: Duration = Duration::from_millis(40);
 pub struct Link {
     run: Run,
     events: Receiver<Event>,
+    /// The window is not at rest while a run goes on.
+    _wake: Wake,
 }
 
 impl Link {
@@ -24,14 +27,8 @@ impl Link {
     /// The system gives no thread.
     pub fn start(order: Order, wake: &Wake) -> Result<Self> {
         let run = Run::start(order)?;
-        let (from, wake) = (run.events.clone(), wake.clone());
-        let (to, events) = unbounded();
-        let body = move || forward(&from, |event| to.send(event).is_ok(), &*wake);
-        std::thread::Builder::new()
-            .name("engine's events".into())
-            .spawn(body)
-            .map_err(|error| Problem::new(format!("the system gives no thread: {error}")))?;
-        Ok(Self { run, events })
+        let events = forwarded(run.events.clone(), wake)?;
+        Ok(Self { run, events, _wake: wake.clone() })
     }
 
     /// Tells the worker what to do; one that has ended hears nothing.
@@ -48,6 +45,29 @@ impl Link {
     pub fn join(self) {
         self.run.join();
     }
+}
+
+/// A queue that a thread fills with what comes from another one, and wakes the window for it.
+///
+/// # Errors
+/// The system gives no thread.
+pub fn forwarded<T: Send + 'static>(from: Receiver<T>, wake: &Wake) -> Result<Receiver<T>> {
+    // Whoever waits here for the next word is no work that the window waits for.
+    let wake = Arc::downgrade(wake);
+    let (to, events) = unbounded();
+    let body = move || {
+        let wake = || {
+            if let Some(wake) = wake.upgrade() {
+                wake();
+            }
+        };
+        forward(&from, |event| to.send(event).is_ok(), &wake);
+    };
+    std::thread::Builder::new()
+        .name("engine's events".into())
+        .spawn(body)
+        .map_err(|error| Problem::new(format!("the system gives no thread: {error}")))?;
+    Ok(events)
 }
 
 /// Hands events on as they come; wakes at once after a pause, and else at a steady pace.

@@ -8,6 +8,7 @@ use std::time::Instant;
 use super::memory::Trace;
 use crate::Problem;
 use crate::engine::Event;
+use crate::engine::served::Traffic;
 use crate::scoring::{Report, Verdict};
 use crate::session::Answer;
 use crate::terminal::summary;
@@ -96,6 +97,8 @@ pub struct Live {
     pub remaining: Option<(f64, Instant)>,
     /// Tokens generated a second.
     pub tokens_per_second: Option<f64>,
+    /// How the server stands, in the run of a served model.
+    pub traffic: Option<Traffic>,
     /// Seconds that loading took.
     pub loaded: Option<f64>,
     /// Memory of the devices.
@@ -121,6 +124,7 @@ impl Live {
             notes: Vec::new(),
             remaining: None,
             tokens_per_second: None,
+            traffic: None,
             loaded: None,
             trace,
             begun: Instant::now(),
@@ -164,9 +168,8 @@ impl Live {
                 self.remaining = remaining.map(|seconds| (seconds, Instant::now()));
                 self.tokens_per_second = tokens_per_second.or(self.tokens_per_second);
             }
+            Event::Traffic(traffic) => self.traffic = Some(*traffic),
             Event::Skipped { row } => self.flights.retain(|flight| flight.row != row),
-            // Its figures are for a served model, which the window cannot yet choose.
-            Event::Traffic(_) => {}
             Event::Note(problem) => {
                 if !self.notes.contains(&problem) && self.notes.len() < NOTES_KEPT {
                     self.notes.push(problem);
@@ -190,7 +193,8 @@ impl Live {
     pub fn lost(&mut self) {
         if self.is_active() {
             self.end(Stage::Broken(
-                Problem::new("the worker ended without a word").fix("resume the session: every answer is kept"),
+                Problem::new("the worker ended without a word")
+                    .fix("resume the session: every answer is kept"),
             ));
         }
     }
@@ -260,7 +264,12 @@ mod tests {
         assert_eq!(live.flights.iter().map(|it| it.text.as_str()).collect::<Vec<_>>(), ["a cat", "one dog"]);
         assert_eq!(live.latest(), Some(7));
         let (remaining, tokens_per_second) = (Some(9.0), Some(30.0));
-        live.take(Event::Answered { row: 7, answer: answer("8", Verdict::Right), remaining, tokens_per_second });
+        live.take(Event::Answered {
+            row: 7,
+            answer: answer("8", Verdict::Right),
+            remaining,
+            tokens_per_second,
+        });
         assert_eq!((live.latest(), live.done, live.report.overall.right), (Some(4), 1, 1));
         assert!(live.answer(7).is_some() && live.seconds_left().is_some_and(|left| left <= 9.0));
         live.take(Event::Finished { complete: false });

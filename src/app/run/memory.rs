@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
 use egui::{RichText, Stroke, Ui};
-use egui_plot::{HLine, Legend, Line, LineStyle, Plot, PlotPoints, Points, VLine};
+use egui_plot::{HLine, Line, LineStyle, Plot, PlotPoints, Points, VLine};
 
 use super::sampling::Measured;
 use crate::app::language::{fill, tr};
@@ -14,6 +14,9 @@ use crate::terminal::size;
 
 /// Samples that are kept of each device; at four a second, ten minutes.
 const SAMPLES_KEPT: usize = 2400;
+
+/// Seconds between two samples while what is held changes.
+const STEADY: f64 = 0.25;
 
 /// Points of a line that are drawn; more could not be told apart.
 const POINTS_DRAWN: usize = 600;
@@ -56,6 +59,16 @@ pub struct DeviceTrace {
     pub utilisation: Option<u32>,
     /// Degrees Celsius, where known.
     pub temperature: Option<u32>,
+}
+
+impl DeviceTrace {
+    fn sample(&mut self, sample: Sample) {
+        self.peak = self.peak.max(sample.own);
+        self.samples.push_back(sample);
+        if self.samples.len() > SAMPLES_KEPT {
+            self.samples.pop_front();
+        }
+    }
 }
 
 /// Memory of a device at a moment.
@@ -108,19 +121,15 @@ impl Trace {
 
     /// What a device holds now.
     pub fn measured(&mut self, it: Measured) {
+        let at = it.at.saturating_duration_since(self.start).as_secs_f64();
         let device = self.device(&it.device);
         (device.parts, device.utilisation, device.temperature) = (it.parts, it.utilisation, it.temperature);
-        self.sample(&it.device, it.own, it.others);
-    }
-
-    fn sample(&mut self, name: &str, own: u64, others: u64) {
-        let at = self.now();
-        let device = self.device(name);
-        device.peak = device.peak.max(own);
-        device.samples.push_back(Sample { at, own, others });
-        if device.samples.len() > SAMPLES_KEPT {
-            device.samples.pop_front();
+        // What does not change is not told again: until now it was as before.
+        let before = device.samples.back().copied().filter(|before| at - before.at > 2.0 * STEADY);
+        if let Some(before) = before {
+            device.sample(Sample { at: at - STEADY, ..before });
         }
+        device.sample(Sample { at, own: it.own, others: it.others });
     }
 
     /// A device by its name; made where it is new.
@@ -143,16 +152,20 @@ pub fn ui(ui: &mut Ui, trace: &Trace) {
     let tokens = Tokens::of(ui);
     ui.horizontal(|ui| {
         ui.label(RichText::new(tr("Memory")).heading().size(15.0).color(tokens.strong));
-        ui.label(RichText::new(tr("what the run holds on each device, beside the forecast")).small().color(tokens.subdued));
+        let key = tr("line: what the run holds · triangle: peak of an answer · dashed: forecast of the peak · red: capacity");
+        ui.add(egui::Label::new(RichText::new(key).small().color(tokens.subdued)).truncate());
     });
     if trace.devices.is_empty() {
-        ui.label(RichText::new(tr("The devices of the run are listed here when it begins")).color(tokens.subdued));
+        ui.label(
+            RichText::new(tr("The devices of the run are listed here when it begins")).color(tokens.subdued),
+        );
         return;
     }
     let room = ui.available_rect_before_wrap();
     let side = (room.width() * 0.36).clamp(250.0, 420.0);
     ui.horizontal_top(|ui| {
-        ui.allocate_ui(egui::vec2(side, room.height()), |ui| {
+        let column = egui::Layout::top_down(egui::Align::Min);
+        ui.allocate_ui_with_layout(egui::vec2(side, room.height()), column, |ui| {
             egui::ScrollArea::vertical().id_salt("devices").auto_shrink([false, false]).show(ui, |ui| {
                 for (place, device) in trace.devices.iter().enumerate() {
                     device_ui(ui, place, device);
@@ -163,7 +176,8 @@ pub fn ui(ui: &mut Ui, trace: &Trace) {
             plot_ui(ui, trace);
         } else {
             ui.centered_and_justified(|ui| {
-                let words = tr("Nothing is measured here yet: these devices do not tell what the run holds on them");
+                let words =
+                    tr("Nothing is measured here yet: these devices do not tell what the run holds on them");
                 ui.label(RichText::new(words).color(tokens.subdued));
             });
         }
@@ -176,7 +190,11 @@ fn device_ui(ui: &mut Ui, place: usize, device: &DeviceTrace) {
     let color = tokens.device(place);
     ui.horizontal(|ui| {
         let (dot, _) = ui.allocate_exact_size(egui::vec2(12.0, 16.0), egui::Sense::hover());
-        ui.painter().rect_filled(egui::Rect::from_center_size(dot.center(), egui::vec2(10.0, 10.0)), 2.0, color);
+        ui.painter().rect_filled(
+            egui::Rect::from_center_size(dot.center(), egui::vec2(10.0, 10.0)),
+            2.0,
+            color,
+        );
         ui.label(RichText::new(&device.name).color(tokens.strong));
         if !device.model.is_empty() {
             ui.add(egui::Label::new(RichText::new(&device.model).small().color(tokens.subdued)).truncate());
@@ -212,8 +230,11 @@ fn device_ui(ui: &mut Ui, place: usize, device: &DeviceTrace) {
     }
     let label = ui.label(RichText::new(facts.join(" · ")).small().color(tokens.subdued));
     if !device.parts.is_empty() {
-        let parts: Vec<String> =
-            device.parts.iter().map(|(name, bytes)| format!("{} {}", part_name(name), size(*bytes))).collect();
+        let parts: Vec<String> = device
+            .parts
+            .iter()
+            .map(|(name, bytes)| format!("{} {}", part_name(name), size(*bytes)))
+            .collect();
         label.on_hover_text(parts.join("\n"));
     }
     ui.add_space(4.0);
@@ -250,16 +271,20 @@ fn bar_ui(ui: &mut Ui, device: &DeviceTrace, capacity: u64, color: egui::Color32
     }
     let words = fill("{}: {} of {}", &[&device.name, &size(now.0), &size(capacity)]);
     response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Meter, true, &words));
-    response.on_hover_text(tr("What the run holds, then other processes; the upright line is the forecast of the peak"));
+    response.on_hover_text(tr(
+        "What the run holds, then other processes; the upright line is the forecast of the peak",
+    ));
 }
 
 const GIB: f64 = (1u64 << 30) as f64;
 
 fn plot_ui(ui: &mut Ui, trace: &Trace) {
     let tokens = Tokens::of(ui);
-    let largest = trace.devices.iter().map(|device| device.peak.max(device.forecast.unwrap_or(0))).max().unwrap_or(0);
+    let largest =
+        trace.devices.iter().map(|device| device.peak.max(device.forecast.unwrap_or(0))).max().unwrap_or(0);
     // Small models are drawn in MiB.
-    let (unit, unit_name) = if largest as f64 >= 0.5 * GIB { (GIB, "GiB") } else { ((1u64 << 20) as f64, "MiB") };
+    let (unit, unit_name) =
+        if largest as f64 >= 0.5 * GIB { (GIB, "GiB") } else { ((1u64 << 20) as f64, "MiB") };
     let now = trace.now();
     Plot::new("memory")
         .height(ui.available_height().max(60.0))
@@ -271,11 +296,12 @@ fn plot_ui(ui: &mut Ui, trace: &Trace) {
         .allow_boxed_zoom(false)
         .include_y(0.0)
         .include_x(0.0)
-        .legend(Legend::default().position(egui_plot::Corner::LeftTop))
-        .x_axis_formatter(|mark, _| crate::terminal::duration(mark.value))
+        .include_y(1.12 * largest as f64 / unit)
+        .x_axis_formatter(|mark, _| clock(mark.value))
         .y_axis_formatter(move |mark, _| format!("{:.1} {unit_name}", mark.value))
         .show(ui, |plot| {
-            let first = trace.devices.iter().filter_map(|it| it.samples.front()).map(|it| it.at).fold(now, f64::min);
+            let first =
+                trace.devices.iter().filter_map(|it| it.samples.front()).map(|it| it.at).fold(now, f64::min);
             for (at, _) in trace.marks.iter().rev().take(MARKS_DRAWN).filter(|(at, _)| *at >= first) {
                 plot.vline(VLine::new("", *at).stroke(Stroke::new(0.5, tokens.line)));
             }
@@ -286,17 +312,24 @@ fn plot_ui(ui: &mut Ui, trace: &Trace) {
                     decimated(&device.samples, every, bytes).map(|(at, it)| [at, it as f64 / unit]).collect()
                 };
                 let own = points(&|sample| sample.own);
-                let peaks: Vec<[f64; 2]> =
-                    device.peaks.iter().filter(|(at, _)| *at >= first).map(|(at, it)| [*at, *it as f64 / unit]).collect();
+                let peaks: Vec<[f64; 2]> = device
+                    .peaks
+                    .iter()
+                    .filter(|(at, _)| *at >= first)
+                    .map(|(at, it)| [*at, *it as f64 / unit])
+                    .collect();
                 if !peaks.is_empty() {
                     let points = Points::new(fill("{}, peak of an answer", &[&device.name]), peaks);
-                    plot.points(points.color(color).radius(2.0).shape(egui_plot::MarkerShape::Up));
+                    plot.points(points.color(color).radius(2.5).shape(egui_plot::MarkerShape::Up));
                 }
                 plot.line(Line::new(device.name.clone(), PlotPoints::from(own)).color(color).width(1.8));
                 if device.samples.iter().any(|sample| sample.others > 0) {
                     let name = fill("{}, with others", &[&device.name]);
-                    let line = Line::new(name, PlotPoints::from(points(&|sample| sample.own + sample.others)));
-                    plot.line(line.color(color.gamma_multiply(0.5)).width(1.0).style(LineStyle::dotted_dense()));
+                    let line =
+                        Line::new(name, PlotPoints::from(points(&|sample| sample.own + sample.others)));
+                    plot.line(
+                        line.color(color.gamma_multiply(0.5)).width(1.0).style(LineStyle::dotted_dense()),
+                    );
                 }
                 if let Some(forecast) = device.forecast {
                     let line = HLine::new(fill("{}, forecast", &[&device.name]), forecast as f64 / unit);
@@ -310,6 +343,12 @@ fn plot_ui(ui: &mut Ui, trace: &Trace) {
                 }
             }
         });
+}
+
+/// Seconds as minutes and seconds.
+fn clock(seconds: f64) -> String {
+    let whole = seconds.max(0.0).round() as u64;
+    format!("{}:{:02}", whole / 60, whole % 60)
 }
 
 /// Every so many samples as one point: the largest of them, since peaks are what matters.
@@ -332,7 +371,8 @@ mod tests {
     fn lines_of_many_samples_keep_their_peaks() {
         let mut trace = Trace::default();
         for i in 0..10_000u64 {
-            trace.sample("cuda:0", if i == 9_001 { 500 } else { i % 7 }, 0);
+            let own = if i == 9_001 { 500 } else { i % 7 };
+            trace.device("cuda:0").sample(Sample { at: i as f64, own, others: 0 });
         }
         let device = &trace.devices[0];
         assert_eq!((device.samples.len(), device.peak), (SAMPLES_KEPT, 500));

@@ -14,10 +14,10 @@ use self::live::{Live, Stage};
 use self::prepare::Prepared;
 use self::sampling::{Sampling, Sources};
 use super::job::{Job, Wake};
-use super::pictures::{Gallery, Look};
-use super::text::Prose;
 use super::language::fill;
 use super::parts::figure;
+use super::pictures::{Gallery, Look};
+use super::text::Prose;
 use super::{Wishes, Workspace};
 use crate::Problem;
 use crate::app;
@@ -32,6 +32,8 @@ pub enum Wish {
     Resume,
     /// End; what is answered is kept.
     Stop,
+    /// Leave the question of this row out for now.
+    Skip(usize),
     /// Show the question of this row from now on; none follows the latest.
     Follow(Option<usize>),
     /// Show another of the questions that were shown: so many on or back.
@@ -101,6 +103,9 @@ impl Runs {
                 link.join();
                 self.sampling = None;
                 wishes.push(app::Wish::Say(over(live)));
+                if live.done > 0 {
+                    wishes.push(app::Wish::Results(super::results::Wish::Offer(live.about.folder.clone())));
+                }
             }
         }
         self.gallery.receive();
@@ -175,6 +180,11 @@ impl Runs {
             Wish::Pause => self.tell(Command::Pause, Stage::Pausing),
             Wish::Resume => self.tell(Command::Resume, Stage::Running),
             Wish::Stop => self.tell(Command::Stop, Stage::Stopping),
+            Wish::Skip(row) => {
+                if let Some(link) = &self.link {
+                    link.tell(Command::Skip(row));
+                }
+            }
             Wish::Follow(row) => {
                 self.follow = row;
                 self.look = self.look.another();
@@ -223,7 +233,9 @@ fn over(live: &Live) -> String {
     let score = figure::accuracy(&live.report.overall);
     match &live.stage {
         Stage::Over(true) => fill("The run is complete: {}", &[&score]),
-        Stage::Over(false) => fill("The run was stopped at {} of {}; it can be resumed", &[&live.done, &live.about.total]),
+        Stage::Over(false) => {
+            fill("The run was stopped at {} of {}; it can be resumed", &[&live.done, &live.about.total])
+        }
         _ => fill("The run could not go on at {} of {}", &[&live.done, &live.about.total]),
     }
 }

@@ -46,7 +46,8 @@ pub fn new(workspace: &Workspace, wake: &Wake) -> Result<Job<Prepared>> {
     Ok(Job::start("prepare a run", wake, move |handle| {
         let folder = unused_folder(&root, &checkpoint.name(), dataset.name(), &jiff::Zoned::now());
         let total = dataset.path().and_then(|path| path.metadata().ok()).map_or(0, |about| about.len());
-        let evaluation = Evaluation::prepare(checkpoint, dataset, choices, &mut |bytes| handle.at(bytes, total))?;
+        let evaluation =
+            Evaluation::prepare(checkpoint, dataset, choices, &mut |bytes| handle.at(bytes, total))?;
         begin(evaluation, folder, false)
     }))
 }

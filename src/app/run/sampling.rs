@@ -1,7 +1,7 @@
 //! What the devices of a run hold, read while it goes on: by a thread of its own, at a steady pace.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 
@@ -19,8 +19,10 @@ const LOOK: Duration = Duration::from_millis(25);
 const LOOKS: usize = 10;
 
 /// What a device holds.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Measured {
+    /// When it was read.
+    pub at: Instant,
     /// Its name in layouts.
     pub device: String,
     /// Bytes that the run holds.
@@ -33,6 +35,13 @@ pub struct Measured {
     pub utilisation: Option<u32>,
     /// Degrees Celsius.
     pub temperature: Option<u32>,
+}
+
+impl Measured {
+    /// Whether both say the same.
+    fn is_as(&self, other: &Self) -> bool {
+        *self == Self { at: self.at, ..other.clone() }
+    }
 }
 
 /// What is read, and where.
@@ -57,10 +66,13 @@ impl Sources {
         self.meters.iter().map(|meter| {
             let parts = meter.parts().named().into_iter().filter(|(_, bytes)| *bytes > 0);
             Measured {
+                at: Instant::now(),
                 device: meter.name().to_owned(),
                 own: meter.live(),
+                others: 0,
                 parts: parts.map(|(name, bytes)| (name.to_owned(), bytes)).collect(),
-                ..Measured::default()
+                utilisation: None,
+                temperature: None,
             }
         })
     }
@@ -72,6 +84,7 @@ impl Sources {
             let gpu = gpus.iter().find(|gpu| gpu.uuid.as_deref() == Some(uuid));
             let parts = reading.parts.iter().map(|(name, bytes)| ((*name).to_owned(), *bytes)).collect();
             Some(Measured {
+                at: Instant::now(),
                 device: name.clone(),
                 own: reading.own,
                 others: reading.others,
@@ -113,10 +126,11 @@ impl Sampling {
                     if let Some(driver) = driver.as_ref().filter(|_| look % (20 * LOOKS) == LOOKS) {
                         gpus = driver.gpus();
                     }
-                    let measured = driver.as_ref().map(|driver| sources.gpus(driver, &gpus)).unwrap_or_default();
+                    let measured =
+                        driver.as_ref().map(|driver| sources.gpus(driver, &gpus)).unwrap_or_default();
                     most.extend(measured.into_iter().map(|now| (now.device.clone(), now)));
-                    let new: Vec<Measured> =
-                        std::mem::take(&mut most).into_values().filter(|it| sent.get(&it.device) != Some(it)).collect();
+                    let is_new = |it: &Measured| sent.get(&it.device).is_none_or(|known| !known.is_as(it));
+                    let new: Vec<Measured> = std::mem::take(&mut most).into_values().filter(is_new).collect();
                     // What has not changed needs no frame.
                     if !new.is_empty() {
                         for measured in new {

@@ -1,12 +1,15 @@
 //! The run screen as it is drawn.
 
-use egui::{Align, FontId, Frame, Layout, Margin, Panel, Rect, RichText, ScrollArea, Sense, Stroke, Ui, WidgetInfo, pos2, vec2};
+use egui::{
+    Align, FontId, Frame, Layout, Margin, Panel, Rect, RichText, ScrollArea, Sense, Stroke, Ui, WidgetInfo,
+    pos2, vec2,
+};
 
 use super::live::{Flight, Live, Stage};
 use super::{Runs, Wish, memory};
 use crate::app::language::{fill, tr};
-use crate::app::parts::card::{card, fact, heading};
 use crate::app::parts::button::{button, primary};
+use crate::app::parts::card::{card, fact, heading};
 use crate::app::parts::problem::problem;
 use crate::app::parts::{Icon, figure, verdict};
 use crate::app::pictures;
@@ -52,7 +55,12 @@ pub fn ui(runs: &mut Runs, ui: &mut Ui, workspace: &Workspace, wishes: &mut Wish
         .frame(Frame::new().fill(tokens.canvas).inner_margin(Margin::same(12)))
         .show(ui, |ui| pictures_ui(runs, ui));
     egui::CentralPanel::default()
-        .frame(Frame::new().fill(tokens.canvas).inner_margin(Margin { left: 4, right: 12, top: 12, bottom: 8 }))
+        .frame(Frame::new().fill(tokens.canvas).inner_margin(Margin {
+            left: 4,
+            right: 12,
+            top: 12,
+            bottom: 8,
+        }))
         .show(ui, |ui| question_ui(runs, ui, wishes));
 }
 
@@ -78,7 +86,8 @@ fn keys(ui: &Ui, wishes: &mut Wishes) {
     }
     let pressed = |key| ui.input(|input| input.key_pressed(key));
     let steps = [(egui::Key::ArrowLeft, -1), (egui::Key::ArrowRight, 1)];
-    wishes.extend(steps.iter().filter(|(key, _)| pressed(*key)).map(|(_, by)| app::Wish::Run(Wish::Step(*by))));
+    wishes
+        .extend(steps.iter().filter(|(key, _)| pressed(*key)).map(|(_, by)| app::Wish::Run(Wish::Step(*by))));
     if pressed(egui::Key::End) {
         wishes.push(app::Wish::Run(Wish::Follow(None)));
     }
@@ -156,10 +165,14 @@ fn head_ui(runs: &Runs, ui: &mut Ui, wishes: &mut Wishes) {
     let Some(live) = &runs.live else { return };
     let tokens = Tokens::of(ui);
     ui.horizontal(|ui| {
+        // The main button is taller than the others; the head keeps its height whether it is there or not.
+        ui.set_min_height(36.0);
         let done = format!("{} / {}", live.done, live.about.total);
         ui.label(RichText::new(done).size(20.0).family(semibold()).color(tokens.strong));
         stage_ui(ui, live);
-        ui.with_layout(Layout::right_to_left(Align::Center), |ui| controls_ui(live, ui, wishes));
+        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+            controls_ui(live, runs.shown(), ui, wishes)
+        });
     });
     ui.add_space(2.0);
     progress_ui(ui, live);
@@ -174,8 +187,9 @@ fn head_ui(runs: &Runs, ui: &mut Ui, wishes: &mut Wishes) {
         }
         if let Some(speed) = live.tokens_per_second {
             let text = fill("{} tokens/s", &[&format!("{speed:.1}")]);
-            ui.label(RichText::new(text).color(tokens.subdued))
-                .on_hover_text(tr("Tokens of all answers so far over the time of their decoding, prompts not counted"));
+            ui.label(RichText::new(text).color(tokens.subdued)).on_hover_text(tr(
+                "Tokens of all answers so far over the time of their decoding, prompts not counted",
+            ));
         }
         let what = fill("{} on {}", &[&live.about.checkpoint, &live.about.dataset]);
         ui.add(egui::Label::new(RichText::new(what).color(tokens.subdued)).truncate())
@@ -185,7 +199,8 @@ fn head_ui(runs: &Runs, ui: &mut Ui, wishes: &mut Wishes) {
         ui.horizontal(|ui| {
             ui.label(RichText::new("!").color(tokens.warning));
             let text = note.to_string();
-            ui.add(egui::Label::new(RichText::new(&text).small().color(tokens.text)).truncate()).on_hover_text(text);
+            ui.add(egui::Label::new(RichText::new(&text).small().color(tokens.text)).truncate())
+                .on_hover_text(text);
             if ui.small_button(tr("Dismiss")).clicked() {
                 wishes.push(app::Wish::Run(Wish::Dismiss(place)));
             }
@@ -222,15 +237,17 @@ fn stage_ui(ui: &mut Ui, live: &Live) {
     };
     let label = ui.label(RichText::new(text).color(color));
     if live.stage == Stage::Running {
-        label.on_hover_text(tr("Estimated from the tiles and tokens of the questions that remain, and the speed so far"));
+        label.on_hover_text(tr(
+            "Estimated from the tiles and tokens of the questions that remain, and the speed so far",
+        ));
     }
 }
 
-fn controls_ui(live: &Live, ui: &mut Ui, wishes: &mut Wishes) {
+fn controls_ui(live: &Live, shown: Option<usize>, ui: &mut Ui, wishes: &mut Wishes) {
     let mut wish = |wish| wishes.push(app::Wish::Run(wish));
     match &live.stage {
         Stage::Over(_) | Stage::Broken(_) => {
-            if live.done > 0 && primary(ui, None, tr("Results")).clicked() {
+            if live.done > 0 && primary(ui, None, tr("See the results")).clicked() {
                 wishes.push(app::Wish::ShowSession(live.about.folder.clone()));
             }
             if live.done < live.about.total && ui.button(tr("Resume")).clicked() {
@@ -246,10 +263,19 @@ fn controls_ui(live: &Live, ui: &mut Ui, wishes: &mut Wishes) {
         }
         _ => {
             let stop = button(ui, Icon::Stop, tr("Stop"));
-            if stop.on_hover_text(tr("End now; the question at hand is asked again when the session is resumed")).clicked() {
+            if stop
+                .on_hover_text(tr("End now; the question at hand is asked again when the session is resumed"))
+                .clicked()
+            {
                 wish(Wish::Stop);
             }
         }
+    }
+    let flying = shown.filter(|row| live.flight(*row).is_some()).or(live.flights.last().map(|it| it.row));
+    let skip = ui.add_enabled(flying.is_some(), egui::Button::new(tr("Skip")));
+    let about = tr("Leave the question at hand out for now; it is asked again when the session is resumed");
+    if let (true, Some(row)) = (skip.on_hover_text(about).clicked(), flying) {
+        wish(Wish::Skip(row));
     }
     match &live.stage {
         Stage::Paused => {
@@ -258,7 +284,10 @@ fn controls_ui(live: &Live, ui: &mut Ui, wishes: &mut Wishes) {
             }
         }
         Stage::Running | Stage::Loading(..) => {
-            if button(ui, Icon::Pause, tr("Pause")).on_hover_text(tr("Wait after the present token")).clicked() {
+            if button(ui, Icon::Pause, tr("Pause"))
+                .on_hover_text(tr("Wait after the present token"))
+                .clicked()
+            {
                 wish(Wish::Pause);
             }
         }
@@ -295,7 +324,8 @@ fn progress_ui(ui: &mut Ui, live: &Live) {
         let mut x = rect.left();
         for (of, count) in counts(live) {
             let width = rect.width() * count as f32 / live.about.total.max(1) as f32;
-            let part = Rect::from_min_max(pos2(x, rect.top()), pos2((x + width).min(rect.right()), rect.bottom()));
+            let part =
+                Rect::from_min_max(pos2(x, rect.top()), pos2((x + width).min(rect.right()), rect.bottom()));
             painter.rect_filled(part, 0.0, tokens.verdict(of));
             x += width;
         }
@@ -310,7 +340,8 @@ fn score_ui(ui: &mut Ui, live: &Live) {
     let tokens = Tokens::of(ui);
     let overall = &live.report.overall;
     let text = figure::accuracy(overall);
-    ui.label(RichText::new(text).family(semibold()).color(tokens.strong)).on_hover_text(figure::interval_meaning());
+    ui.label(RichText::new(text).family(semibold()).color(tokens.strong))
+        .on_hover_text(figure::interval_meaning());
     if overall.total > 0 {
         figure::interval_bar(ui, overall, 130.0);
     }
@@ -320,11 +351,15 @@ fn pictures_ui(runs: &mut Runs, ui: &mut Ui) {
     let tokens = Tokens::of(ui);
     let room = ui.available_size();
     let Some(row) = runs.shown() else {
-        ui.centered_and_justified(|ui| ui.label(RichText::new(tr("The pictures of the question come here")).color(tokens.subdued)));
+        ui.centered_and_justified(|ui| {
+            ui.label(RichText::new(tr("The pictures of the question come here")).color(tokens.subdued))
+        });
         return;
     };
     match runs.gallery.get(row) {
-        Some(crate::app::job::Loadable::Ready(shown)) => pictures::show(ui, &shown.pictures, &mut runs.look, room),
+        Some(crate::app::job::Loadable::Ready(shown)) => {
+            pictures::show(ui, &shown.pictures, &mut runs.look, room)
+        }
         Some(crate::app::job::Loadable::Refused(why)) => problem(ui, why),
         // Decoding takes a moment; a word that comes and goes would only flicker.
         _ => {
@@ -340,7 +375,9 @@ fn question_ui(runs: &mut Runs, ui: &mut Ui, wishes: &mut Wishes) {
     let Some(row) = shown.or_else(|| live.latest()) else {
         let tokens = Tokens::of(ui);
         ui.add_space(20.0);
-        ui.label(RichText::new(tr("The first question comes when the model is loaded")).color(tokens.subdued));
+        ui.label(
+            RichText::new(tr("The first question comes when the model is loaded")).color(tokens.subdued),
+        );
         return;
     };
     let question = gallery.get(row).and_then(|it| it.ready()).map(|shown| &shown.question);
@@ -350,11 +387,12 @@ fn question_ui(runs: &mut Runs, ui: &mut Ui, wishes: &mut Wishes) {
         // The name of a row's texts tells them from those of other rows.
         let name = format!("row {row}");
         card(ui, |ui| {
-            let asked = match (&done, question) {
+            let mut asked = match (&done, question) {
                 (Some(answer), _) => Asked::answered(answer, true),
                 (None, Some(question)) => Asked::of(question),
                 (None, None) => Asked::default(),
             };
+            asked.hint = question.and_then(|it| it.hint.clone());
             let index = done.as_ref().map(|it| it.index.as_str()).or(question.map(|it| it.index.as_str()));
             let category = question.and_then(|it| it.category.as_deref());
             title_ui(ui, index.unwrap_or(""), category, &cost(live.flight(row), done.as_deref()));
@@ -395,16 +433,17 @@ fn title_ui(ui: &mut Ui, index: &str, category: Option<&str>, cost: &str) {
 }
 
 fn cost(flight: Option<&Flight>, done: Option<&Answer>) -> String {
-    let text = |tiles: &dyn std::fmt::Display, tokens: &dyn std::fmt::Display| {
-        fill("{} tiles · {} tokens in the prompt", &[tiles, tokens])
+    let text = |tiles: u64, tokens: u64| match tiles {
+        1 => fill("1 tile · {} tokens in the prompt", &[&tokens]),
+        _ => fill("{} tiles · {} tokens in the prompt", &[&tiles, &tokens]),
     };
     match (flight, done) {
         (_, Some(answer)) => format!(
             "{} · {}",
-            text(&answer.tiles, &answer.prompt_tokens),
-            fill("{} answered in {}", &[&answer.output_tokens, &figure::seconds(answer.seconds.total)])
+            text(answer.tiles, answer.prompt_tokens),
+            fill("{} tokens in {}", &[&answer.output_tokens, &figure::seconds(answer.seconds.total)])
         ),
-        (Some(flight), _) => text(&flight.tiles, &flight.prompt_tokens),
+        (Some(flight), _) => text(flight.tiles as u64, flight.prompt_tokens as u64),
         _ => String::new(),
     }
 }
@@ -448,7 +487,8 @@ fn ribbon_ui(runs: &Runs, ui: &mut Ui, wishes: &mut Wishes) {
             let (rect, response) = ui.allocate_exact_size(vec2(cell, cell), Sense::click());
             let index = live.answer(row).map_or("", |done| done.answer.index.as_str());
             let words = fill("Question {}, {}", &[&index, &verdict::name(of)]);
-            response.widget_info(|| WidgetInfo::selected(egui::Role::Button, true, shown == Some(row), &words));
+            response
+                .widget_info(|| WidgetInfo::selected(egui::Role::Button, true, shown == Some(row), &words));
             let painter = ui.painter();
             if shown == Some(row) || response.hovered() || response.has_focus() {
                 painter.rect_filled(rect, 4.0, tokens.raised);
@@ -463,7 +503,9 @@ fn ribbon_ui(runs: &Runs, ui: &mut Ui, wishes: &mut Wishes) {
         }
         for flight in &live.flights {
             let text = fill("row {}", &[&(flight.row + 1)]);
-            let chip = ui.add(egui::Button::selectable(shown == Some(flight.row), RichText::new(text).small()).small());
+            let chip = ui.add(
+                egui::Button::selectable(shown == Some(flight.row), RichText::new(text).small()).small(),
+            );
             if chip.on_hover_text(tr("In flight: the model is answering it")).clicked() {
                 wishes.push(app::Wish::Run(Wish::Follow(Some(flight.row))));
             }

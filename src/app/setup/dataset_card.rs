@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use egui::{ComboBox, DragValue, RichText, Sense, Ui, Vec2};
+use egui::{DragValue, RichText, Sense, Ui, Vec2};
 
 use super::questions::{DatasetFacts, PAGE, Picture, Sample};
 use super::{Setup, Wish};
 use crate::app::job::Loadable;
 use crate::app::language::{fill, tr};
 use crate::app::parts::Icon;
-use crate::app::parts::button::choice;
-use crate::app::parts::card::{card, facts, heading, note, pill, section};
+use crate::app::parts::button::{choice, list};
+use crate::app::parts::card::{card, facts, heading, legend, note, pill, section};
 use crate::app::parts::problem::{problem, remark};
-use crate::app::parts::progress::progress;
+use crate::app::parts::progress::{bar, progress};
 use crate::app::theme::Tokens;
 use crate::app::{Wishes, Workspace};
 use crate::dataset::{Dataset, Question, QuestionKind};
@@ -41,7 +41,9 @@ pub fn dataset_ui(setup: &Setup, ui: &mut Ui, workspace: &Workspace, wishes: &mu
                 }
             }
             Loadable::Loading(job) => {
-                progress(ui, tr("Finding the rows of the file"), job.share(), false);
+                if progress(ui, tr("Finding the rows of the file"), job.share(), true) {
+                    wishes.push(crate::app::Wish::OpenDataset(BUILT_IN.into()));
+                }
             }
             Loadable::Empty => {
                 note(ui, tr("None is chosen yet"));
@@ -65,9 +67,6 @@ fn known_ui(setup: &Setup, ui: &mut Ui, dataset: &Dataset) {
     let profile = dataset.profile();
     let mut pairs = vec![(tr("Questions"), dataset.len().to_string())];
     if let Some(known) = setup.facts.ready() {
-        if !known.kinds.is_empty() {
-            pairs.push((tr("Answers"), kinds(known)));
-        }
         if !known.categories.is_empty() {
             pairs.push((tr("Categories"), known.categories.len().to_string()));
         }
@@ -83,6 +82,8 @@ fn known_ui(setup: &Setup, ui: &mut Ui, dataset: &Dataset) {
         }
         Loadable::Refused(refusal) => problem(ui, refusal),
         Loadable::Ready(known) => {
+            ui.add_space(2.0);
+            ui.scope(|ui| kinds_ui(ui, known));
             for found in known.problems.iter().take(PROBLEMS) {
                 remark(ui, found);
             }
@@ -95,17 +96,28 @@ fn known_ui(setup: &Setup, ui: &mut Ui, dataset: &Dataset) {
     }
 }
 
-fn kinds(known: &DatasetFacts) -> String {
-    let name = |kind: QuestionKind| match kind {
-        QuestionKind::Option => tr("choice"),
-        QuestionKind::YesNo => tr("yes or no"),
-        QuestionKind::Short => tr("short text"),
-        QuestionKind::Free => tr("free text"),
+/// What the questions ask for, as parts of a bar.
+fn kinds_ui(ui: &mut Ui, known: &DatasetFacts) {
+    let tokens = Tokens::of(ui);
+    let look = |kind: QuestionKind| match kind {
+        QuestionKind::Option => (tr("choice"), tokens.kinds[3]),
+        QuestionKind::YesNo => (tr("yes or no"), tokens.kinds[2]),
+        QuestionKind::Short => (tr("short text"), tokens.kinds[0]),
+        QuestionKind::Free => (tr("free text"), tokens.kinds[4]),
     };
-    match known.kinds.as_slice() {
-        [(only, _)] => name(*only).to_owned(),
-        many => many.iter().map(|(kind, n)| format!("{} {n}", name(*kind))).collect::<Vec<_>>().join(", "),
-    }
+    let whole = known.kinds.iter().map(|(_, count)| count).sum::<usize>().max(1) as f32;
+    let shares: Vec<_> =
+        known.kinds.iter().map(|(kind, count)| (*count as f32 / whole, look(*kind).1)).collect();
+    bar(ui, 8.0, &shares, tr("What the questions ask for"));
+    // Lines as low as their text.
+    ui.spacing_mut().interact_size.y = 14.0;
+    ui.horizontal_wrapped(|ui| {
+        ui.spacing_mut().item_spacing = Vec2::new(14.0, 4.0);
+        for (kind, count) in &known.kinds {
+            let (name, color) = look(*kind);
+            legend(ui, name, &count.to_string(), color);
+        }
+    });
 }
 
 /// How many are asked.
@@ -128,7 +140,7 @@ fn which_ui(setup: &Setup, ui: &mut Ui, workspace: &Workspace, dataset: &Dataset
             (None, Some(_)) => Many::First,
             (None, None) => Many::All,
         };
-        let names = [(Many::All, tr("All")), (Many::First, tr("First")), (Many::Random, tr("Random"))];
+        let names = [(Many::All, tr("All")), (Many::First, tr("The first")), (Many::Random, tr("Random"))];
         if choice(ui, &mut many, &names) {
             questions.limit = (many == Many::First).then_some(usual);
             questions.sample = (many == Many::Random).then_some(usual);
@@ -178,20 +190,15 @@ fn group_ui(ui: &mut Ui, name: &str, all: &str, groups: &[(Arc<str>, usize)], ch
         return;
     }
     ui.name_inputs(name, |ui| {
-        ComboBox::from_id_salt(name)
-            .selected_text(chosen.as_deref().unwrap_or(all))
-            .width(180.0)
-            .truncate()
-            .height(360.0)
-            .show_ui(ui, |ui| {
-                ui.selectable_value(chosen, None, all);
-                for (group, count) in groups {
-                    let here = chosen.as_deref() == Some(group.as_ref());
-                    if ui.selectable_label(here, format!("{group}  ({count})")).clicked() {
-                        *chosen = Some(group.to_string());
-                    }
+        list(name, chosen.as_deref().unwrap_or(all), 180.0).show_ui(ui, |ui| {
+            ui.selectable_value(chosen, None, all);
+            for (group, count) in groups {
+                let here = chosen.as_deref() == Some(group.as_ref());
+                if ui.selectable_label(here, format!("{group}  ({count})")).clicked() {
+                    *chosen = Some(group.to_string());
                 }
-            });
+            }
+        });
     });
 }
 

@@ -46,7 +46,7 @@ enum List {
     Catalogue,
 }
 
-/// The screen's own state.
+/// The screen's own state. At first only the catalogue is known; [`Setup::look`] finds the rest.
 #[derive(Default)]
 pub struct Setup {
     /// What is typed into the fields for paths.
@@ -66,14 +66,8 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// The screen at its first showing.
-    pub fn new(wake: &Wake) -> Self {
-        let mut setup = Self::default();
-        setup.look(wake);
-        setup
-    }
-
-    fn look(&mut self, wake: &Wake) {
+    /// Looks for models and datasets on this machine.
+    pub fn look(&mut self, wake: &Wake) {
         self.found =
             Loadable::Loading(Job::start("look for models and datasets", wake, |_| Ok(sources::look())));
     }
@@ -163,8 +157,8 @@ impl Setup {
             ui.allocate_ui_with_layout(Vec2::new(half, 0.0), top, |ui| {
                 ui.set_width(half);
                 dataset_card::dataset_ui(self, ui, workspace, wishes);
-                dataset_card::samples_ui(self, ui, wishes);
                 others::datasets_ui(self, ui, workspace, habits, wishes);
+                dataset_card::samples_ui(self, ui, wishes);
             });
             if beside {
                 ui.allocate_ui_with_layout(Vec2::new(SETTINGS, 0.0), top, |ui| {

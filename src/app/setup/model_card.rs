@@ -1,13 +1,13 @@
 //! The chosen model: its numbers, what its bytes are made of, and what is wrong with it.
 
-use egui::{RichText, Sense, Ui, Vec2};
+use egui::{RichText, Ui, Vec2};
 
 use super::Setup;
 use super::model_facts::ModelFacts;
 use crate::app::job::Loadable;
 use crate::app::language::{fill, tr};
-use crate::app::parts::card::{card, facts, heading, note, pill, section};
-use crate::app::parts::problem::problem;
+use crate::app::parts::card::{card, facts, heading, legend, note, pill, section};
+use crate::app::parts::problem::{problem, remark};
 use crate::app::parts::progress::{bar, progress};
 use crate::app::theme::Tokens;
 use crate::app::workspace::Subject;
@@ -45,7 +45,8 @@ fn subject_ui(ui: &mut Ui, subject: &Subject, known: &ModelFacts) {
         let pills = 110.0;
         ui.scope(|ui| {
             ui.set_max_width(ui.available_width() - pills);
-            let name = RichText::new(&subject.name).heading().color(tokens.strong);
+            let name = if subject.source == BUILT_IN { tr("Built-in demonstration") } else { &subject.name };
+            let name = RichText::new(name).heading().color(tokens.strong);
             ui.add(egui::Label::new(name).truncate());
         });
         if subject.source == BUILT_IN {
@@ -56,9 +57,12 @@ fn subject_ui(ui: &mut Ui, subject: &Subject, known: &ModelFacts) {
     });
     facts(ui, 128.0, &pairs(known));
     ui.add_space(2.0);
-    parts_ui(ui, known);
-    if let Some(obstacle) = subject.obstacle() {
-        problem(ui, &obstacle);
+    ui.scope(|ui| parts_ui(ui, known));
+    match (subject.obstacle(), &subject.checkpoint) {
+        (Some(obstacle), Some(_)) => problem(ui, &obstacle),
+        // Not a fault: it is for planning.
+        (Some(obstacle), None) => remark(ui, &obstacle),
+        (None, _) => {}
     }
 }
 
@@ -105,17 +109,14 @@ fn parts_ui(ui: &mut Ui, known: &ModelFacts) {
     let shares: Vec<_> =
         known.parts.iter().zip(tokens.kinds).map(|(part, color)| (*part as f32 / whole, color)).collect();
     bar(ui, 8.0, &shares, tr("What its weights are made of"));
+    // Lines as low as their text.
+    ui.spacing_mut().interact_size.y = 14.0;
     ui.horizontal_wrapped(|ui| {
-        ui.spacing_mut().item_spacing = Vec2::new(5.0, 2.0);
+        ui.spacing_mut().item_spacing = Vec2::new(14.0, 4.0);
         for ((part, name), color) in known.parts.iter().zip(names).zip(tokens.kinds) {
-            if *part == 0 {
-                continue;
+            if *part > 0 {
+                legend(ui, name, &size(*part), color);
             }
-            let (rect, _) = ui.allocate_exact_size(Vec2::splat(8.0), Sense::hover());
-            ui.painter().rect_filled(rect, 2.0, color);
-            ui.label(RichText::new(name).small().color(tokens.subdued));
-            ui.label(RichText::new(size(*part)).small().color(tokens.text));
-            ui.add_space(8.0);
         }
     });
 }

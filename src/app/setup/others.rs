@@ -4,7 +4,7 @@ use std::path::Path;
 
 use egui::{Button, Key, RichText, ScrollArea, Sense, TextEdit, Ui, Vec2, WidgetInfo};
 
-use super::sources::Source;
+use super::sources::{self, Source};
 use super::{List, Setup};
 use crate::app::habits::Habits;
 use crate::app::job::Loadable;
@@ -66,8 +66,7 @@ pub fn checkpoints_ui(
                         .desired_width(f32::INFINITY),
                 );
                 let wanted = setup.search.to_lowercase();
-                let known = found.map_or(&none, |found| &found.catalogue);
-                let known = known.iter().filter(|it| it.name.to_lowercase().contains(&wanted));
+                let known = sources::catalogue().iter().filter(|it| it.name.to_lowercase().contains(&wanted));
                 known
                     .map(|it| Row {
                         name: it.name.clone(),
@@ -222,25 +221,25 @@ fn rows_ui(ui: &mut Ui, id: &str, rows: &[Row], now: &str) -> Option<String> {
     let tokens = Tokens::of(ui);
     let mut clicked = None;
     let height = (ROW * rows.len() as f32).min(ROW * 5.5);
-    ScrollArea::vertical().id_salt(id).max_height(height).auto_shrink([false, true]).show_rows(
+    ui.spacing_mut().item_spacing.y = 0.0;
+    ScrollArea::vertical().id_salt(id).max_height(height).min_scrolled_height(height).auto_shrink([false, true]).show_rows(
         ui,
-        ROW - ui.spacing().item_spacing.y,
+        ROW,
         rows.len(),
         |ui, range| {
-            ui.spacing_mut().item_spacing.y = 8.0;
             for row in rows.get(range).unwrap_or_default() {
                 let here = row.named == now;
-                let size = Vec2::new(ui.available_width(), ROW - 8.0);
+                let size = Vec2::new(ui.available_width(), ROW);
                 let (rect, response) = ui.allocate_exact_size(size, Sense::click());
-                response.widget_info(|| WidgetInfo::selected(egui::Role::Button, true, here, &row.name));
-                let back = rect.expand2(Vec2::new(0.0, 4.0));
+                response.widget_info(|| WidgetInfo::selected(egui::Role::Button, true, here, format!("{}, {}", row.name, row.detail)));
+                let back = rect.shrink2(Vec2::new(0.0, 1.0));
                 if here {
                     ui.painter().rect_filled(back, 6.0, tokens.accent.gamma_multiply(0.16));
                 } else if response.hovered() || response.has_focus() {
                     ui.painter().rect_filled(back, 6.0, tokens.raised);
                 }
                 let mut inside =
-                    ui.new_child(egui::UiBuilder::new().max_rect(rect.shrink2(Vec2::new(10.0, 0.0))));
+                    ui.new_child(egui::UiBuilder::new().max_rect(rect.shrink2(Vec2::new(10.0, 4.0))));
                 inside.horizontal(|ui| {
                     ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
                         if here {

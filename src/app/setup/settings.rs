@@ -1,11 +1,11 @@
 //! How questions are asked and answers read: every setting with its value and where that comes from.
 
-use egui::{ComboBox, DragValue, RichText, TextEdit, Ui, Vec2};
+use egui::{DragValue, RichText, TextEdit, Ui, Vec2};
 
 use super::{Setup, Wish};
 use crate::app::language::{fill, tr};
 use crate::app::parts::Icon;
-use crate::app::parts::button::choice;
+use crate::app::parts::button::{choice, list};
 use crate::app::parts::card::{card, note, section};
 use crate::app::parts::problem::problem;
 use crate::app::theme::Tokens;
@@ -19,6 +19,9 @@ use crate::scoring::Rule;
 /// Longest answer that can be chosen, as on the command line.
 const LONGEST_ANSWER: usize = 1 << 20;
 
+/// Width of a list of choices.
+const LIST: f32 = 120.0;
+
 /// Where a value comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum From {
@@ -26,6 +29,8 @@ enum From {
     Dataset,
     Checkpoint,
     Chosen,
+    /// It belongs to the setting above.
+    Above,
 }
 
 /// Draws the card.
@@ -68,9 +73,10 @@ fn row(ui: &mut Ui, name: &str, why: &str, from: From, control: impl FnOnce(&mut
                     let text = match from {
                         From::Dataset => tr("dataset"),
                         From::Checkpoint => tr("checkpoint"),
-                        From::Default | From::Chosen => tr("default"),
+                        From::Default => tr("default"),
+                        From::Chosen | From::Above => "",
                     };
-                    let width = 62.0;
+                    let width = 64.0;
                     let (rect, _) = ui.allocate_exact_size(Vec2::new(width, 20.0), egui::Sense::hover());
                     let font = egui::TextStyle::Small.resolve(ui.style());
                     let at = rect.right_center();
@@ -118,7 +124,7 @@ fn asking_ui(ui: &mut Ui, now: &mut Choices, usual: &Choices, workspace: &Worksp
     let why = tr("The words around a question, as the named evaluation puts them");
     if row(ui, tr("Prompts"), why, prompt, |ui| {
         let shown = now.settings.style.name();
-        ComboBox::from_id_salt("style").selected_text(shown).width(128.0).truncate().show_ui(ui, |ui| {
+        list("style", shown, LIST).show_ui(ui, |ui| {
             for style in Style::ALL {
                 ui.selectable_value(&mut now.settings.style, style, style.name());
             }
@@ -129,17 +135,14 @@ fn asking_ui(ui: &mut Ui, now: &mut Choices, usual: &Choices, workspace: &Worksp
     let rule = if same_rule(&now.rule, &usual.rule) { From::Default } else { From::Chosen };
     let why = tr("How the answer is found in what the model says, and judged; it can be changed afterwards");
     if row(ui, tr("Rule"), why, rule, |ui| {
-        ComboBox::from_id_salt("rule").selected_text(now.rule.clone()).width(128.0).truncate().show_ui(
-            ui,
-            |ui| {
-                for rule in Rule::all() {
-                    let name = rule.name();
-                    if ui.selectable_label(same_rule(&now.rule, &name), &name).clicked() {
-                        now.rule = name;
-                    }
+        list("rule", &now.rule, LIST).show_ui(ui, |ui| {
+            for rule in Rule::all() {
+                let name = rule.name();
+                if ui.selectable_label(same_rule(&now.rule, &name), &name).clicked() {
+                    now.rule = name;
                 }
-            },
-        );
+            }
+        });
     }) {
         now.rule.clone_from(&usual.rule);
     }
@@ -181,14 +184,14 @@ fn asking_ui(ui: &mut Ui, now: &mut Choices, usual: &Choices, workspace: &Worksp
 /// The numbers of a draw.
 fn sampling_ui(ui: &mut Ui, sampling: &mut Sampling) {
     let Sampling::Sample { temperature, top_p, top_k, seed } = sampling else { return };
-    row(ui, tr("Temperature"), tr("Divides the logits: higher is more varied"), From::Chosen, |ui| {
+    row(ui, tr("Temperature"), tr("Divides the logits: higher is more varied"), From::Above, |ui| {
         ui.add(DragValue::new(temperature).range(0.01..=10.0).speed(0.01));
     });
     row(
         ui,
         tr("Top p"),
         tr("Draw from the smallest set of tokens with this probability; 1 is all"),
-        From::Chosen,
+        From::Above,
         |ui| {
             let mut share = top_p.unwrap_or(1.0);
             if ui.add(DragValue::new(&mut share).range(0.01..=1.0).speed(0.01)).changed() {
@@ -196,13 +199,13 @@ fn sampling_ui(ui: &mut Ui, sampling: &mut Sampling) {
             }
         },
     );
-    row(ui, tr("Top k"), tr("Draw from so many of the likeliest tokens; 0 is all"), From::Chosen, |ui| {
+    row(ui, tr("Top k"), tr("Draw from so many of the likeliest tokens; 0 is all"), From::Above, |ui| {
         let mut count = top_k.unwrap_or(0);
         if ui.add(DragValue::new(&mut count).range(0..=100_000)).changed() {
             *top_k = (count > 0).then_some(count);
         }
     });
-    row(ui, tr("Seed"), tr("The same seed draws the same tokens"), From::Chosen, |ui| {
+    row(ui, tr("Seed"), tr("The same seed draws the same tokens"), From::Above, |ui| {
         ui.add(DragValue::new(seed));
     });
 }
@@ -213,10 +216,14 @@ fn running_ui(setup: &Setup, ui: &mut Ui, now: &mut Choices, usual: &Choices, wi
     let why = tr("In which number format the weights are held; on the CPU sums are always in f32");
     if row(ui, tr("Number format"), why, format, |ui| {
         let stored = setup.model.as_ref().map_or("", |(_, model)| model.formats.as_str());
-        let shown = if now.dtype == "auto" { fill("as stored: {}", &[&stored]) } else { now.dtype.clone() };
-        ComboBox::from_id_salt("dtype").selected_text(shown).width(128.0).truncate().show_ui(ui, |ui| {
+        let as_stored = match stored {
+            "" => tr("as stored").to_owned(),
+            stored => fill("stored: {}", &[&stored]),
+        };
+        let shown = if now.dtype == "auto" { as_stored.clone() } else { now.dtype.clone() };
+        list("dtype", shown, LIST).show_ui(ui, |ui| {
             for name in ["auto", "f32", "bf16", "f16"] {
-                let label = if name == "auto" { fill("as stored: {}", &[&stored]) } else { name.to_owned() };
+                let label = if name == "auto" { &as_stored } else { name };
                 if ui.selectable_label(now.dtype == name, label).clicked() {
                     now.dtype = name.to_owned();
                 }
@@ -254,7 +261,7 @@ fn more_ui(ui: &mut Ui, now: &mut Choices, usual: &Choices) {
     let why = tr("What the questions ask for, whatever the dataset's columns and name say");
     if row(ui, tr("Questions are"), why, kind, |ui| {
         let shown = now.stated.kind.map_or(tr("as the dataset says"), QuestionKind::name);
-        ComboBox::from_id_salt("kind").selected_text(shown).width(128.0).truncate().show_ui(ui, |ui| {
+        list("kind", shown, LIST).show_ui(ui, |ui| {
             ui.selectable_value(&mut now.stated.kind, None, tr("as the dataset says"));
             for kind in QuestionKind::ALL {
                 ui.selectable_value(&mut now.stated.kind, Some(kind), kind.name());

@@ -1,10 +1,12 @@
 //! What there is to choose from on this machine: Hugging Face's cache, VLMEvalKit's root, the catalogue.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use crate::checkpoint::locate::hugging_face_caches;
 use crate::dataset::discover;
-use crate::plan::{Model, catalogue};
+use crate::plan::Model;
+use crate::plan::catalogue::Known;
 
 /// Folders of a cache that are looked at.
 const MOST: usize = 2000;
@@ -29,8 +31,6 @@ pub struct Found {
     pub checkpoints: Vec<Source>,
     /// Datasets in VLMEvalKit's root and Hugging Face's cache.
     pub datasets: Vec<Source>,
-    /// Models that are known by their numbers.
-    pub catalogue: Vec<Source>,
 }
 
 /// Looks around on this machine: names and sizes only.
@@ -44,19 +44,19 @@ pub fn look() -> Found {
     Found {
         checkpoints: hugging_face_caches().iter().flat_map(|cache| checkpoints(cache)).collect(),
         datasets: datasets.collect(),
-        catalogue: known(),
     }
 }
 
 /// The models of the catalogue.
-fn known() -> Vec<Source> {
-    let source = |known: &catalogue::Known| Source {
+pub fn catalogue() -> &'static [Source] {
+    static CATALOGUE: OnceLock<Vec<Source>> = OnceLock::new();
+    let source = |known: &Known| Source {
         name: known.name.clone(),
         named: known.name.clone(),
         place: known.family.clone(),
         size: Model::new(known.shape.clone(), known.shape.stored, None).parameters(),
     };
-    catalogue::all().iter().map(source).collect()
+    CATALOGUE.get_or_init(|| crate::plan::catalogue::all().iter().map(source).collect())
 }
 
 /// The InternVL checkpoints in a folder laid out as Hugging Face's cache.
@@ -113,6 +113,6 @@ mod tests {
         let found = checkpoints(cache.path());
         assert_eq!(found.len(), 1);
         assert_eq!((found[0].name.as_str(), found[0].size), ("OpenGVLab/InternVL3-1B", 40));
-        assert!(known().iter().any(|it| it.name == "InternVL2-Llama3-76B" && it.size > 70_000_000_000));
+        assert!(catalogue().iter().any(|it| it.name == "InternVL2-Llama3-76B" && it.size > 70_000_000_000));
     }
 }

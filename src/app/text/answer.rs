@@ -4,6 +4,7 @@ use egui::{FontId, RichText, Ui};
 
 use super::question::value_text;
 use super::{Prose, marked};
+use crate::Problem;
 use crate::app::language::{fill, tr};
 use crate::app::parts::problem::problem;
 use crate::app::parts::verdict;
@@ -11,7 +12,6 @@ use crate::app::theme::Tokens;
 use crate::scoring::Verdict;
 use crate::session::{Answer, Finish};
 use crate::terminal::excerpt;
-use crate::Problem;
 
 /// Draws verdict, reading and gold answer on a line or two.
 pub fn verdict_ui(ui: &mut Ui, answer: &Answer) {
@@ -30,7 +30,10 @@ pub fn verdict_ui(ui: &mut Ui, answer: &Answer) {
         }
         if judged && !answer.by.is_empty() {
             let by = ui.label(RichText::new(fill("by {}", &[&answer.by])).small().color(tokens.subdued));
-            by.on_hover_text(fill("The step of the rule {} that decided; what it read is marked in the answer", &[&answer.rule]));
+            by.on_hover_text(fill(
+                "The step of the rule {} that decided; what it read is marked in the answer",
+                &[&answer.rule],
+            ));
         }
         if answer.finish == Finish::Length {
             ui.label(RichText::new(tr("cut at the longest answer")).small().color(tokens.warning));
@@ -72,7 +75,8 @@ pub fn response_ui(ui: &mut Ui, prose: &mut Prose, name: &str, answer: &Answer, 
 /// Draws what the model thought, folded; open while it is still thinking.
 pub fn thinking_ui(ui: &mut Ui, name: &str, thinking: &str, open: bool, size: f32) {
     let tokens = Tokens::of(ui);
-    let title = RichText::new(fill("Thinking ({} characters)", &[&thinking.chars().count()])).color(tokens.subdued);
+    let title =
+        RichText::new(fill("Thinking ({} characters)", &[&thinking.chars().count()])).color(tokens.subdued);
     egui::CollapsingHeader::new(title).id_salt(("thinking", name)).default_open(open).show(ui, |ui| {
         marked(ui, &format!("{name} thinking"), thinking, FontId::proportional(size * 0.92), None);
     });

@@ -51,8 +51,7 @@ impl Formulas {
             ui.code(tex);
             return;
         }
-        let made =
-            self.set.entry(key).or_insert_with(|| formula(ui.ctx(), tex, size * SCALE, scale, inline));
+        let made = self.set.entry(key).or_insert_with(|| formula(ui.ctx(), tex, size * SCALE, scale, inline));
         match made {
             Ok(formula) if inline => in_line(ui, formula, tex, size),
             Ok(formula) => displayed(ui, formula, tex),
@@ -108,11 +107,7 @@ fn formula(ctx: &Context, tex: &str, size: f32, scale: f32, inline: bool) -> Res
 fn in_line(ui: &mut Ui, formula: &Formula, tex: &str, size: f32) {
     let font = egui::FontId::proportional(size);
     let line = ui.fonts_mut(|fonts| fonts.layout_no_wrap("x".into(), font, egui::Color32::WHITE));
-    let baseline = line
-        .rows
-        .first()
-        .and_then(|row| row.glyphs.first())
-        .map_or(size, |glyph| glyph.pos.y);
+    let baseline = line.rows.first().and_then(|row| row.glyphs.first()).map_or(size, |glyph| glyph.pos.y);
     let height = line.size().y;
     let below = formula.size.y - formula.ascent;
     let slack = height * 0.3;
@@ -141,5 +136,7 @@ fn draw(ui: &Ui, formula: &Formula, corner: egui::Pos2) {
     // On whole pixels it is as sharp as the text.
     let corner = (corner.to_vec2() * scale).round() / scale;
     let place = egui::Rect::from_min_size(corner.to_pos2(), formula.size);
-    egui::Image::new((formula.texture.id(), formula.size)).tint(ui.visuals().text_color()).paint_at(ui, place);
+    egui::Image::new((formula.texture.id(), formula.size))
+        .tint(ui.visuals().text_color())
+        .paint_at(ui, place);
 }

@@ -76,7 +76,8 @@ fn pieces(text: &str, limit: usize, mark: Option<Range<usize>>) -> Vec<Range<usi
     let Some(mark) = mark.filter(|mark| mark.end > first) else { return vec![0..first] };
     // A mark may itself be longer than what is shown.
     let end = mark.end.min(mark.start + STEP);
-    let around = boundary(text, mark.start.saturating_sub(AROUND))..boundary(text, end + AROUND).max(mark.end);
+    let around =
+        boundary(text, mark.start.saturating_sub(AROUND))..boundary(text, end + AROUND).max(mark.end);
     let around = if mark.end - mark.start > STEP { around.start..boundary(text, end) } else { around };
     if around.start <= first { vec![0..around.end.max(first)] } else { vec![0..first, around] }
 }

@@ -21,8 +21,11 @@ use self::formula::Formulas;
 pub use self::marked::marked;
 use super::language::tr;
 
-/// Bytes of a text that are set as Markdown; what follows is shown only on demand.
+/// Bytes of a text that are set as Markdown at first; twice as many with every `Show more`.
 const FIRST: usize = 6_000;
+
+/// Most bytes that are set as Markdown, all of which is laid out in every frame.
+const MOST: usize = 48_000;
 
 /// Prepared texts that are kept.
 const KEPT: usize = 64;
@@ -36,11 +39,7 @@ pub struct Prose {
 
 impl Default for Prose {
     fn default() -> Self {
-        Self {
-            markdown: CommonMarkCache::default(),
-            formulas: Rc::default(),
-            prepared: HashMap::new(),
-        }
+        Self { markdown: CommonMarkCache::default(), formulas: Rc::default(), prepared: HashMap::new() }
     }
 }
 
@@ -49,10 +48,11 @@ impl Prose {
     pub fn show(&mut self, ui: &mut Ui, name: &str, text: &str, size: f32) {
         let id = ui.make_persistent_id(("prose", name));
         let hash = egui::epaint::util::hash(text);
-        let whole = ui.data(|data| data.get_temp::<u64>(id)) == Some(hash);
-        let end = if whole { text.len() } else { marked::boundary(text, FIRST) };
+        let known = ui.data(|data| data.get_temp::<(u64, usize)>(id)).filter(|(of, _)| *of == hash);
+        let wanted = known.map_or(FIRST, |(_, wanted)| wanted);
+        let end = marked::boundary(text, wanted);
         let shown = text.get(..end).unwrap_or(text);
-        let prepared = self.prepared(hash ^ u64::from(whole), shown);
+        let prepared = self.prepared(hash ^ end as u64, shown);
         let formulas = Rc::clone(&self.formulas);
         let math = move |ui: &mut Ui, tex: &str, inline: bool| {
             formulas.borrow_mut().show(ui, tex, size, inline);
@@ -62,10 +62,12 @@ impl Prose {
             CommonMarkViewer::new().render_math_fn(Some(&math)).show(ui, &mut self.markdown, &prepared);
         });
         if end < text.len() {
-            marked::left_out(ui, text.len() - end);
-            if ui.small_button(tr("Show all")).clicked() {
-                ui.data_mut(|data| data.insert_temp(id, hash));
-            }
+            ui.horizontal(|ui| {
+                marked::left_out(ui, text.len() - end);
+                if wanted < MOST && ui.small_button(tr("Show more")).clicked() {
+                    ui.data_mut(|data| data.insert_temp(id, (hash, 2 * wanted)));
+                }
+            });
         }
     }
 

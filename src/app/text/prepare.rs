@@ -24,6 +24,10 @@ pub fn markdown(text: &str) -> String {
         if !code && let Some((length, formula)) = formula(rest) {
             out.push_str(&formula);
             rest = &rest[length..];
+            if formula.starts_with("$$") {
+                // What follows stands on a line of its own, which a space would indent.
+                rest = rest.trim_start_matches(' ');
+            }
             continue;
         }
         rest = &rest[first.len_utf8()..];
@@ -50,7 +54,10 @@ fn new_line(out: &mut String, rest: &str) {
     let last = out.rsplit('\n').next().unwrap_or_default().trim_start();
     let next = rest.lines().next().unwrap_or_default().trim_start();
     let is_block = |line: &str| {
-        line.is_empty() || line.starts_with(['|', '#', '>']) || line.starts_with("- ") || line.starts_with("* ")
+        line.is_empty()
+            || line.starts_with(['|', '#', '>'])
+            || line.starts_with("- ")
+            || line.starts_with("* ")
     };
     if !is_block(last) && !is_block(next) {
         out.push_str("  ");
@@ -99,7 +106,10 @@ fn is_formula(inside: &str) -> bool {
     if inside.contains(['\\', '^', '_', '{']) {
         return true;
     }
-    if inside.starts_with(char::is_whitespace) || inside.ends_with(char::is_whitespace) || inside.contains('\n') {
+    if inside.starts_with(char::is_whitespace)
+        || inside.ends_with(char::is_whitespace)
+        || inside.contains('\n')
+    {
         return false;
     }
     let words = inside.split(|c: char| !c.is_alphabetic()).filter(|word| word.chars().count() >= 3).count();
@@ -112,7 +122,7 @@ mod tests {
 
     #[test]
     fn formulas_come_between_dollars_whatever_their_notation() {
-        assert_eq!(markdown(r"Find \(x^2\) and \[ y \] now"), r"Find $x^2$ and $$y$$ now");
+        assert_eq!(markdown(r"Find \(x^2\) and \[ y \] now"), r"Find $x^2$ and $$y$$now");
         assert_eq!(markdown("$v_o$ and $$\n\\frac12\n$$"), "$v_o$ and $$\\frac12$$");
         assert_eq!(markdown("$ a_1 $"), "$a_1$");
     }
@@ -137,7 +147,9 @@ mod tests {
 
     #[test]
     fn any_text_is_prepared_in_time_that_grows_with_it() {
-        for hostile in ["$".repeat(20_000), "\\(".repeat(20_000), "$a".repeat(20_000), "\\[ $$ ".repeat(5_000)] {
+        for hostile in
+            ["$".repeat(20_000), "\\(".repeat(20_000), "$a".repeat(20_000), "\\[ $$ ".repeat(5_000)]
+        {
             assert!(markdown(&hostile).len() >= hostile.len() / 2);
         }
     }

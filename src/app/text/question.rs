@@ -97,8 +97,9 @@ impl Asked {
                 _ => "",
             };
             let label = fill("Option {}: {}", &[&letter, &text]);
-            response.widget_info(|| WidgetInfo::labeled(egui::Role::ListItem, true, format!("{label} {words}")));
-            let chip = if words.is_empty() { 0.0 } else { 110.0 };
+            response
+                .widget_info(|| WidgetInfo::labeled(egui::Role::ListItem, true, format!("{label} {words}")));
+            let chip = if words.is_empty() { 0.0 } else { size * 7.6 };
             ui.allocate_ui(vec2((ui.available_width() - chip).max(60.0), side), |ui| {
                 ui.vertical(|ui| {
                     ui.add_space((side - size * 1.3) / 2.0);
@@ -106,7 +107,10 @@ impl Asked {
                 });
             });
             if !words.is_empty() {
-                ui.label(RichText::new(words).small().color(color));
+                ui.vertical(|ui| {
+                    ui.add_space((side - size * 1.1) / 2.0);
+                    ui.label(RichText::new(words).size(size * 0.82).color(color));
+                });
             }
         });
         ui.add_space(2.0);

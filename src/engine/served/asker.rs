@@ -1,5 +1,6 @@
 //! A thread that puts one question after the other to the server, patiently.
 
+use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -44,6 +45,8 @@ pub(super) struct Shared {
     pub retries: AtomicU64,
     /// The latest fault.
     pub trouble: Mutex<Option<String>>,
+    /// Rows that are left out.
+    skipped: Mutex<HashSet<usize>>,
     /// Leave to read and encode pictures.
     desk: Desk,
 }
@@ -59,7 +62,7 @@ pub(super) struct Done {
 }
 
 impl Shared {
-    #[allow(clippy::too_many_arguments)] // Each is one field, named where it is built.
+    /// Nobody has asked yet.
     pub fn new(
         endpoint: Endpoint,
         service: Service,
@@ -82,6 +85,7 @@ impl Shared {
             events,
             retries: AtomicU64::new(0),
             trouble: Mutex::new(None),
+            skipped: Mutex::default(),
             desk: Desk::new(PREPARED_A_CORE * num_cpus::get()),
         }
     }
@@ -95,14 +99,29 @@ impl Shared {
                 let problem = crate::engine::worker::panicked(&*panic);
                 Some(self.failed(row, None, 1, &Fault::new(Cause::Question, problem)))
             });
-            // Nothing is to be kept of a question that was stopped, and nobody listens after a stop.
-            if asked.is_none_or(|asked| done.send(asked).is_err()) {
-                return;
+            match asked {
+                // Nobody listens after a stop.
+                Some(asked) => match done.send(asked) {
+                    Ok(()) => {}
+                    Err(_) => return,
+                },
+                None if self.is_skipped(row) => drop(self.events.send(Event::Skipped { row })),
+                None => return,
             }
         }
     }
 
-    /// Asks one question until it is answered or has failed for good; none where the run is over.
+    /// Leaves a question out for now.
+    pub fn skip(&self, row: usize) {
+        self.skipped.lock().unwrap_or_else(PoisonError::into_inner).insert(row);
+    }
+
+    /// Whether a question is left out.
+    pub fn is_skipped(&self, row: usize) -> bool {
+        self.skipped.lock().unwrap_or_else(PoisonError::into_inner).contains(&row)
+    }
+
+    /// Asks one question until it is answered or has failed for good; none where the run is over or it is left out.
     fn ask(&self, row: usize, ticket: Ticket) -> Option<Done> {
         let question = match self.dataset.question(row) {
             Ok(question) => question,
@@ -113,6 +132,9 @@ impl Shared {
         let mut pause = limits.pause;
         for tries in 1.. {
             let mut place = ticket.take().or_else(|| self.gate.enter())?;
+            if self.is_skipped(row) {
+                return None;
+            }
             let seat = self.desk.sit();
             let model = self.endpoint.model();
             let letter = match letter(model, &self.dataset, &question, &self.settings, &self.service) {
@@ -177,7 +199,7 @@ impl Shared {
                 told = Instant::now();
                 say(Event::Text { row, text: std::mem::take(&mut unsaid) });
             }
-            !self.gate.is_stopped()
+            !self.gate.is_stopped() && !self.is_skipped(row)
         })
     }
 

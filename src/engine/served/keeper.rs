@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select, unbounded};
+use crossbeam_channel::{Receiver, Sender, bounded, select, unbounded};
 use serde_json::json;
 
 use super::asker::{Done, Shared};
@@ -162,14 +162,15 @@ impl Keeper {
                 let others: Vec<Done> = done.try_iter().take(WAITING).collect();
                 self.take(std::iter::once(first).chain(others))?;
             }
-            if self.stopping {
+            let given_up = self.given_up();
+            if self.stopping || given_up.is_some() {
                 self.say_farewell(done)?;
-                return Ok(false);
+                return given_up.map_or(Ok(false), Err);
             }
             self.tell_now_and_then();
         }
         self.settle()?;
-        Ok(true)
+        Ok(self.traffic.answered + self.traffic.failed == self.total as u64)
     }
 
     fn follow(&mut self, command: Command) {
@@ -185,7 +186,8 @@ impl Keeper {
                 self.say(Event::Resumed);
             }
             Command::Stop => self.stopping = true,
-            _ => {}
+            Command::Skip(row) => self.shared.skip(row),
+            Command::Pause | Command::Resume => {}
         }
     }
 
@@ -195,14 +197,12 @@ impl Keeper {
         self.shared.endpoint.shut();
         let until = Instant::now() + FAREWELL;
         let mut last = Vec::new();
-        loop {
-            match done.recv_deadline(until) {
-                Ok(one) => last.push(one),
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
-            }
+        while let Ok(one) = done.recv_deadline(until) {
+            last.push(one);
         }
         // What failed in this moment failed because of the stop, or can be asked again as well.
         last.retain(|done| done.cause.is_none());
+        self.doubtful.clear();
         self.take(last.into_iter())
     }
 
@@ -212,8 +212,7 @@ impl Keeper {
         for mut one in done {
             match one.cause {
                 Some(cause) if cause.is_the_servers() || self.traffic.answered == 0 => {
-                    self.doubtful.push(one);
-                    self.give_up_where_all_fail(cause)?;
+                    self.doubtful.push(one)
                 }
                 Some(_) => kept.push(one),
                 None => {
@@ -239,12 +238,11 @@ impl Keeper {
         }
     }
 
-    fn give_up_where_all_fail(&self, cause: Cause) -> Result<()> {
-        let most = if cause == Cause::Refused { REFUSALS } else { FAILURES };
-        match self.doubtful.last() {
-            Some(last) if self.doubtful.len() >= most => Err(self.ended(last, self.doubtful.len())),
-            _ => Ok(()),
-        }
+    /// Why the run ends, where too many questions in a row were not answered.
+    fn given_up(&self) -> Option<Problem> {
+        let last = self.doubtful.last()?;
+        let most = if last.cause == Some(Cause::Refused) { REFUSALS } else { FAILURES };
+        (self.doubtful.len() >= most).then(|| self.ended(last, self.doubtful.len()))
     }
 
     fn ended(&self, last: &Done, failures: usize) -> Problem {
@@ -281,16 +279,20 @@ impl Keeper {
         if let Some(cost) = cost {
             traffic.cost = Some(traffic.cost.unwrap_or(0.0) + cost);
         }
+        self.recent.push_back((Instant::now(), answer.output_tokens));
+    }
+
+    /// Rates over the last while; they fall where nothing comes.
+    fn reckon(&mut self) {
         let now = Instant::now();
-        self.recent.push_back((now, answer.output_tokens));
         while self.recent.front().is_some_and(|(at, _)| now.duration_since(*at) > RATE) {
             self.recent.pop_front();
         }
         let span = self.start.elapsed().min(RATE).as_secs_f64();
-        if span > 0.0 {
-            traffic.answers_per_second = Some(self.recent.len() as f64 / span);
+        if span > 0.0 && self.traffic.answered > 0 {
+            self.traffic.answers_per_second = Some(self.recent.len() as f64 / span);
             let tokens: u64 = self.recent.iter().map(|(_, tokens)| tokens).sum();
-            traffic.tokens_per_second = (tokens > 0).then(|| tokens as f64 / span);
+            self.traffic.tokens_per_second = (tokens > 0).then(|| tokens as f64 / span);
         }
     }
 
@@ -322,6 +324,7 @@ impl Keeper {
 
     fn tell(&mut self) {
         self.told = Some(Instant::now());
+        self.reckon();
         let view = self.shared.gate.view();
         let trouble = self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
         self.traffic = Traffic {

@@ -29,7 +29,8 @@ use crate::engine::RunSettings;
 use crate::picture::SentAs;
 use crate::scoring::Rule;
 use crate::scoring::judge::{AnyJudge, JudgeStep};
-use crate::session::Session;
+use crate::session::{Manifest, Session};
+use crate::{Problem, Result};
 
 /// How a served model is asked, besides what holds for any model.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,6 +61,34 @@ impl Default for Service {
 }
 
 impl Service {
+    /// The settings that a session was begun with.
+    ///
+    /// # Errors
+    /// The manifest does not record them so that they can be used again.
+    pub fn of(manifest: &Manifest) -> Result<Self> {
+        let refuse = |what: &str| {
+            Problem::new(what.to_owned())
+                .fix("resume it in the terminal: eval --endpoint URL --session DIR --resume …")
+        };
+        let record = manifest
+            .settings
+            .other
+            .get("served")
+            .ok_or_else(|| refuse("the session was not begun with a served model"))?;
+        if record["header_names"].as_array().is_some_and(|names| !names.is_empty()) {
+            return Err(refuse("the session was begun with headers of which only the names are recorded"));
+        }
+        let images = record["images"].as_str().unwrap_or_default().parse()?;
+        let price = manifest.checkpoint.other.get("endpoint").map(|about| about["price_per_million"].clone());
+        Ok(Self {
+            concurrency: manifest.settings.batch.max(1),
+            images,
+            image_marks: record["image_marks"] == true,
+            extra: record["extra_body"].as_object().cloned().unwrap_or_default(),
+            price: price.and_then(|price| serde_json::from_value(price).ok()).flatten(),
+        })
+    }
+
     /// What of it can change an answer, for the manifest.
     pub fn record(&self) -> Value {
         json!({

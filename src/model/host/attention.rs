@@ -5,6 +5,7 @@ use rayon::prelude::*;
 
 use super::product::{Lying, Size, multiply};
 use super::{SharedMut, simd};
+use crate::devices::meter::Owner;
 
 /// Which keys a query sees. Queries are the last positions of the sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,7 +132,9 @@ impl Attention<'_> {
             let mut scores = Vec::new();
             (0..tasks).for_each(|index| task(&mut scores, index));
         } else {
-            (0..tasks).into_par_iter().with_max_len(1).for_each_init(Vec::new, task);
+            let owner = Owner::present();
+            let begin = || (Vec::new(), owner.enter());
+            (0..tasks).into_par_iter().with_max_len(1).for_each_init(begin, |(scores, _), i| task(scores, i));
         }
     }
 
@@ -235,7 +238,11 @@ pub fn attend_each(all: &[Attention<'_>], out: &mut [f32]) {
     assert!(kv_heads > 0 && heads.is_multiple_of(kv_heads) && all.iter().all(expected));
     assert!(out.len() == all.len() * heads * head_dim);
     let work: usize = all.iter().map(|one| heads * one.sizes.keys * head_dim).sum();
-    let task = |(index, out): (usize, &mut [f32])| all[index / kv_heads].attend_one(index % kv_heads, out);
+    let owner = Owner::present();
+    let task = |(index, out): (usize, &mut [f32])| {
+        let _same = owner.enter();
+        all[index / kv_heads].attend_one(index % kv_heads, out);
+    };
     let width = heads / kv_heads * head_dim;
     if work < PARALLEL_FROM || width == 0 {
         out.chunks_mut(width.max(1)).enumerate().for_each(task);

@@ -9,11 +9,13 @@ use half::bf16;
 
 /// Partial sums of one element of the result; two AVX2 registers.
 pub(crate) const LANES: usize = 16;
-/// Rows of the matrix in one tile of registers.
-const TILE_ROWS: usize = 3;
+/// Rows that are taken together against several vectors.
+pub(crate) const STRIP: usize = 6;
 
 /// A weight that is widened to f32 in registers.
 pub(crate) trait Weight: Copy + Send + Sync + 'static {
+    /// The weights as numbers that need no widening, where they are such.
+    fn as_wide(from: *const Self) -> Option<*const f32>;
     /// Where term `i` of a group of [`LANES`] is kept.
     fn lane(i: usize) -> usize;
     /// The number itself.
@@ -27,6 +29,10 @@ pub(crate) trait Weight: Copy + Send + Sync + 'static {
 }
 
 impl Weight for f32 {
+    fn as_wide(from: *const Self) -> Option<*const f32> {
+        Some(from)
+    }
+
     fn lane(i: usize) -> usize {
         i
     }
@@ -44,6 +50,10 @@ impl Weight for f32 {
 }
 
 impl Weight for bf16 {
+    fn as_wide(_: *const Self) -> Option<*const f32> {
+        None
+    }
+
     fn lane(i: usize) -> usize {
         i / 2 + i % 2 * (LANES / 2)
     }
@@ -150,17 +160,21 @@ fn sum(mut lanes: [f32; LANES]) -> f32 {
 #[cfg(target_arch = "x86_64")]
 mod avx2 {
     use std::arch::x86_64::{
-        __m256, _MM_HINT_T0, _MM_HINT_T1, _mm_prefetch, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_setzero_ps,
+        _MM_HINT_T0, _MM_HINT_T1, _mm_prefetch, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_setzero_ps,
         _mm256_storeu_ps,
     };
 
-    use super::{LANES, TILE_ROWS, Target, Weight, sum};
+    use super::{LANES, STRIP, Target, Weight, sum};
 
     /// Bytes that are asked of memory ahead of one row.
     const AHEAD: usize = 2048;
+    /// Vectors up to which a row is read on its own.
+    const FEWEST: usize = 3;
+    /// Groups of lanes of one block; a strip's block of weights and a tile's of vectors stay in the first cache.
+    const BLOCK: usize = 32;
+    /// Half of the lanes: one register.
+    const HALF: usize = LANES / 2;
 
-    /// Three rows at a time against two vectors at a time; one vector alone takes row after row, since memory is
-    /// fastest with one stream.
     #[target_feature(enable = "avx2,fma")]
     pub(super) unsafe fn rows_times<W: Weight>(
         weights: &[W],
@@ -170,113 +184,193 @@ mod avx2 {
         target: Target,
     ) {
         let rows = weights.len() / cols;
+        // Memory is fastest with one stream, so a few vectors take row after row.
+        let strips = if count > FEWEST { rows / STRIP } else { 0 };
+        let (mut sums, mut wide) = (Vec::new(), Vec::new());
+        if strips > 0 {
+            sums.resize(STRIP * count * LANES, 0.0);
+            wide.resize(STRIP * BLOCK * LANES, 0.0);
+        }
         // SAFETY: every row and vector lies within its slice; the caller's promise for the target.
         unsafe {
-            let mut row = 0;
-            while row < rows {
+            for strip in 0..strips {
+                let w = weights.as_ptr().add(strip * STRIP * cols);
+                let to = Target { to: target.to.add(strip * STRIP), ..target };
+                self::strip::<W>(w, cols, x.as_ptr(), count, &mut sums, &mut wide, to);
+            }
+            for row in strips * STRIP..rows {
                 let w = weights.as_ptr().add(row * cols);
                 let to = Target { to: target.to.add(row), ..target };
-                if count > 1 && rows - row >= TILE_ROWS {
-                    strip::<W, TILE_ROWS>(w, cols, x.as_ptr(), count, to);
-                    row += TILE_ROWS;
-                } else {
-                    strip::<W, 1>(w, cols, x.as_ptr(), count, to);
-                    row += 1;
+                for vector in (0..count).step_by(FEWEST) {
+                    let x = x.as_ptr().add(vector * cols);
+                    let to = Target { to: to.to.add(vector * to.stride), ..to };
+                    match count - vector {
+                        1 => one::<W, 1>(w, cols, x, to),
+                        2 => one::<W, 2>(w, cols, x, to),
+                        _ => one::<W, FEWEST>(w, cols, x, to),
+                    }
                 }
             }
         }
     }
 
-    /// `ROWS` rows against all vectors.
+    /// One row against `VECTORS` vectors.
     #[target_feature(enable = "avx2,fma")]
-    unsafe fn strip<W: Weight, const ROWS: usize>(
+    unsafe fn one<W: Weight, const VECTORS: usize>(w: *const W, cols: usize, x: *const f32, target: Target) {
+        let mut low = [_mm256_setzero_ps(); VECTORS];
+        let mut high = [_mm256_setzero_ps(); VECTORS];
+        let groups = cols / LANES;
+        // SAFETY: the caller's promise: a row and vectors of `cols` elements; a prefetch never faults.
+        unsafe {
+            for at in (0..groups).map(|group| group * LANES) {
+                _mm_prefetch::<_MM_HINT_T0>(w.add(at).cast::<i8>().wrapping_add(AHEAD));
+                let (first, second) = (W::eight(w.add(at), false), W::eight(w.add(at), true));
+                for v in 0..VECTORS {
+                    let x = x.add(v * cols + at);
+                    low[v] = _mm256_fmadd_ps(first, _mm256_loadu_ps(x), low[v]);
+                    high[v] = _mm256_fmadd_ps(second, _mm256_loadu_ps(x.add(HALF)), high[v]);
+                }
+            }
+            for v in 0..VECTORS {
+                let mut lanes = [0f32; LANES];
+                _mm256_storeu_ps(lanes.as_mut_ptr(), low[v]);
+                _mm256_storeu_ps(lanes.as_mut_ptr().add(HALF), high[v]);
+                let total = rest(w, x.add(v * cols), groups * LANES..cols, sum(lanes));
+                *target.to.add(v * target.stride) = total;
+            }
+        }
+    }
+
+    /// Adds what is left over behind the last group.
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn rest<W: Weight>(w: *const W, x: *const f32, left: std::ops::Range<usize>, sum: f32) -> f32 {
+        // SAFETY: the caller's promise.
+        left.fold(sum, |sum, i| unsafe { (*w.add(i)).wide().mul_add(*x.add(i), sum) })
+    }
+
+    /// A strip of rows against all vectors, block after block: its weights are widened once a block, and what comes
+    /// after them is asked of memory meanwhile.
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn strip<W: Weight>(
         w: *const W,
         cols: usize,
         x: *const f32,
         count: usize,
+        sums: &mut [f32],
+        wide: &mut [f32],
         target: Target,
     ) {
-        // SAFETY: the caller's promise.
+        let groups = cols / LANES;
+        // Blocks of equal length.
+        let block = groups.div_ceil(groups.div_ceil(BLOCK).max(1)).max(1);
+        sums.fill(0.0);
+        // SAFETY: the caller's promise: `STRIP` rows and `count` vectors of `cols` elements; `sums` and `wide` were made
+        // for them.
         unsafe {
-            let mut vector = 0;
-            while vector < count {
-                let x = x.add(vector * cols);
-                let to = Target { to: target.to.add(vector * target.stride), ..target };
-                match (vector == 0, count - vector) {
-                    (true, 1) => tile::<W, ROWS, 1, true>(w, cols, x, to),
-                    (true, _) => tile::<W, ROWS, 2, true>(w, cols, x, to),
-                    (false, 1) => tile::<W, ROWS, 1, false>(w, cols, x, to),
-                    (false, _) => tile::<W, ROWS, 2, false>(w, cols, x, to),
+            for first in (0..groups).step_by(block) {
+                let here = block.min(groups - first);
+                let from = w.add(first * LANES);
+                let (wide, row) = match W::as_wide(from) {
+                    Some(wide) => (wide, cols),
+                    None => {
+                        widen(from, cols, here, wide.as_mut_ptr());
+                        (wide.as_ptr(), here * LANES)
+                    }
+                };
+                let mut vector = 0;
+                while vector < count {
+                    let x = x.add(vector * cols + first * LANES);
+                    let to = sums.as_mut_ptr().add(vector * LANES);
+                    let below = (wide.add(3 * row), to.add(3 * count * LANES));
+                    let size = (here, row, cols, count);
+                    let next = from.wrapping_add(STRIP * cols);
+                    match (vector, count - vector) {
+                        // More than `FEWEST` vectors: the first tiles are full ones.
+                        (0, _) => {
+                            tile::<W, 3, 4, true>(wide, x, to, size, next);
+                            tile::<W, 3, 4, true>(below.0, x, below.1, size, next.wrapping_add(3 * cols));
+                        }
+                        (_, 1) => tile::<W, STRIP, 1, false>(wide, x, to, size, next),
+                        (_, 2) => tile::<W, STRIP, 2, false>(wide, x, to, size, next),
+                        (_, 3) => {
+                            tile::<W, 3, 3, false>(wide, x, to, size, next);
+                            tile::<W, 3, 3, false>(below.0, x, below.1, size, next);
+                        }
+                        _ => {
+                            tile::<W, 3, 4, false>(wide, x, to, size, next);
+                            tile::<W, 3, 4, false>(below.0, x, below.1, size, next);
+                        }
+                    }
+                    vector += 4;
                 }
-                vector += 2;
+            }
+            for r in 0..STRIP {
+                for v in 0..count {
+                    let mut lanes = [0f32; LANES];
+                    lanes.copy_from_slice(&sums[(r * count + v) * LANES..][..LANES]);
+                    let (w, x) = (w.add(r * cols), x.add(v * cols));
+                    *target.to.add(v * target.stride + r) = rest(w, x, groups * LANES..cols, sum(lanes));
+                }
             }
         }
     }
 
-    /// `ROWS` rows against `VECTORS` vectors, all sums in registers. The first tile of a strip asks memory for what
-    /// comes after it.
+    /// Widens some groups of a strip's rows.
     #[target_feature(enable = "avx2,fma")]
-    unsafe fn tile<W: Weight, const ROWS: usize, const VECTORS: usize, const FIRST: bool>(
-        w: *const W,
-        cols: usize,
-        x: *const f32,
-        target: Target,
-    ) {
-        let mut low = [[_mm256_setzero_ps(); VECTORS]; ROWS];
-        let mut high = [[_mm256_setzero_ps(); VECTORS]; ROWS];
-        let groups = cols / LANES;
-        // SAFETY: the caller's promise: `ROWS` rows and `VECTORS` vectors of `cols` elements; a prefetch never faults.
+    unsafe fn widen<W: Weight>(from: *const W, cols: usize, groups: usize, to: *mut f32) {
+        // SAFETY: the caller's promise: `STRIP` rows of `groups` groups on either side.
         unsafe {
-            for group in 0..groups {
-                let at = group * LANES;
-                if FIRST {
-                    for r in 0..ROWS {
-                        let w = w.add(r * cols + at).cast::<i8>();
-                        if ROWS == 1 {
-                            _mm_prefetch::<_MM_HINT_T0>(w.wrapping_add(AHEAD));
-                        } else {
-                            _mm_prefetch::<_MM_HINT_T1>(w.wrapping_add(ROWS * cols * size_of::<W>()));
+            for r in 0..STRIP {
+                let (from, to) = (from.add(r * cols), to.add(r * groups * LANES));
+                for at in (0..groups).map(|group| group * LANES) {
+                    _mm256_storeu_ps(to.add(at), W::eight(from.add(at), false));
+                    _mm256_storeu_ps(to.add(at + HALF), W::eight(from.add(at), true));
+                }
+            }
+        }
+    }
+
+    /// Some groups of `ROWS` rows of wide weights, `row` apart, against `VECTORS` vectors, `cols` apart, each sum in a
+    /// register: first the lower half of the lanes, then the upper. Where it `ASKS`, memory is asked meanwhile for the same
+    /// groups of the rows at `next`.
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn tile<W: Weight, const ROWS: usize, const VECTORS: usize, const ASKS: bool>(
+        w: *const f32,
+        x: *const f32,
+        sums: *mut f32,
+        (groups, row, cols, count): (usize, usize, usize, usize),
+        next: *const W,
+    ) {
+        for half in [0, HALF] {
+            let mut held = [[_mm256_setzero_ps(); VECTORS]; ROWS];
+            // SAFETY: the caller's promise.
+            unsafe {
+                for (r, held) in held.iter_mut().enumerate() {
+                    for (v, held) in held.iter_mut().enumerate() {
+                        *held = _mm256_loadu_ps(sums.add((r * count + v) * LANES + half));
+                    }
+                }
+                for at in (0..groups).map(|group| group * LANES + half) {
+                    if ASKS && half == 0 {
+                        for r in 0..ROWS {
+                            _mm_prefetch::<_MM_HINT_T1>(next.wrapping_add(r * cols + at).cast::<i8>());
+                        }
+                    }
+                    let mut weights = [_mm256_setzero_ps(); ROWS];
+                    for (r, weights) in weights.iter_mut().enumerate() {
+                        *weights = _mm256_loadu_ps(w.add(r * row + at));
+                    }
+                    for v in 0..VECTORS {
+                        let x = _mm256_loadu_ps(x.add(v * cols + at));
+                        for r in 0..ROWS {
+                            held[r][v] = _mm256_fmadd_ps(weights[r], x, held[r][v]);
                         }
                     }
                 }
-                half::<W, ROWS, VECTORS>(w.add(at), cols, x.add(at), false, &mut low);
-                half::<W, ROWS, VECTORS>(w.add(at), cols, x.add(at), true, &mut high);
-            }
-            for r in 0..ROWS {
-                for v in 0..VECTORS {
-                    let mut lanes = [0f32; LANES];
-                    _mm256_storeu_ps(lanes.as_mut_ptr(), low[r][v]);
-                    _mm256_storeu_ps(lanes.as_mut_ptr().add(LANES / 2), high[r][v]);
-                    let mut total = sum(lanes);
-                    for i in groups * LANES..cols {
-                        total = (*w.add(r * cols + i)).wide().mul_add(*x.add(v * cols + i), total);
+                for (r, held) in held.iter().enumerate() {
+                    for (v, held) in held.iter().enumerate() {
+                        _mm256_storeu_ps(sums.add((r * count + v) * LANES + half), *held);
                     }
-                    *target.to.add(v * target.stride + r) = total;
-                }
-            }
-        }
-    }
-
-    /// Eight of the sixteen lanes.
-    #[inline]
-    #[target_feature(enable = "avx2,fma")]
-    unsafe fn half<W: Weight, const ROWS: usize, const VECTORS: usize>(
-        w: *const W,
-        cols: usize,
-        x: *const f32,
-        second: bool,
-        sums: &mut [[__m256; VECTORS]; ROWS],
-    ) {
-        // SAFETY: the caller's promise.
-        unsafe {
-            let mut wide = [_mm256_setzero_ps(); VECTORS];
-            for (v, wide) in wide.iter_mut().enumerate() {
-                *wide = _mm256_loadu_ps(x.add(v * cols + if second { LANES / 2 } else { 0 }));
-            }
-            for (r, sums) in sums.iter_mut().enumerate() {
-                let weights = W::eight(w.add(r * cols), second);
-                for (sum, x) in sums.iter_mut().zip(wide) {
-                    *sum = _mm256_fmadd_ps(weights, x, *sum);
                 }
             }
         }

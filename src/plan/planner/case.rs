@@ -43,12 +43,12 @@ impl Case {
         let costs = CostTable::new(&model, &assumptions, &calibration);
         Self {
             model,
-            devices,
             assumptions,
             workload,
             calibration,
             host_memory: UNKNOWN_HOST_MEMORY,
-            links: Links::default(),
+            links: Links::default().among(&devices),
+            devices,
             costs,
             accelerate: Arc::default(),
         }
@@ -71,9 +71,9 @@ impl Case {
         case
     }
 
-    /// The same case on other devices, of whose links nothing is known.
+    /// The same case on other devices, of whose links nothing is known but which of them are in one machine.
     pub fn with_devices(&self, devices: Vec<Device>) -> Self {
-        Self { devices, links: Links::default(), ..self.clone() }
+        Self { links: Links::default().among(&devices), devices, ..self.clone() }
     }
 
     /// The same case with other questions.
@@ -101,6 +101,15 @@ impl Case {
         let mut assumptions = self.assumptions.clone();
         assumptions.max_new_tokens = Sourced::chosen(max_new_tokens);
         self.with_assumptions(assumptions)
+    }
+
+    /// What is taken for granted, line by line: name, value, source; corrections by what was measured last.
+    pub fn assumption_lines(&self) -> Vec<(&'static str, String, crate::plan::Source)> {
+        let mut lines = self.assumptions.lines();
+        if let Some(words) = self.calibration.words() {
+            lines.push(("corrections", words, crate::plan::Source::Measured));
+        }
+        lines
     }
 
     /// The same case, corrected by what was measured.

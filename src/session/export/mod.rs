@@ -9,7 +9,7 @@ use std::path::Path;
 use std::str::FromStr;
 
 use super::journal::Answer;
-use super::manifest::create_new;
+use super::manifest::{Manifest, create_new};
 use super::record::Record;
 use super::report;
 use crate::{Problem, Result};
@@ -50,7 +50,11 @@ impl Format {
 
     /// The name under which others look for such a file of this session.
     pub fn file_name(self, record: &Record) -> String {
-        let manifest = record.manifest();
+        self.file_name_of(record.manifest())
+    }
+
+    /// The same by the manifest alone.
+    pub fn file_name_of(self, manifest: &Manifest) -> String {
         let plain = |text: &str| text.replace(['/', '\\'], "__").replace(char::is_control, "_");
         let (model, dataset) = (plain(&manifest.checkpoint.name), plain(&manifest.dataset.name));
         match self {

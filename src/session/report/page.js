@@ -91,7 +91,7 @@
     part(pairs, "span", "", "read: " + (q.a || "nothing") + (q.b ? " (" + q.b + ")" : ""));
     if (q.g) part(pairs, "span", "", "expected: " + q.g);
     const [tiles, prompt, output] = q.n;
-    if (tiles) part(pairs, "span", "", tiles + " tiles");
+    if (tiles) part(pairs, "span", "", tiles + (tiles === 1 ? " tile" : " tiles"));
     if (prompt) part(pairs, "span", "", prompt + " + " + output + " tokens");
     if (q.d) part(pairs, "span", "", q.d.toFixed(q.d < 10 ? 2 : 0) + " s");
     if (q.f === "length") part(pairs, "span", "", "cut at the longest length");

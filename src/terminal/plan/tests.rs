@@ -27,6 +27,7 @@ fn answer(line: &str) -> Result<String> {
         dataset: &questions,
         devices: &devices,
         host_memory: None,
+        calibration: &|_| Ok(Calibration::default()),
     };
     let mut out = Vec::new();
     run(&args, &sources, &mut out)?;

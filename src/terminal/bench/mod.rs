@@ -1,0 +1,184 @@
+//! `shardscope bench`: how fast a checkpoint runs on this machine, without a dataset.
+
+mod stages;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use candle_core::{Device, Tensor};
+use serde_json::{Value, json};
+
+use super::{print_json, print_line, size};
+use crate::cli::{BenchArgs, Ending, Failure, Outcome};
+use crate::engine::model::weight_type;
+use crate::evaluation::named;
+use crate::model::{Cache, Loading, Network, Place};
+use crate::{Problem, Result};
+
+/// Tokens after the prompt are the same whatever the weights say, so that runs can be compared.
+fn token(i: usize, vocabulary: usize) -> u32 {
+    (i * 7919 % vocabulary) as u32
+}
+
+/// Seconds of one round.
+struct Round {
+    tiles: f64,
+    prefill: f64,
+    decode: f64,
+    /// Decoding with several questions in flight, as many as asked for.
+    together: Vec<f64>,
+    stages: Option<stages::Round>,
+}
+
+impl Round {
+    fn json(&self, args: &BenchArgs) -> Value {
+        let mut round = json!({"tiles": self.tiles, "prefill": self.prefill, "decode": self.decode});
+        for (count, seconds) in args.in_flight.iter().zip(&self.together) {
+            round["in_flight"][count.to_string()] = (*seconds).into();
+        }
+        if let Some(stages) = &self.stages {
+            round["stages"] = json!({"at_once": stages.at_once, "one_after_the_other": stages.in_turn});
+        }
+        round
+    }
+}
+
+/// Runs the command: loads the weights once, then takes tiles, prompt and tokens through the network, round by round.
+///
+/// # Errors
+/// A checkpoint that cannot be run.
+pub fn run(args: &BenchArgs) -> Outcome {
+    // As on the thread of a place, which does its share.
+    let threads = args.threads.unwrap_or_else(num_cpus::get_physical);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).use_current_thread().build_global();
+    pool.map_err(|e| Problem::new(format!("cannot start {threads} threads: {e}")).at("--threads"))?;
+    let checkpoint = Arc::new(named::open_checkpoint(args.checkpoint.as_deref())?);
+    let weight_type = weight_type(&args.dtype)?;
+    let start = Instant::now();
+    let place = Place::cpu();
+    let mut loading = Loading { place: &|_| place.clone(), weight_type, progress: &mut |_| true };
+    let network = Network::load(&checkpoint, &mut loading)?;
+    let load = start.elapsed().as_secs_f64();
+    let staged = match args.stages {
+        Some(count) => Some(Arc::new(stages::network(&checkpoint, count, weight_type)?)),
+        None => None,
+    };
+    let rounds = (0..args.rounds).map(|_| round(&network, staged.as_ref(), args)).collect::<Result<Vec<_>>>();
+    let rounds = rounds.map_err(Failure::Broken)?;
+    let median = |of: &dyn Fn(&Round) -> f64| {
+        let mut values: Vec<f64> = rounds.iter().map(of).collect();
+        values.sort_by(f64::total_cmp);
+        values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+    };
+    let (tiles, prefill, decode) = (median(&|r| r.tiles), median(&|r| r.prefill), median(&|r| r.decode));
+    let peak = peak_memory();
+    let (new_tokens, prompt_tokens) = (args.new_tokens as f64, args.prompt_tokens as f64);
+    let together: Vec<(usize, f64)> = args
+        .in_flight
+        .iter()
+        .enumerate()
+        .map(|(i, count)| (*count, *count as f64 * new_tokens / median(&|r| r.together[i])))
+        .collect();
+    let of_stages = |round: &Round| round.stages.as_ref().map_or(f64::NAN, |s| s.in_turn / s.at_once);
+    if args.json {
+        let mut result = json!({
+            "checkpoint": checkpoint.name(), "dtype": args.dtype, "threads": threads,
+            "load_seconds": load,
+            "tiles_per_second": args.tiles as f64 / tiles,
+            "prefill_tokens_per_second": prompt_tokens / prefill,
+            "decode_tokens_per_second": new_tokens / decode,
+            "peak_bytes": peak,
+            "rounds": rounds.iter().map(|r| r.json(args)).collect::<Vec<_>>(),
+        });
+        for (count, speed) in &together {
+            result["decode_in_flight"][count.to_string()] = (*speed).into();
+        }
+        if args.stages.is_some() {
+            result["stages_speedup"] = median(&of_stages).into();
+        }
+        print_json(&result)?;
+        return Ok(Ending::Done);
+    }
+    let mut lines = vec![
+        format!(
+            "{}, {} weights, {threads} threads, median of {} rounds",
+            checkpoint.name(),
+            args.dtype,
+            rounds.len()
+        ),
+        format!("load     {load:9.3} s"),
+        format!("vision   {:9.3} tiles/s", args.tiles as f64 / tiles),
+        format!("prefill  {:9.1} tokens/s ({} tokens)", prompt_tokens / prefill, args.prompt_tokens),
+        format!("decode   {:9.2} tokens/s ({} tokens)", new_tokens / decode, args.new_tokens),
+    ];
+    lines.extend(together.iter().map(|(count, speed)| {
+        let times = speed / (new_tokens / decode);
+        format!("decode   {speed:9.2} tokens/s with {count} in flight, {times:.2} times one")
+    }));
+    if let Some(count) = args.stages {
+        let times = median(&of_stages);
+        lines.push(format!(
+            "stages   {times:9.2} times as fast on {count} simulated devices at once as one after the other"
+        ));
+    }
+    lines.push(format!("memory   {} at its peak", peak.map_or_else(|| "unknown".into(), size)));
+    print_line(&lines.join("\n"))?;
+    Ok(Ending::Done)
+}
+
+fn round(network: &Network, staged: Option<&Arc<Network>>, args: &BenchArgs) -> Result<Round> {
+    let config = network.config();
+    let (side, vocabulary) = (config.vision.image_side, config.decoder.vocab);
+    let pixels = Tensor::rand(-1f32, 1.0, (args.tiles, 3, side, side), &Device::Cpu)?;
+    let start = Instant::now();
+    network.image_features(&pixels, 4)?;
+    let tiles = start.elapsed().as_secs_f64();
+
+    let ids: Vec<u32> = (0..args.prompt_tokens).map(|i| token(i, vocabulary)).collect();
+    // No id is an image token here: every one is looked up in the table.
+    let embedded = network.embed(&ids, u32::MAX, None)?;
+    let capacity = args.prompt_tokens + args.new_tokens;
+    let mut cache = network.cache(capacity);
+    let start = Instant::now();
+    network.prefill(&embedded, &mut cache, 1024)?;
+    let prefill = start.elapsed().as_secs_f64();
+
+    let kept = cache.kept();
+    let start = Instant::now();
+    for i in 0..args.new_tokens {
+        real(&network.step(token(i, vocabulary), &mut cache)?)?;
+    }
+    let decode = start.elapsed().as_secs_f64();
+
+    let mut together = Vec::with_capacity(args.in_flight.len());
+    for count in &args.in_flight {
+        let begun = |_| {
+            let mut cache = network.cache(capacity);
+            cache.begin_with(&kept, args.prompt_tokens);
+            cache
+        };
+        let mut caches: Vec<Cache> = (0..*count).map(begun).collect();
+        let start = Instant::now();
+        for i in 0..args.new_tokens {
+            let tokens: Vec<u32> = (0..*count).map(|question| token(i + question, vocabulary)).collect();
+            network.steps(&tokens, &mut caches)?.iter().try_for_each(|logits| real(logits))?;
+        }
+        together.push(start.elapsed().as_secs_f64());
+    }
+    let stages = staged.map(|network| stages::round(network, args)).transpose()?;
+    Ok(Round { tiles, prefill, decode, together, stages })
+}
+
+fn real(logits: &[f32]) -> Result<()> {
+    match logits.iter().any(|l| l.is_nan()) {
+        true => Err(Problem::new("the model's output is not a number (NaN)")),
+        false => Ok(()),
+    }
+}
+
+/// The process's largest resident size so far, where the system tells (Linux).
+fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib * 1024)
+}

@@ -1,0 +1,417 @@
+//! What simulated devices hold: measured against the process's own allocations, and forecast against measured.
+
+mod made;
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use candle_core::{Device, Tensor};
+use made::{SMALLER, Shape};
+use safetensors::tensor::Dtype;
+use shardscope::checkpoint::{Checkpoint, Folder};
+use shardscope::demo;
+use shardscope::engine::{Event, Order, Run, RunSettings};
+use shardscope::evaluation::placing::{Placing, Wanted};
+use shardscope::evaluation::{Choices, Evaluation, Questions};
+use shardscope::model::{
+    Cache, Loading, Network, Place, Placement, RowPass, Span, Wanted as Logits, WeightType,
+};
+use shardscope::plan::device_map::DeviceMap;
+use shardscope::plan::{Assumptions, Calibration, Engine, QuestionCost, Sourced};
+use shardscope::scoring::Verdict;
+use shardscope::session::{Answer, Record};
+
+/// One question, put to the network as the engine does.
+#[derive(Debug, Clone, Copy)]
+struct Ask {
+    tiles: usize,
+    text: usize,
+    new_tokens: usize,
+    micro_batch: usize,
+    chunk: usize,
+}
+
+impl Ask {
+    fn prompt(&self, checkpoint: &Checkpoint) -> usize {
+        self.text + self.tiles * checkpoint.config.tokens_per_tile()
+    }
+}
+
+fn placing(checkpoint: &Checkpoint, devices: &str, layout: &str, ask: Ask) -> Placing {
+    let assumptions = Assumptions {
+        max_new_tokens: Sourced::chosen(ask.new_tokens as u64),
+        tile_batch: Sourced::chosen(Some(ask.micro_batch as u64)),
+        prefill_chunk: Sourced::chosen(Some(ask.chunk as u64)),
+        ..Assumptions::default()
+    };
+    let wanted = Wanted {
+        checkpoint,
+        weight_type: WeightType::Stored,
+        devices,
+        layout,
+        assumptions,
+        calibration: &|_| Ok(Calibration::default()),
+    };
+    let cost = QuestionCost {
+        id: "1".into(),
+        tiles: ask.tiles as u64,
+        prompt_tokens: ask.prompt(checkpoint) as u64,
+    };
+    Placing::new(wanted, &mut || vec![cost.clone()]).unwrap()
+}
+
+fn load(checkpoint: &Checkpoint, placement: &Placement) -> Network {
+    let place = |unit: &_| placement.of(unit);
+    let mut loading = Loading { place: &place, weight_type: WeightType::Stored, progress: &mut |_| true };
+    Network::load(checkpoint, &mut loading).unwrap()
+}
+
+/// Answers with whatever token, as the engine does; gives what is still held at the end.
+fn answer(network: &Network, ask: Ask) -> (Vec<(Tensor, Place)>, Cache) {
+    let config = network.config();
+    let side = config.vision.image_side;
+    let image = (config.decoder.vocab - 1) as u32;
+    let tokens = config.tokens_per_tile();
+    let features: Vec<_> = (ask.tiles > 0)
+        .then(|| {
+            let shape = (ask.tiles, 3, side, side);
+            let pixels = Tensor::zeros(shape, candle_core::DType::F32, &Device::Cpu).unwrap();
+            let features = network.image_features(&pixels, ask.micro_batch).unwrap();
+            (features.flatten(0, 1).unwrap(), network.projector_place().clone())
+        })
+        .into_iter()
+        .collect();
+    let mut ids = vec![image; ask.tiles * tokens];
+    ids.extend((0..ask.text as u32).map(|i| i % (image - 1)));
+    let mut cache = network.cache(ids.len() + ask.new_tokens);
+    let run = |mut pass: RowPass| {
+        while !pass.is_done(network) {
+            assert!(pass.advance(network, &mut || true).unwrap());
+        }
+    };
+    for first in (0..ids.len()).step_by(ask.chunk) {
+        let rows = first..ids.len().min(first + ask.chunk);
+        let seen = rows.start.min(ask.tiles * tokens)..rows.end.min(ask.tiles * tokens);
+        let pictures = features.iter().filter(|_| !seen.is_empty());
+        let pictures =
+            pictures.map(|(all, place)| (all.narrow(0, seen.start, seen.len()).unwrap(), place.clone()));
+        let wanted = if rows.end == ids.len() { Logits::Last } else { Logits::Nothing };
+        let span = Span {
+            ids: ids[rows.clone()].to_vec(),
+            length: ids.len(),
+            pictures: pictures.collect(),
+            wanted,
+            ..Span::of(&cache, rows.len())
+        };
+        run(RowPass::prompts(vec![span], image));
+        cache.length = rows.end;
+    }
+    for _ in 0..3.min(ask.new_tokens) {
+        run(RowPass::tokens(vec![Span { ids: vec![1], wanted: Logits::Last, ..Span::of(&cache, 1) }]));
+        cache.length += 1;
+    }
+    (features, cache)
+}
+
+/// Forecast and measured peak of every device that is used.
+fn forecast_and_peak(
+    checkpoint: &Checkpoint,
+    devices: &str,
+    layout: &str,
+    ask: Ask,
+) -> Vec<(String, u64, u64)> {
+    let placing = placing(checkpoint, devices, layout, ask);
+    let placement = placing.placement();
+    let network = load(checkpoint, &placement);
+    for place in placement.places() {
+        place.meter().unwrap().reset_peak();
+    }
+    // As many threads as the engine gives each place.
+    let Engine::Cpu { threads, .. } = placing.forecasting.case.assumptions.engine.value else {
+        unreachable!()
+    };
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads as usize).build().unwrap();
+    pool.install(|| drop(answer(&network, ask)));
+    let forecast =
+        placing.forecasting.bytes(ask.tiles as u64, ask.prompt(checkpoint) as u64, ask.new_tokens as u64);
+    let peak = |place: &shardscope::model::Place| {
+        (place.name().to_owned(), *forecast.get(place.name()).unwrap_or(&0), place.meter().unwrap().peak())
+    };
+    placement.places().iter().map(peak).filter(|(_, forecast, _)| *forecast > 0).collect()
+}
+
+fn assert_close(what: &str, measured: &[(String, u64, u64)]) {
+    for (device, forecast, peak) in measured {
+        let off = *forecast as f64 / *peak as f64 - 1.0;
+        println!("{what} {device}: forecast {forecast}, measured {peak}, {:+.2} %", off * 100.0);
+        assert!(off.abs() < 0.05, "{what}, {device}: forecast {forecast}, measured {peak}");
+    }
+}
+
+fn made(shape: Shape, dtype: Dtype) -> (tempfile::TempDir, Checkpoint) {
+    let folder = tempfile::tempdir().unwrap();
+    shape.write(folder.path(), dtype);
+    let checkpoint = Checkpoint::from_folder(Folder::Disk(folder.path().to_owned())).unwrap();
+    (folder, checkpoint)
+}
+
+/// A layout with every unit where chance puts it.
+fn drawn(checkpoint: &Checkpoint, devices: usize, seed: u32, folder: &Path) -> String {
+    let mut state = seed.wrapping_mul(2_654_435_761) | 1;
+    let mut draw = |below: usize| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as usize % below
+    };
+    // Half of them in runs, half of them anyhow.
+    let runs = seed.is_multiple_of(2);
+    let mut device = 0;
+    let map: serde_json::Map<String, serde_json::Value> = checkpoint
+        .units
+        .iter()
+        .map(|unit| {
+            if !runs || draw(4) == 0 {
+                device = draw(devices);
+            }
+            (unit.name.clone(), device.into())
+        })
+        .collect();
+    let file = folder.join(format!("layout-{seed}.json"));
+    std::fs::write(&file, serde_json::Value::Object(map).to_string()).unwrap();
+    DeviceMap::parse(&std::fs::read_to_string(&file).unwrap()).unwrap();
+    file.display().to_string()
+}
+
+const ASKS: [Ask; 4] = [
+    Ask { tiles: 1, text: 60, new_tokens: 16, micro_batch: 4, chunk: 1024 },
+    Ask { tiles: 6, text: 200, new_tokens: 512, micro_batch: 4, chunk: 256 },
+    Ask { tiles: 3, text: 40, new_tokens: 8, micro_batch: 1, chunk: 64 },
+    Ask { tiles: 0, text: 300, new_tokens: 64, micro_batch: 4, chunk: 1024 },
+];
+
+#[test]
+fn forecast_is_within_five_percent_on_every_device_of_the_demo() {
+    let checkpoint = demo::checkpoint().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    for ask in ASKS {
+        for devices in ["cpu", "sim:1x1GiB", "sim:2x1GiB", "sim:5x1GiB"] {
+            assert_close(
+                &format!("{devices} {ask:?}"),
+                &forecast_and_peak(&checkpoint, devices, "auto", ask),
+            );
+        }
+        for seed in 0..6 {
+            let layout = drawn(&checkpoint, 4, seed, folder.path());
+            let found = forecast_and_peak(&checkpoint, "sim:4x1GiB", &layout, ask);
+            assert_close(&format!("drawn {seed} {ask:?}"), &found);
+        }
+    }
+}
+
+#[test]
+fn forecast_is_within_five_percent_on_a_smaller_half_billion() {
+    for dtype in [Dtype::BF16, Dtype::F32] {
+        let (folder, checkpoint) = made(SMALLER, dtype);
+        for (seed, ask) in ASKS.into_iter().enumerate() {
+            let found = forecast_and_peak(&checkpoint, "sim:3x1GiB", "auto", ask);
+            assert_close(&format!("{dtype:?} {ask:?}"), &found);
+            let layout = drawn(&checkpoint, 4, seed as u32, folder.path());
+            let found = forecast_and_peak(&checkpoint, "sim:4x1GiB", &layout, ask);
+            assert_close(&format!("{dtype:?} drawn {seed} {ask:?}"), &found);
+        }
+    }
+}
+
+#[test]
+fn weights_and_cache_are_measured_to_the_tensor() {
+    let (_folder, checkpoint) = made(SMALLER, Dtype::BF16);
+    let ask = ASKS[1];
+    let placing = placing(&checkpoint, "sim:3x1GiB", "auto", ask);
+    let placement = placing.placement();
+    let network = load(&checkpoint, &placement);
+    let mut weights: HashMap<String, u64> = HashMap::new();
+    for unit in &checkpoint.units {
+        // Matrices as they are stored, in two bytes; vectors and positions in four.
+        let bytes = |(name, stored): (&String, &shardscope::checkpoint::StoredTensor)| {
+            let count: usize = stored.shape.iter().product();
+            let matrix =
+                stored.shape.len() > 1 && !name.contains("_embedding") || name == "patch_embedding.weight";
+            (count * if matrix { 2 } else { 4 }) as u64
+        };
+        *weights.entry(placement.of(unit).name().to_owned()).or_default() +=
+            unit.tensors.iter().map(bytes).sum::<u64>();
+    }
+    let (features, cache) = answer(&network, ask);
+    let positions = (ask.prompt(&checkpoint) + ask.new_tokens) as u64;
+    let decoder = &checkpoint.config.decoder;
+    let of_layer = positions * (2 * decoder.kv_heads * decoder.head_dim * 4) as u64;
+    for place in placement.places() {
+        let parts = place.meter().unwrap().parts();
+        let close = |measured: u64, counted: u64| measured.abs_diff(counted) * 100 <= counted;
+        assert!(close(parts.weights, weights[place.name()]), "{}: {parts:?}, {weights:?}", place.name());
+        let layers = checkpoint.units.iter().filter(|unit| {
+            unit.kind == shardscope::checkpoint::UnitKind::DecoderLayer && placement.of(unit).is(place)
+        });
+        assert!(close(parts.kv, layers.count() as u64 * of_layer), "{}: {parts:?}", place.name());
+    }
+    drop((features, cache));
+    for place in placement.places() {
+        let parts = place.meter().unwrap().parts();
+        // A queue of the thread pool's may have grown meanwhile.
+        assert!(parts.kv == 0 && parts.activation < 4096, "{}: {parts:?}", place.name());
+    }
+    drop(network);
+    for place in placement.places() {
+        assert!(place.meter().unwrap().live() < 4096, "{}", place.name());
+    }
+}
+
+/// Every so many questions of the built-in pair, on simulated devices.
+fn order(session: &Path, devices: &str, every: usize, batch: usize) -> Order {
+    let dataset = demo::dataset().unwrap();
+    let outlines = dataset.outlines().unwrap();
+    let ids = (0..dataset.len()).step_by(every).map(|row| outlines[row].index.clone()).collect();
+    let choices = Choices {
+        questions: Questions { ids, ..Questions::default() },
+        settings: RunSettings { max_new_tokens: 24, ..RunSettings::default() },
+        devices: devices.into(),
+        batch,
+        ..Choices::default()
+    };
+    let checkpoint = Arc::new(demo::checkpoint().unwrap());
+    let evaluation = Evaluation::prepare(checkpoint, dataset.clone(), choices, &mut |_| true).unwrap();
+    evaluation.begin(session, false).unwrap().0
+}
+
+/// The answers of a run, by index; it must be complete.
+fn answers(order: Order) -> HashMap<String, Answer> {
+    let run = Run::start(order).unwrap();
+    let (mut answers, mut complete) = (HashMap::new(), false);
+    for event in &run.events {
+        match event {
+            Event::Answered { answer, .. } => {
+                assert!(answers.insert(answer.index.clone(), *answer).is_none());
+            }
+            Event::Finished { complete: all } => complete = all,
+            Event::Failed(problem) => panic!("{problem}"),
+            _ => {}
+        }
+    }
+    run.join();
+    assert!(complete);
+    answers
+}
+
+fn assert_same(answer: &Answer, expected: &Answer, what: &str) {
+    assert_eq!(answer.error, None, "{what}, question {}", answer.index);
+    assert_eq!(answer.output_ids, expected.output_ids, "{what}, question {}", answer.index);
+    assert_eq!(answer.verdict, expected.verdict, "{what}, question {}", answer.index);
+}
+
+#[test]
+fn every_answer_says_what_was_held_and_what_was_forecast() {
+    let dir = tempfile::tempdir().unwrap();
+    for (devices, names) in [("cpu", 1), ("sim:1x64MiB", 1), ("sim:3x64MiB", 3)] {
+        let session = dir.path().join(devices.replace(':', "-"));
+        for answer in answers(order(&session, devices, 40, 1)).values() {
+            assert_eq!((answer.peak_bytes.len(), answer.forecast_bytes.len()), (names, names), "{devices}");
+            let both = |(name, peak): (&String, &u64)| (name.clone(), answer.forecast_bytes[name], *peak);
+            let found: Vec<_> = answer.peak_bytes.iter().map(both).collect();
+            assert_close(&format!("{devices}, question {}", answer.index), &found);
+        }
+        let samples = Record::open(&session).unwrap().memory().unwrap();
+        assert!(!samples.is_empty());
+        for sample in samples {
+            assert_eq!(sample.parts.values().sum::<u64>(), sample.used);
+            assert!(sample.parts["weights"] > 0);
+        }
+    }
+}
+
+#[test]
+fn an_allocation_that_fails_changes_no_answer() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut session = 0;
+    let mut next = || {
+        session += 1;
+        dir.path().join(session.to_string())
+    };
+    for (devices, batch) in [("sim:1x64MiB", 1), ("sim:3x64MiB", 1), ("sim:2x64MiB", 4)] {
+        let plain = order(&next(), devices, 80, batch);
+        let placement = plain.replicas[0].clone();
+        let count = || -> Vec<u64> {
+            placement.places().iter().map(|place| place.meter().unwrap().allocations()).collect()
+        };
+        let expected = answers(plain);
+        assert!(expected.values().all(|answer| answer.verdict == Verdict::Right || answer.error.is_none()));
+        let all = count();
+        // What loading alone takes.
+        let unused = order(&next(), devices, 80, batch);
+        drop(load(&unused.checkpoint, &unused.replicas[0]));
+        let of_load = |place: usize| unused.replicas[0].places()[place].meter().unwrap().allocations();
+        for place in 0..all.len() {
+            let (first, last) = (of_load(place), all[place]);
+            for sample in 0..14u64 {
+                let number = first + (last - first) * sample / 14 + sample % 3;
+                let path = next();
+                let order = order(&path, devices, 80, batch);
+                order.replicas[0].places()[place].meter().unwrap().fail(number..number + 1);
+                let found = answers(order);
+                assert_eq!(found.len(), expected.len());
+                for (index, answer) in &found {
+                    assert_same(answer, &expected[index], &format!("{devices} {place} {number}"));
+                }
+            }
+            // From some allocation on there is no memory at all.
+            let number = first + (last - first) / 2;
+            let path = next();
+            let order = order(&path, devices, 80, batch);
+            order.replicas[0].places()[place].meter().unwrap().fail(number..u64::MAX);
+            let found = answers(order);
+            assert_eq!(found.len(), expected.len());
+            for (index, answer) in &found {
+                if answer.verdict == Verdict::OutOfMemory {
+                    assert!(answer.error.as_ref().unwrap().contains("out of memory on sim:"));
+                } else {
+                    assert_same(answer, &expected[index], &format!("{devices} {place} {number}.."));
+                }
+            }
+            assert!(found.values().any(|answer| answer.verdict == Verdict::OutOfMemory));
+            let events = Record::open(&path).unwrap().events().unwrap();
+            let steps = events.iter().filter(|event| event.kind == "out_of_memory").count();
+            assert!(steps >= 5, "every step of the ladder is told: {events:?}");
+        }
+    }
+}
+
+#[test]
+fn capacity_decides_how_much_goes_at_once_and_what_cannot_be_answered() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut session = 0;
+    let mut run = |capacity: u64| {
+        session += 1;
+        answers(order(&dir.path().join(session.to_string()), &format!("sim:1x{capacity}"), 100, 2))
+    };
+    let expected = run(1 << 30);
+    let peak = expected.values().map(|answer| answer.peak_bytes["sim:0"]).max().unwrap();
+    let weights = demo::checkpoint().unwrap().bytes();
+    let mut lost = usize::MAX;
+    for step in 0..=6 {
+        let capacity = weights + weights / 20 + (peak - weights) * step / 6;
+        let found = run(capacity);
+        let out = found.values().filter(|answer| answer.verdict == Verdict::OutOfMemory).count();
+        println!("{capacity} of {peak}: {out} of {} out of memory", found.len());
+        for (index, answer) in &found {
+            if answer.verdict != Verdict::OutOfMemory {
+                assert_same(answer, &expected[index], &format!("capacity {capacity}"));
+                assert!(answer.peak_bytes["sim:0"] <= capacity);
+            }
+        }
+        assert!(out <= lost, "more memory never loses an answer");
+        lost = out;
+        if step == 0 {
+            assert_eq!(out, found.len(), "weights alone answer nothing");
+        }
+    }
+    assert_eq!(lost, 0);
+}
