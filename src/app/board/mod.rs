@@ -46,7 +46,7 @@ use crate::{Problem, Result};
 
 use alternatives::Alternative;
 use assumed::{Assume, Elsewhere};
-use desk::{Desk, Habits, Pull};
+use desk::{Desk, Habits, Outlook, Pull};
 use ground::{Asked, Files, Found, Ground, Laid, Priced, Start};
 use view::{Kept, Tab, View};
 
@@ -146,10 +146,10 @@ pub struct Board {
     sayings: Vec<String>,
 }
 
-/// Fixes being planned for the findings of a draft, by the count of edits that led to it.
+/// The whole outlook of a draft being worked out, by the count of edits that led to it.
 struct Fixing {
     edits: u64,
-    job: Job<Vec<Finding>>,
+    job: Job<Outlook>,
 }
 
 /// What was read of a checkpoint's files.
@@ -349,14 +349,14 @@ impl Board {
         }
     }
 
-    /// Plans the fixes of the findings, which takes milliseconds.
+    /// Looks at every question and plans the fixes of the findings, which takes milliseconds.
     fn find_fixes(&mut self, wake: &Wake) {
         let done = self.fixing.as_ref().and_then(|fixing| Some((fixing.edits, fixing.job.poll()?)));
         let Some(desk) = &mut self.desk else { return };
         if let Some((edits, result)) = done {
             self.fixing = None;
-            if let Ok(findings) = result {
-                desk.learn(edits, findings);
+            if let Ok(outlook) = result {
+                desk.learn(edits, outlook);
             }
         }
         let edits = desk.edits();
@@ -364,9 +364,8 @@ impl Board {
             return;
         }
         let (case, plan) = (Arc::clone(desk.case()), desk.draft().plan.clone());
-        let forecast = desk.outlook().forecast.clone();
-        let check = move |_: &super::job::Handle| Ok(checks::check(&case, &plan, &forecast));
-        self.fixing = Some(Fixing { edits, job: Job::start("find what would help", wake, check) });
+        let look = move |_: &super::job::Handle| Ok(Outlook::whole(&case, &plan));
+        self.fixing = Some(Fixing { edits, job: Job::start("find what would help", wake, look) });
     }
 
     /// Works out the other layouts, and the cards that would do where somebody looks at them.
