@@ -13,7 +13,7 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 pub use learnt::Learnt;
 use placing::{Placing, Wanted};
@@ -27,7 +27,9 @@ use crate::model::WeightType;
 use crate::plan::{Assumptions, Sourced};
 use crate::scoring::Rule;
 use crate::scoring::judge::{AnyJudge, JudgeStep};
-use crate::session::manifest::{CheckpointRecord, DatasetRecord, Manifest, Selection, Settings};
+use crate::session::manifest::{
+    CheckpointRecord, DatasetRecord, DeviceRecord, Manifest, Selection, Settings,
+};
 use crate::session::{Answer, Session};
 use crate::{Problem, Result, demo};
 
@@ -155,11 +157,26 @@ impl Evaluation {
     /// # Errors
     /// As [`Session::create`] and [`Session::resume`].
     pub fn begin(self, folder: &Path, resume: bool) -> Result<(Order, Vec<Answer>)> {
-        let (session, done) = match resume {
+        let (mut session, done) = match resume {
             true => Session::resume(folder, &self.manifest)?,
             false => (Session::create(folder, &self.manifest)?, Vec::new()),
         };
         let rows = remaining(&self.dataset, &self.rows, &done)?;
+        let mut notes = Vec::new();
+        if resume {
+            let (begun, now) = (session.manifest(), &self.manifest);
+            let known = |devices: &[DeviceRecord]| -> Vec<(String, u64)> {
+                devices.iter().map(|device| (device.name.clone(), device.total_bytes)).collect()
+            };
+            let moved = begun.layout != now.layout || known(&begun.devices) != known(&now.devices);
+            let details = json!({ "answered": done.len(), "devices": now.devices, "layout": now.layout });
+            session.event("resume", if moved { details } else { json!({ "answered": done.len() }) })?;
+            if moved {
+                let what = "this session was begun on other devices or under another layout; that changes no answer, and \
+                            is noted in its events";
+                notes.push(Problem::new(what).at(folder.display().to_string()));
+            }
+        }
         let learnt = self.choices.learnt.clone();
         let forecasts: Vec<_> = self.placings.iter().map(|placing| placing.forecasting.clone()).collect();
         // What an answer is forecast to take is said where there is one copy, whose devices these are.
@@ -183,6 +200,7 @@ impl Evaluation {
             judge: self.judge,
             session,
             learn: Some(Box::new(move |lessons| learnt.learn(lessons))),
+            notes,
         };
         Ok((order, done))
     }
