@@ -133,8 +133,8 @@ mod tests {
     fn a_session_goes_on_with_the_choices_it_was_begun_with() {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path().join("session");
-        let mut choices = Choices::default();
-        choices.questions = Questions { sample: Some(5), seed: Some(3), ..Questions::default() };
+        let questions = Questions { sample: Some(5), seed: Some(3), ..Questions::default() };
+        let mut choices = Choices { questions, ..Choices::default() };
         choices.settings.max_new_tokens = 17;
         choices.settings.max_tiles = Some(2);
         choices.rule = "mmmu".into();
