@@ -12,7 +12,8 @@ use super::language::{self, tr};
 use super::parts::toast::Toasts;
 use super::theme::{self, Tokens};
 use super::{
-    Wish, Wishes, Workspace, ask, bar, board, overlay, present, results, run, sessions, setup, shortcut,
+    Wish, Wishes, Workspace, ask, bar, board, overlay, pictures, present, results, run, sessions, setup,
+    shortcut,
 };
 use crate::Problem;
 use crate::evaluation::named::{self, Meant};
@@ -271,6 +272,9 @@ impl App {
             Wish::OpenDataset(named) => {
                 Habits::remember(&mut self.habits.datasets, &named);
                 self.workspace.open_dataset(named, &self.wake);
+            }
+            Wish::OpenDropped(path) if self.screen == Screen::Ask && pictures::is_named_so(&path) => {
+                self.ask.apply(ask::Wish::Picture(path), &self.workspace, &self.wake);
             }
             Wish::OpenDropped(path) => {
                 let work = move |_: &_| named::meant(&path).map(|meant| (path, meant));
