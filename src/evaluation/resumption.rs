@@ -59,13 +59,9 @@ fn devices(manifest: &Manifest) -> String {
         return format!("sim:{}", manifest.devices.iter().map(usable).collect::<Vec<_>>().join(","));
     }
     let ordinals: Option<Vec<&str>> = names.iter().map(|name| name.strip_prefix("cuda:")).collect();
-    let simulated = names.iter().all(|name| name.starts_with("sim:"));
-    let sizes: Vec<String> =
-        manifest.devices.iter().map(|device| format!("{}B", device.total_bytes)).collect();
     match (names.as_slice(), ordinals) {
         ([], _) => "auto".into(),
         (_, Some(ordinals)) => format!("cuda:{}", ordinals.join(",")),
-        (_, None) if simulated => format!("sim:{}", sizes.join(",")),
         (names, None) => names.join(","),
     }
 }
@@ -163,7 +159,7 @@ mod tests {
         )
         .unwrap();
         let mut manifest = begun.manifest;
-        assert_eq!(Choices::of(&manifest).unwrap().devices, "sim:67108864B,33554432B");
+        assert_eq!(Choices::of(&manifest).unwrap().devices, "sim:67108864,33554432");
         crate::plan::spec::DeviceSpec::parse(&devices(&manifest)).unwrap();
         manifest.layout.name = "/no/longer/there.json".into();
         manifest.devices.iter_mut().zip(["cuda:1", "cuda:3"]).for_each(|(it, name)| it.name = name.into());
