@@ -58,7 +58,7 @@ fn placing(checkpoint: &Checkpoint, devices: &str, layout: &str, ask: Ask) -> Pl
         tiles: ask.tiles as u64,
         prompt_tokens: ask.prompt(checkpoint) as u64,
     };
-    Placing::new(wanted, &mut || vec![cost.clone()]).unwrap()
+    Placing::new(wanted, 1, &mut || vec![cost.clone()]).unwrap().remove(0)
 }
 
 fn load(checkpoint: &Checkpoint, placement: &Placement) -> Network {
