@@ -74,6 +74,11 @@ mod tests {
     use super::*;
     use std::path::Path;
 
+    /// What asks for a text in the source.
+    static CALLS: LazyLock<regex::Regex> = LazyLock::new(|| {
+        regex::Regex::new(r#"\b(?:tr|fill|tip)\(\s*(?:\w+,\s*)?"((?:[^"\\]|\\.)*)""#).unwrap()
+    });
+
     /// Every text that the window's source asks for, by a plain reading of the source.
     fn asked(folder: &Path, found: &mut Vec<String>) {
         for entry in std::fs::read_dir(folder).unwrap().flatten() {
@@ -83,9 +88,7 @@ mod tests {
             } else if path.extension().is_some_and(|e| e == "rs") {
                 let source = std::fs::read_to_string(&path).unwrap();
                 let source = source.split("#[cfg(test)]").next().unwrap();
-                let calls =
-                    regex::Regex::new(r#"\b(?:tr|fill|tip)\(\s*(?:\w+,\s*)?"((?:[^"\\]|\\.)*)""#).unwrap();
-                found.extend(calls.captures_iter(source).map(|c| c[1].replace("\\\"", "\"")));
+                found.extend(CALLS.captures_iter(source).map(|c| c[1].replace("\\\"", "\"")));
             }
         }
     }

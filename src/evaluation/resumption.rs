@@ -59,13 +59,9 @@ fn devices(manifest: &Manifest) -> String {
         return format!("sim:{}", manifest.devices.iter().map(usable).collect::<Vec<_>>().join(","));
     }
     let ordinals: Option<Vec<&str>> = names.iter().map(|name| name.strip_prefix("cuda:")).collect();
-    let simulated = names.iter().all(|name| name.starts_with("sim:"));
-    let sizes: Vec<String> =
-        manifest.devices.iter().map(|device| format!("{}B", device.total_bytes)).collect();
     match (names.as_slice(), ordinals) {
         ([], _) => "auto".into(),
         (_, Some(ordinals)) => format!("cuda:{}", ordinals.join(",")),
-        (_, None) if simulated => format!("sim:{}", sizes.join(",")),
         (names, None) => names.join(","),
     }
 }
@@ -135,8 +131,8 @@ mod tests {
     fn a_session_goes_on_with_the_choices_it_was_begun_with() {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path().join("session");
-        let mut choices = Choices::default();
-        choices.questions = Questions { sample: Some(5), seed: Some(3), ..Questions::default() };
+        let questions = Questions { sample: Some(5), seed: Some(3), ..Questions::default() };
+        let mut choices = Choices { questions, ..Choices::default() };
         choices.settings.max_new_tokens = 17;
         choices.settings.max_tiles = Some(2);
         choices.rule = "mmmu".into();
@@ -163,7 +159,7 @@ mod tests {
         )
         .unwrap();
         let mut manifest = begun.manifest;
-        assert_eq!(Choices::of(&manifest).unwrap().devices, "sim:67108864B,33554432B");
+        assert_eq!(Choices::of(&manifest).unwrap().devices, "sim:67108864,33554432");
         crate::plan::spec::DeviceSpec::parse(&devices(&manifest)).unwrap();
         manifest.layout.name = "/no/longer/there.json".into();
         manifest.devices.iter_mut().zip(["cuda:1", "cuda:3"]).for_each(|(it, name)| it.name = name.into());

@@ -148,7 +148,7 @@ mod tests {
         set_label(&dir, "kept").unwrap();
         let there = discard(&dir).unwrap();
         assert!(list(root.path()).is_empty());
-        assert_eq!(discarded(root.path()), [there.clone()]);
+        assert_eq!(discarded(root.path()), std::slice::from_ref(&there));
         // Meanwhile another one of that name came.
         session(root.path(), "a");
         let back = restore(&there).unwrap();
