@@ -105,7 +105,7 @@ fn the_built_in_pair_runs_to_a_score_and_its_results_are_there() {
 fn a_run_is_paused_gone_on_with_stopped_and_resumed_from_the_disk() {
     let folder = tempfile::tempdir().unwrap();
     let mut window = window(folder.path());
-    start(&mut window, 14);
+    start(&mut window, 80);
     wait(&mut window, "answers", |app| app.run.live().is_some_and(|live| live.done >= 2));
     window.get_by_label("Pause").click();
     wait(&mut window, "the pause", |app| stage(app) == Some(&Stage::Paused));
@@ -128,7 +128,7 @@ fn a_run_is_paused_gone_on_with_stopped_and_resumed_from_the_disk() {
     let session = window.state().run.live().unwrap().about.folder.clone();
     let kept = Record::open(&session).unwrap().len();
     assert_eq!(kept, window.state().run.live().unwrap().done);
-    assert!(kept < 14);
+    assert!(kept < 80);
 
     // Another window knows nothing of it but the folder.
     drop(window);
@@ -137,28 +137,36 @@ fn a_run_is_paused_gone_on_with_stopped_and_resumed_from_the_disk() {
     wait(&mut window, "the run to begin", |app| app.run.live().is_some() || app.run.refused().is_some());
     assert!(window.state().run.refused().is_none(), "{:?}", window.state().run.refused());
     assert!(window.state().run.live().unwrap().done >= kept);
+    wait(&mut window, "answers", |app| app.run.live().is_some_and(|live| live.done > kept + 2));
+    window.state_mut().apply(Wish::Run(run::Wish::Stop));
     wait(&mut window, "the run to end", |app| !app.run.is_active());
     let record = Record::open(&session).unwrap();
-    assert_eq!((record.len(), record.damaged()), (14, 0));
-    assert_eq!(record.tally(), window.state().run.live().unwrap().report.overall);
+    let live = window.state().run.live().unwrap();
+    assert_eq!((record.len(), record.damaged()), (live.done, 0));
+    assert_eq!(record.tally(), live.report.overall);
 }
 
 #[test]
 fn a_skipped_question_stays_unanswered() {
     let folder = tempfile::tempdir().unwrap();
     let mut window = window(folder.path());
-    start(&mut window, 8);
+    start(&mut window, 80);
     wait(&mut window, "a question", |app| app.run.live().is_some_and(|live| !live.flights.is_empty()));
     window.get_by_label("Pause").click();
     wait(&mut window, "the pause", |app| stage(app) == Some(&Stage::Paused));
-    let row = window.state().run.live().unwrap().flights.last().map(|flight| flight.row).unwrap();
+    let live = window.state().run.live().unwrap();
+    let (row, done) = (live.flights.last().map(|flight| flight.row).unwrap(), live.done);
+    let dataset = window.state().workspace.dataset.ready().unwrap().clone();
+    let index = dataset.outlines().unwrap()[row].index.clone();
     window.state_mut().apply(Wish::Run(run::Wish::Skip(row)));
     window.get_by_label("Go on").click();
+    wait(&mut window, "more answers", |app| app.run.live().is_some_and(|live| live.done > done + 2));
+    window.state_mut().apply(Wish::Run(run::Wish::Stop));
     wait(&mut window, "the end", |app| !app.run.is_active());
     let live = window.state().run.live().unwrap();
-    assert_eq!(live.done, 7);
     let record = Record::open(&live.about.folder).unwrap();
-    assert_eq!(record.len(), 7);
+    assert_eq!(record.len(), live.done);
+    assert_eq!(record.position(&index), None);
 }
 
 #[test]
@@ -353,10 +361,10 @@ fn a_free_question_about_a_picture_is_answered() {
     assert!(answer.response.starts_with(exchange.text.trim()), "{:?} {:?}", answer.response, exchange.text);
     window.run_steps(2);
     window.get_by_label_contains("tokens in");
-    // A picture that is none is told, and the window goes on.
+    // A picture that is none is told, and the window goes on; on this screen dropping one is enough.
     let broken = folder.path().join("broken.png");
     std::fs::write(&broken, b"no picture").unwrap();
-    window.state_mut().apply(Wish::Ask(ask::Wish::Picture(broken)));
+    window.state_mut().apply(Wish::OpenDropped(broken));
     settle(&mut window);
     window.get_by_label_contains("not a picture");
 }

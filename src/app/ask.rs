@@ -331,7 +331,7 @@ impl Ask {
         let tokens = Tokens::of(ui);
         ui.horizontal(|ui| {
             if button(ui, Icon::Picture, tr("Picture…")).clicked() {
-                let endings = ["png", "jpg", "jpeg", "webp", "bmp", "gif", "tif", "tiff"].to_vec();
+                let endings = pictures::ENDINGS.to_vec();
                 let what = What::File {
                     title: tr("Choose a picture").into(),
                     endings: Some((tr("Pictures").into(), endings)),
@@ -383,7 +383,8 @@ impl Ask {
     /// Where the question is written.
     fn question_ui(&mut self, ui: &mut Ui, workspace: &Workspace, wishes: &mut Wishes) {
         let busy = self.is_busy();
-        ui.with_layout(Layout::right_to_left(Align::Center).with_main_wrap(false), |ui| {
+        let line = egui::vec2(ui.available_width(), 46.0);
+        ui.allocate_ui_with_layout(line, Layout::right_to_left(Align::Center), |ui| {
             let ready = !busy && !self.question.trim().is_empty() && workspace.subject.ready().is_some();
             let mut send = false;
             if busy {

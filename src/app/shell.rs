@@ -12,7 +12,8 @@ use super::language::{self, tr};
 use super::parts::toast::Toasts;
 use super::theme::{self, Tokens};
 use super::{
-    Wish, Wishes, Workspace, ask, bar, board, overlay, present, results, run, sessions, setup, shortcut,
+    Wish, Wishes, Workspace, ask, bar, board, overlay, pictures, present, results, run, sessions, setup,
+    shortcut,
 };
 use crate::Problem;
 use crate::evaluation::named::{self, Meant};
@@ -103,7 +104,7 @@ enum Closing {
 }
 
 impl App {
-    /// The window at its first start: the built-in pair, ready to run.
+    /// The window as it was left; at its first start with the built-in pair, ready to run.
     pub fn new(ctx: &egui::Context, habits: Habits) -> Self {
         let mut app = Self::in_folder(ctx, habits, crate::session::sessions_root());
         app.setup.look(&app.wake);
@@ -113,11 +114,12 @@ impl App {
     /// The same with another folder of sessions, and without a look at what else lies on this machine.
     pub fn in_folder(ctx: &egui::Context, habits: Habits, sessions: PathBuf) -> Self {
         theme::install(ctx);
+        language::choose(habits.language);
         let waking = ctx.clone();
         let wake: Wake = Arc::new(move || waking.request_repaint());
         Self {
             screen: Screen::default(),
-            workspace: Workspace::built_in(sessions, &wake),
+            workspace: Workspace::opening(&habits.checkpoint, &habits.dataset, sessions, &wake),
             setup: setup::Setup::default(),
             board: board::Board::new(habits.board),
             run: run::Runs::default(),
@@ -160,7 +162,14 @@ impl App {
     pub fn receive(&mut self) {
         let mut wishes = Wishes::new();
         self.hear_dialogs(&mut wishes);
-        self.workspace.poll();
+        if self.workspace.poll() {
+            if let Some(subject) = self.workspace.subject.ready() {
+                self.habits.checkpoint.clone_from(&subject.source);
+            }
+            if let Some(named) = self.workspace.dataset_named() {
+                self.habits.dataset = named;
+            }
+        }
         self.setup.receive(&self.workspace, &self.wake, &mut wishes);
         self.board.receive(&self.workspace, &self.wake, &mut wishes);
         self.run.receive(&self.wake, &mut wishes);
@@ -263,6 +272,9 @@ impl App {
             Wish::OpenDataset(named) => {
                 Habits::remember(&mut self.habits.datasets, &named);
                 self.workspace.open_dataset(named, &self.wake);
+            }
+            Wish::OpenDropped(path) if self.screen == Screen::Ask && pictures::is_named_so(&path) => {
+                self.ask.apply(ask::Wish::Picture(path), &self.workspace, &self.wake);
             }
             Wish::OpenDropped(path) => {
                 let work = move |_: &_| named::meant(&path).map(|meant| (path, meant));

@@ -36,7 +36,7 @@ pub struct Settled {
 /// What the keeper is told.
 pub enum Word {
     /// A line, to be judged and kept.
-    Line(Settled),
+    Line(Box<Settled>),
     /// Something that happened: its kind and its particulars.
     Event(&'static str, Value),
     /// What a place holds.
@@ -99,7 +99,7 @@ impl Keeper {
         let mut done = HashSet::new();
         for word in inbox {
             let Settled { place, row, kind, mut answer } = match word {
-                Word::Line(line) => line,
+                Word::Line(line) => *line,
                 Word::Event(kind, details) => {
                     self.session.event(kind, details)?;
                     continue;

@@ -734,6 +734,6 @@ impl Scheduler {
     fn keep(&mut self, settled: Settled) {
         self.settled += 1;
         // A keeper that is gone has said why.
-        let _ = self.lines.send(Word::Line(settled));
+        let _ = self.lines.send(Word::Line(Box::new(settled)));
     }
 }

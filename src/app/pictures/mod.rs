@@ -4,7 +4,7 @@ pub mod view;
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use egui::{ColorImage, Context, TextureHandle, TextureOptions};
@@ -223,6 +223,15 @@ fn shown(dataset: &Dataset, row: usize, cutting: Option<&Cutting>) -> Result<Sho
         }
     }
     Ok(Shown { question, pictures })
+}
+
+/// Endings of the names of picture files.
+pub const ENDINGS: [&str; 8] = ["png", "jpg", "jpeg", "webp", "bmp", "gif", "tif", "tiff"];
+
+/// Whether a file is named as a picture.
+pub fn is_named_so(path: &Path) -> bool {
+    let ending = path.extension().map(|it| it.to_string_lossy().to_lowercase());
+    ending.is_some_and(|ending| ENDINGS.contains(&ending.as_str()))
 }
 
 /// Reads a picture file.

@@ -141,14 +141,14 @@ fn picture_ui(ui: &mut Ui, picture: &Picture, look: &mut Look, room: Vec2) {
             let side = 448.0;
             let extra = if thumbnail { 1.0 } else { 0.0 };
             let gap = 24.0;
-            // The thumbnail stands where it lengthens the shorter way.
-            let beside = cols <= rows;
             let (across, down) = (cols as f32, rows as f32);
-            let all = if beside {
-                vec2((across + extra) * side + extra * gap, down * side)
-            } else {
-                vec2(across * side, (down + extra) * side + extra * gap)
-            };
+            let more = extra * (side + gap);
+            let (wide, tall) =
+                (vec2(across * side + more, down * side), vec2(across * side, down * side + more));
+            // The thumbnail stands where it leaves the tiles larger.
+            let fit = |size: Vec2| (rect.width() / size.x).min(rect.height() / size.y);
+            let beside = fit(wide) >= fit(tall);
+            let all = if beside { wide } else { tall };
             let place = placed(all);
             let unit = place.width() / all.x;
             let tile = vec2(side, side) * unit;

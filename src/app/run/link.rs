@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError, unbounded};
 
 use crate::app::job::Wake;
 use crate::engine::{Command, Event, Order, Run};
@@ -11,6 +11,15 @@ use crate::{Problem, Result};
 
 /// Between two frames that the engine asks for: a stream of tokens is as smooth as the eye needs, and no smoother.
 const BETWEEN: Duration = Duration::from_millis(40);
+
+/// Why there is nothing to hear.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Silence {
+    /// More may come.
+    Yet,
+    /// The worker has ended.
+    Over,
+}
 
 /// A run in the engine. Dropping it lets the worker end after the present token.
 pub struct Link {
@@ -36,9 +45,12 @@ impl Link {
         let _ = self.run.commands.send(command);
     }
 
-    /// What the worker has said since.
-    pub fn events(&self) -> impl Iterator<Item = Event> + '_ {
-        self.events.try_iter()
+    /// The next that the worker has said, if there is something; whether it will say anything more, if not.
+    pub fn next(&self) -> Result<Event, Silence> {
+        self.events.try_recv().map_err(|silence| match silence {
+            TryRecvError::Empty => Silence::Yet,
+            TryRecvError::Disconnected => Silence::Over,
+        })
     }
 
     /// Waits for the worker, which has said that it ends.

@@ -147,8 +147,8 @@ impl Trace {
     }
 }
 
-/// Draws the plot and what stands beside it.
-pub fn ui(ui: &mut Ui, trace: &Trace) {
+/// Draws the plot and what stands beside it. When the run is over, nothing is held any more, and the peaks stay.
+pub fn ui(ui: &mut Ui, trace: &Trace, is_active: bool) {
     let tokens = Tokens::of(ui);
     ui.horizontal(|ui| {
         ui.label(RichText::new(tr("Memory")).heading().size(15.0).color(tokens.strong));
@@ -168,7 +168,7 @@ pub fn ui(ui: &mut Ui, trace: &Trace) {
         ui.allocate_ui_with_layout(egui::vec2(side, room.height()), column, |ui| {
             egui::ScrollArea::vertical().id_salt("devices").auto_shrink([false, false]).show(ui, |ui| {
                 for (place, device) in trace.devices.iter().enumerate() {
-                    device_ui(ui, place, device);
+                    device_ui(ui, place, device, is_active);
                 }
             });
         });
@@ -185,7 +185,7 @@ pub fn ui(ui: &mut Ui, trace: &Trace) {
 }
 
 /// One device: its colour, what it holds, its peak against the forecast, capacity.
-fn device_ui(ui: &mut Ui, place: usize, device: &DeviceTrace) {
+fn device_ui(ui: &mut Ui, place: usize, device: &DeviceTrace, is_active: bool) {
     let tokens = Tokens::of(ui);
     let color = tokens.device(place);
     ui.horizontal(|ui| {
@@ -202,6 +202,7 @@ fn device_ui(ui: &mut Ui, place: usize, device: &DeviceTrace) {
     });
     let mut facts: Vec<String> = Vec::new();
     match device.samples.back() {
+        Some(_) if !is_active => {}
         Some(sample) => {
             facts.push(fill("{} now", &[&size(sample.own)]));
             if sample.others > 0 {
@@ -226,7 +227,7 @@ fn device_ui(ui: &mut Ui, place: usize, device: &DeviceTrace) {
         facts.push(format!("{degrees} °C"));
     }
     if let Some(share) = device.capacity.filter(|it| *it > 0 && !device.samples.is_empty()) {
-        bar_ui(ui, device, share, color);
+        bar_ui(ui, device, share, is_active, color);
     }
     let label = ui.label(RichText::new(facts.join(" · ")).small().color(tokens.subdued));
     if !device.parts.is_empty() {
@@ -252,7 +253,7 @@ fn part_name(part: &str) -> &str {
 }
 
 /// What a device holds as a share of what it has, with a tick at the forecast.
-fn bar_ui(ui: &mut Ui, device: &DeviceTrace, capacity: u64, color: egui::Color32) {
+fn bar_ui(ui: &mut Ui, device: &DeviceTrace, capacity: u64, is_active: bool, color: egui::Color32) {
     let tokens = Tokens::of(ui);
     let width = ui.available_width().min(320.0);
     let (rect, response) = ui.allocate_exact_size(egui::vec2(width, 8.0), egui::Sense::hover());
@@ -262,7 +263,10 @@ fn bar_ui(ui: &mut Ui, device: &DeviceTrace, capacity: u64, color: egui::Color32
     };
     let painter = ui.painter();
     painter.rect_filled(rect, 3.0, tokens.raised);
-    let now = device.samples.back().map_or((0, 0), |sample| (sample.own, sample.others));
+    let now = match device.samples.back() {
+        Some(sample) if is_active => (sample.own, sample.others),
+        _ => (device.peak, 0),
+    };
     painter.rect_filled(part(0, now.0), 3.0, color);
     painter.rect_filled(part(now.0, now.0 + now.1), 0.0, tokens.memory[4]);
     if let Some(forecast) = device.forecast {

@@ -9,7 +9,7 @@ mod screen;
 
 use std::path::PathBuf;
 
-use self::link::Link;
+use self::link::{Link, Silence};
 use self::live::{Live, Stage};
 use self::prepare::Prepared;
 use self::sampling::{Sampling, Sources};
@@ -57,6 +57,8 @@ pub struct Runs {
     prose: Prose,
     look: Look,
     formatted: bool,
+    /// Whether the last frame showed this screen.
+    seen: bool,
 }
 
 impl Runs {
@@ -83,6 +85,7 @@ impl Runs {
 
     /// Takes what the engine has said.
     pub fn receive(&mut self, wake: &Wake, wishes: &mut Wishes) {
+        let seen = std::mem::take(&mut self.seen);
         if let Some(result) = self.preparing.as_ref().and_then(Job::poll) {
             self.preparing = None;
             match result {
@@ -91,8 +94,12 @@ impl Runs {
             }
         }
         if let (Some(live), Some(link)) = (&mut self.live, &self.link) {
-            for event in link.events() {
-                live.take(event);
+            loop {
+                match link.next() {
+                    Ok(event) => live.take(event),
+                    Err(Silence::Over) => break live.lost(),
+                    Err(Silence::Yet) => break,
+                }
             }
             for measured in self.sampling.iter().flat_map(Sampling::samples) {
                 live.trace.measured(measured);
@@ -102,7 +109,10 @@ impl Runs {
             {
                 link.join();
                 self.sampling = None;
-                wishes.push(app::Wish::Say(over(live)));
+                // Who looks at the run needs no word that it is over.
+                if !seen {
+                    wishes.push(app::Wish::Say(over(live)));
+                }
                 if live.done > 0 {
                     wishes.push(app::Wish::Results(super::results::Wish::Offer(live.about.folder.clone())));
                 }
@@ -172,6 +182,7 @@ impl Runs {
     /// Draws the screen.
     pub fn ui(&mut self, ui: &mut egui::Ui, workspace: &Workspace, wishes: &mut Wishes) {
         screen::ui(self, ui, workspace, wishes);
+        self.seen = true;
     }
 
     /// Carries out a wish.

@@ -44,7 +44,7 @@ pub fn ui(runs: &mut Runs, ui: &mut Ui, workspace: &Workspace, wishes: &mut Wish
         .frame(Frame::new().fill(tokens.panel).inner_margin(Margin::symmetric(16, 8)))
         .show(ui, |ui| {
             if let Some(live) = &runs.live {
-                memory::ui(ui, &live.trace);
+                memory::ui(ui, &live.trace, live.is_active());
             }
         });
     let width = ui.available_width();

@@ -73,13 +73,21 @@ fn amount(bytes: usize) -> String {
 /// The parts of a text that are laid out: the first `limit` bytes, and what surrounds the mark.
 fn pieces(text: &str, limit: usize, mark: Option<Range<usize>>) -> Vec<Range<usize>> {
     let first = boundary(text, limit);
-    let Some(mark) = mark.filter(|mark| mark.end > first) else { return vec![0..first] };
+    let mut pieces = Vec::with_capacity(2);
+    let Some(mark) = mark.filter(|mark| mark.end > first) else {
+        pieces.push(0..first);
+        return pieces;
+    };
     // A mark may itself be longer than what is shown.
-    let end = mark.end.min(mark.start + STEP);
-    let around =
-        boundary(text, mark.start.saturating_sub(AROUND))..boundary(text, end + AROUND).max(mark.end);
-    let around = if mark.end - mark.start > STEP { around.start..boundary(text, end) } else { around };
-    if around.start <= first { vec![0..around.end.max(first)] } else { vec![0..first, around] }
+    let is_long = mark.end - mark.start > STEP;
+    let start = boundary(text, mark.start.saturating_sub(AROUND));
+    let end = if is_long { boundary(text, mark.start + STEP) } else { boundary(text, mark.end + AROUND) };
+    if start <= first {
+        pieces.push(0..end.max(first));
+    } else {
+        pieces.extend([0..first, start..end]);
+    }
+    pieces
 }
 
 /// The last place at or before `at` where a text can be cut.

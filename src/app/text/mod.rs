@@ -31,16 +31,11 @@ const MOST: usize = 48_000;
 const KEPT: usize = 64;
 
 /// Sets Markdown with mathematics; keeps what it has prepared.
+#[derive(Default)]
 pub struct Prose {
     markdown: CommonMarkCache,
     formulas: Rc<RefCell<Formulas>>,
     prepared: HashMap<u64, Arc<str>>,
-}
-
-impl Default for Prose {
-    fn default() -> Self {
-        Self { markdown: CommonMarkCache::default(), formulas: Rc::default(), prepared: HashMap::new() }
-    }
 }
 
 impl Prose {

@@ -73,7 +73,9 @@ fn formula(text: &str) -> Option<(usize, String)> {
         let Some(inside) = text.strip_prefix(open) else { continue };
         let end = closing(inside, close)?;
         let tex = inside[..end].trim();
-        let sure = open != "$" || is_formula(&inside[..end]);
+        // As Pandoc has it, a formula does not end before a digit: that dollar begins another price.
+        let digit_follows = || inside[end + 1..].starts_with(|c: char| c.is_ascii_digit());
+        let sure = open != "$" || is_formula(&inside[..end], digit_follows);
         if tex.is_empty() || tex.len() > LONGEST_FORMULA || !sure {
             return None;
         }
@@ -102,9 +104,12 @@ fn closing(text: &str, close: &str) -> Option<usize> {
 }
 
 /// Whether what stands between two dollars is a formula, and not `5 and ` of `$5 and $10`.
-fn is_formula(inside: &str) -> bool {
+fn is_formula(inside: &str, digit_follows: impl Fn() -> bool) -> bool {
     if inside.contains(['\\', '^', '_', '{']) {
         return true;
+    }
+    if digit_follows() {
+        return false;
     }
     if inside.starts_with(char::is_whitespace)
         || inside.ends_with(char::is_whitespace)
