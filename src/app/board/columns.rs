@@ -1,39 +1,30 @@
-//! The columns: dragging chips, stages and boundaries between devices, with mouse and keys.
+//! The columns: where they stand, what a drag over them would do, and how a device is drawn.
 
 use egui::{
-    Align2, CornerRadius, CursorIcon, DragAndDrop, EventFilter, Id, Key, LayerId, Modifiers, Order, Pos2,
-    Rect, Response, Role, ScrollArea, Sense, Stroke, StrokeKind, Ui, Vec2, WidgetInfo, pos2, vec2,
+    Align2, CornerRadius, CursorIcon, DragAndDrop, Id, Key, Pos2, Rect, Role, ScrollArea, Sense, Stroke,
+    StrokeKind, Ui, Vec2, WidgetInfo, pos2, vec2,
 };
 
 use super::alternatives::Alternative;
-use super::desk::{Desk, Habits, Pull};
-use super::layout::{self, CHIP_GAP, GAP, Grid, HANDLE, MARGIN};
-use super::model::{self, Chip, Column, Kind, PARTS, part_meaning, part_name, part_word, verdict_name};
-use super::view::{Folding, View};
+use super::beside::beside_ui;
+use super::boundaries::{Pulling, handles_ui};
+use super::chips::{Carried, chip_ui, ghost_ui, keys, stage_menu, walk};
+use super::desk::{Desk, Pull};
+use super::layout::{self, GAP, Grid, MARGIN};
+use super::model::{self, Column, PARTS, part_meaning, part_name, part_word, verdict_name};
+use super::view::View;
 use super::{Wish, ask, paint};
 use crate::app::Wishes;
 use crate::app::language::{fill, tr};
 use crate::app::theme::Tokens;
 use crate::plan::Device;
 use crate::plan::bytes::human;
-use crate::plan::edits::Draft;
-
-/// What travels with the pointer.
-struct Carried(Vec<usize>);
-
-/// A boundary being pulled.
-#[derive(Debug, Clone, Copy)]
-pub struct Pulling {
-    run: usize,
-    from: f32,
-    outward: f32,
-}
 
 /// Height of a column's bar.
 const BAR: f32 = 10.0;
 
 /// Whether a column is too narrow for name and verdict on one line.
-fn is_narrow(width: f32) -> bool {
+pub(super) fn is_narrow(width: f32) -> bool {
     width < 150.0
 }
 
@@ -43,7 +34,7 @@ fn head_lines(width: f32) -> f32 {
 }
 
 /// Height of a column above its figures.
-fn head(width: f32) -> f32 {
+pub(super) fn head(width: f32) -> f32 {
     head_lines(width) + BAR + 8.0
 }
 
@@ -52,7 +43,7 @@ const LINE: f32 = 15.0;
 
 /// Which parts of the memory are written out.
 #[derive(Clone)]
-struct Figures {
+pub(super) struct Figures {
     parts: Vec<usize>,
 }
 
@@ -64,7 +55,7 @@ impl Figures {
     }
 
     /// None: where there is no room for them.
-    fn none() -> Self {
+    pub(super) fn none() -> Self {
         Self { parts: Vec::new() }
     }
 
@@ -126,8 +117,8 @@ pub fn ui(
 
 /// Where columns lie in this frame. They follow the draft, not what a drag would make of it, so that nothing shifts
 /// below the pointer.
-struct Places {
-    columns: Vec<Rect>,
+pub(super) struct Places {
+    pub(super) columns: Vec<Rect>,
     figures: Figures,
     zoom: f32,
     extent: Rect,
@@ -172,17 +163,17 @@ fn has_gpu(desk: &Desk) -> bool {
     desk.ground.found.devices.iter().any(Device::is_gpu)
 }
 
-fn extent(origin: Pos2, width: f32, rects: &[Rect]) -> Rect {
+pub(super) fn extent(origin: Pos2, width: f32, rects: &[Rect]) -> Rect {
     rects.iter().fold(Rect::from_min_size(origin, vec2(width, 0.0)), |all, rect| all.union(*rect))
 }
 
-fn chips_rect(column: Rect, figures: &Figures) -> Rect {
+pub(super) fn chips_rect(column: Rect, figures: &Figures) -> Rect {
     let inner = column.shrink2(vec2(MARGIN, 0.0));
     let top = column.min.y + head(column.width()) + figures.height(inner.width());
     Rect::from_min_max(pos2(inner.min.x, top), pos2(inner.max.x, column.max.y - 4.0))
 }
 
-fn placed(column: &Column, inside: Rect, zoom: f32) -> Vec<Rect> {
+pub(super) fn placed(column: &Column, inside: Rect, zoom: f32) -> Vec<Rect> {
     let cells = column.chips.iter().map(|chip| layout::cells(&chip.label));
     let (rects, _) = layout::chips(inside.width(), zoom, cells);
     rects.into_iter().map(|rect| rect.translate(inside.min.to_vec2())).collect()
@@ -257,7 +248,7 @@ fn scroll_along(ui: &mut Ui) {
     }
 }
 
-#[allow(clippy::too_many_arguments)]
+#[allow(clippy::too_many_arguments, reason = "what is drawn, where, and who hears of it")]
 fn column_ui(
     ui: &mut Ui,
     column: &Column,
@@ -316,7 +307,7 @@ fn column_ui(
 }
 
 /// Name, verdict, figures and bar of a device.
-fn head_ui(ui: &Ui, column: &Column, rect: Rect, figures: &Figures, has_card: bool) {
+pub(super) fn head_ui(ui: &Ui, column: &Column, rect: Rect, figures: &Figures, has_card: bool) {
     let tokens = Tokens::of(ui);
     let painter = ui.painter();
     let (left, right) = (rect.min.x + MARGIN, rect.max.x - MARGIN);
@@ -412,7 +403,7 @@ fn head_ui(ui: &Ui, column: &Column, rect: Rect, figures: &Figures, has_card: bo
     }
 }
 
-fn head_tooltip(ui: &mut Ui, column: &Column) {
+pub(super) fn head_tooltip(ui: &mut Ui, column: &Column) {
     ui.set_max_width(300.0);
     ui.strong(&column.name);
     ui.label(&column.tooltip);
@@ -420,259 +411,6 @@ fn head_tooltip(ui: &mut Ui, column: &Column) {
     for (part, bytes) in column.memory.parts.iter().enumerate().filter(|(_, bytes)| **bytes > 0) {
         ui.label(format!("{} {}", part_name(part), human(*bytes)));
         ui.small(part_meaning(part));
-    }
-}
-
-fn stage_menu(ui: &mut Ui, column: &Column, draft: &Draft, view: &mut View, wishes: &mut Wishes) {
-    let units = column.units();
-    if ui.button(tr("Select all of it")).clicked() {
-        view.selection.only(units.iter().copied());
-    }
-    if ui.button(tr("Pin all of it")).clicked() {
-        ask(wishes, Wish::Pin(units.clone()));
-    }
-    if ui.button(tr("Unpin all of it")).clicked() {
-        ask(wishes, Wish::Unpin(units.clone()));
-    }
-    ui.separator();
-    ui.menu_button(tr("Move all of it to"), |ui| move_menu(ui, column.device, &units, draft, wishes));
-    ui.menu_button(tr("Exchange with"), |ui| {
-        for (device, it) in draft.plan.devices.iter().enumerate() {
-            if device != column.device && ui.button(&it.name).clicked() {
-                ask(wishes, Wish::Exchange(column.device, device));
-            }
-        }
-    });
-    ui.separator();
-    for kind in [Kind::Vision, Kind::Layer] {
-        if ui.button(fill("Fold or unfold: {}", &[&kind.name()])).clicked() {
-            view.turn(column.device, kind);
-        }
-    }
-}
-
-fn move_menu(ui: &mut Ui, from: usize, units: &[usize], draft: &Draft, wishes: &mut Wishes) {
-    for (device, it) in draft.plan.devices.iter().enumerate() {
-        let button = egui::Button::new(fill("Move to {}", &[&it.name]));
-        if ui.add_enabled(device != from, button).clicked() {
-            ask(wishes, Wish::Pull(Pull::Move { units: units.to_vec(), device }));
-        }
-    }
-}
-
-/// The id names the unit, not the place: the keyboard stays with a chip that changes columns.
-fn chip_id(first: usize) -> Id {
-    Id::unique(("board chip", first))
-}
-
-fn chip_ui(
-    ui: &mut Ui,
-    chip: &Chip,
-    (rect, inside, zoom): (Rect, Rect, f32),
-    column: &Column,
-    draft: &Draft,
-    view: &mut View,
-    wishes: &mut Wishes,
-) {
-    let response = ui.interact(rect, chip_id(chip.first), Sense::click_and_drag());
-    response.widget_info(|| WidgetInfo::selected(Role::ListBoxOption, true, chip.is_selected, &chip.name));
-    if response.gained_focus() {
-        response.scroll_to_me(None);
-    }
-    let tokens = Tokens::of(ui);
-    if ui.is_rect_visible(rect) {
-        let clip = inside.expand2(vec2(4.0, 4.0)).intersect(ui.clip_rect());
-        let painter = ui.painter().with_clip_rect(clip);
-        paint::chip(&painter, tokens, rect, chip, zoom, response.hovered());
-        if response.has_focus() {
-            paint::focus(&painter, tokens, rect);
-        }
-    }
-    if response.drag_started() {
-        DragAndDrop::set_payload(ui, Carried(carried(chip, view)));
-    }
-    if response.has_focus() {
-        keys(ui, &response, column.device, draft, &carried(chip, view), wishes);
-    }
-    if response.double_clicked() {
-        view.turn(column.device, chip.kind);
-    } else if response.clicked() {
-        let modifiers = ui.input(|i| i.modifiers);
-        if modifiers.shift {
-            view.selection.extend_to(chip.first, chip.last);
-        } else if modifiers.command {
-            view.selection.toggle(chip.first, chip.last);
-        } else {
-            view.selection.only(chip.first..=chip.last);
-        }
-    }
-    response.context_menu(|ui| {
-        let units = carried(chip, view);
-        move_menu(
-            ui,
-            if units.len() == chip.len() { column.device } else { usize::MAX },
-            &units,
-            draft,
-            wishes,
-        );
-        ui.separator();
-        let all_pinned = units.iter().all(|unit| draft.pins.contains_key(unit));
-        if ui.button(if all_pinned { tr("Unpin") } else { tr("Pin") }).clicked() {
-            ask(wishes, if all_pinned { Wish::Unpin(units.clone()) } else { Wish::Pin(units.clone()) });
-        }
-        if matches!(chip.kind, Kind::Vision | Kind::Layer)
-            && ui.button(fill("Fold or unfold: {}", &[&chip.kind.name()])).clicked()
-        {
-            view.turn(column.device, chip.kind);
-        }
-    });
-    if !DragAndDrop::has_any_payload(ui) {
-        response.on_hover_ui(|ui| chip_tooltip(ui, chip)).on_hover_cursor(CursorIcon::Grab);
-    }
-}
-
-/// What a drag of this chip takes along: the selection where it belongs to it, else itself.
-fn carried(chip: &Chip, view: &View) -> Vec<usize> {
-    if chip.is_selected { view.selection.units() } else { (chip.first..=chip.last).collect() }
-}
-
-fn chip_tooltip(ui: &mut Ui, chip: &Chip) {
-    ui.set_max_width(280.0);
-    ui.strong(&chip.name);
-    ui.label(fill("weights {}", &[&human(chip.weights)]));
-    if chip.kv_per_token > 0 {
-        ui.label(fill("keys and values {} a token", &[&human(chip.kv_per_token)]));
-    }
-    if chip.pinned != model::Pinned::No {
-        ui.label(tr("pinned: it stays when the rest is planned anew"));
-    }
-    ui.small(tr("Drag to another device. Shift selects a range, Ctrl several; double click folds."));
-}
-
-/// Keys of a chip or a stage that has the keyboard: Alt with an arrow moves, P pins.
-fn keys(ui: &Ui, response: &Response, device: usize, draft: &Draft, units: &[usize], wishes: &mut Wishes) {
-    if !response.has_focus() || units.is_empty() {
-        return;
-    }
-    let filter = EventFilter { horizontal_arrows: true, vertical_arrows: true, ..EventFilter::default() };
-    ui.memory_mut(|memory| memory.set_focus_lock_filter(response.id, filter));
-    let (step, pins) = ui.input_mut(|input| {
-        let right = input.consume_key(Modifiers::ALT, Key::ArrowRight);
-        let left = input.consume_key(Modifiers::ALT, Key::ArrowLeft);
-        (isize::from(right) - isize::from(left), input.consume_key(Modifiers::NONE, Key::P))
-    });
-    let to = device.checked_add_signed(step).filter(|to| step != 0 && *to < draft.plan.devices.len());
-    if let Some(device) = to {
-        ask(wishes, Wish::Pull(Pull::Move { units: units.to_vec(), device }));
-    }
-    if pins {
-        let all = units.iter().all(|unit| draft.pins.contains_key(unit));
-        ask(wishes, if all { Wish::Unpin(units.to_vec()) } else { Wish::Pin(units.to_vec()) });
-    }
-}
-
-/// Arrows go from chip to chip: left and right in execution order, up and down within the column. With Shift they
-/// select on their way.
-fn walk(ui: &Ui, chips: &[(usize, usize, Rect)], view: &mut View) {
-    let Some(here) = chips.iter().find(|(_, first, _)| ui.memory(|m| m.has_focus(chip_id(*first)))) else {
-        return;
-    };
-    let arrows = [Key::ArrowLeft, Key::ArrowRight, Key::ArrowUp, Key::ArrowDown];
-    let pressed = ui.input_mut(|input| {
-        arrows.into_iter().find_map(|key| {
-            let extends = input.consume_key(Modifiers::SHIFT, key);
-            (extends || input.consume_key(Modifiers::NONE, key)).then_some((key, extends))
-        })
-    });
-    let Some((key, extends)) = pressed else { return };
-    let &(device, first, rect) = here;
-    let next = match key {
-        Key::ArrowLeft => chips.iter().filter(|c| c.1 < first).max_by_key(|c| c.1),
-        Key::ArrowRight => chips.iter().filter(|c| c.1 > first).min_by_key(|c| c.1),
-        up_or_down => {
-            let sign = if up_or_down == Key::ArrowUp { -1.0 } else { 1.0 };
-            let away = |c: &(usize, usize, Rect)| (c.2.center().y - rect.center().y) * sign;
-            let beyond = chips.iter().filter(|c| c.0 == device && away(c) > 1.0);
-            beyond.min_by(|a, b| {
-                let far =
-                    |c: &(usize, usize, Rect)| away(c) * 16.0 + (c.2.center().x - rect.center().x).abs();
-                far(a).total_cmp(&far(b))
-            })
-        }
-    };
-    let Some(next) = next else { return };
-    ui.memory_mut(|memory| memory.request_focus(chip_id(next.1)));
-    if extends {
-        if view.selection.is_empty() {
-            view.selection.only([first]);
-        }
-        view.selection.extend_to(next.1, next.1);
-    }
-}
-
-/// The handles of the boundaries between stages.
-fn handles_ui(ui: &mut Ui, desk: &Desk, places: &Places, pulling: &mut Option<Pulling>, wishes: &mut Wishes) {
-    let plan = &desk.draft().plan;
-    let runs = plan.runs();
-    // A scattered plan has more boundaries than a hand can pull.
-    if runs.len() > 4 * plan.devices.len() + 4 {
-        return;
-    }
-    let pairs: Vec<(usize, usize)> = runs.windows(2).map(|pair| (pair[0].device, pair[1].device)).collect();
-    let tokens = Tokens::of(ui);
-    let width = places.columns.first().map_or(0.0, Rect::width);
-    for (run, place) in layout::handles(&places.columns, &pairs, head(width)).into_iter().enumerate() {
-        let Some(place) = place else { continue };
-        let is_held = pulling.is_some_and(|held| held.run == run);
-        let mut center = place.center;
-        if is_held && let Some(at) = ui.input(|i| i.pointer.interact_pos()) {
-            center.x = at.x;
-        }
-        let rect = Rect::from_center_size(place.center, HANDLE);
-        let response = ui.interact(rect, Id::unique(("board boundary", run)), Sense::click_and_drag());
-        let names = |run: usize| plan.devices[runs[run].device].name.as_str();
-        response.widget_info(|| {
-            let label = fill("boundary between {} and {}", &[&names(run), &names(run + 1)]);
-            WidgetInfo::labeled(Role::Splitter, true, label)
-        });
-        if response.drag_started() {
-            let from = ui.input(|i| i.pointer.press_origin()).map_or(place.center.x, |at| at.x);
-            *pulling = Some(Pulling { run, from, outward: place.outward });
-        }
-        let is_active = is_held || response.hovered() || response.has_focus();
-        paint::handle(ui.painter(), tokens, center, HANDLE, is_active);
-        if is_held && let Some(Pull::Boundary { by, .. }) = desk.hypothesis().map(|h| &h.pull) {
-            let at = center - vec2(0.0, HANDLE.y / 2.0 + 10.0);
-            let text = format!("{by:+}");
-            paint::line(
-                ui.painter(),
-                at,
-                Align2::CENTER_CENTER,
-                60.0,
-                &text,
-                paint::bold(13.0),
-                tokens.accent,
-            );
-        }
-        if response.has_focus() {
-            let filter = EventFilter { horizontal_arrows: true, ..EventFilter::default() };
-            ui.memory_mut(|memory| memory.set_focus_lock_filter(response.id, filter));
-            let step = ui.input_mut(|input| {
-                let right = input.consume_key(Modifiers::NONE, Key::ArrowRight);
-                i64::from(right) - i64::from(input.consume_key(Modifiers::NONE, Key::ArrowLeft))
-            });
-            if step != 0 {
-                let by = if place.outward > 0.0 { step } else { -step };
-                ask(wishes, Wish::Pull(Pull::Boundary { run, by }));
-            }
-        }
-        let text = fill(
-            "Pull to hand units from {} to {} or back; arrow keys do the same. Pinned units stop it.",
-            &[&names(run), &names(run + 1)],
-        );
-        if pulling.is_none() {
-            response.on_hover_text(text).on_hover_cursor(CursorIcon::ResizeHorizontal);
-        }
     }
 }
 
@@ -704,90 +442,4 @@ fn what_if_ui(ui: &mut Ui, desk: &Desk, places: &Places, wishes: &mut Wishes) {
             }
         });
     });
-}
-
-/// Another layout below the plan: the same devices, runs folded, what lies elsewhere outlined.
-fn beside_ui(ui: &mut Ui, alternative: &Alternative, desk: &Desk, view: &mut View, wishes: &mut Wishes) {
-    let tokens = Tokens::of(ui);
-    let Some(judged) = alternative.at_home() else { return };
-    ui.horizontal(|ui| {
-        ui.label(egui::RichText::new(alternative.layout.name()).font(paint::bold(14.0)).color(tokens.strong));
-        let verdict = judged.forecast.verdict;
-        paint::verdict_icon(ui, verdict);
-        let share = model::percent(judged.forecast.worst_share);
-        let text = format!(
-            "{}, {}",
-            fill("{}, {} of the fullest device", &[&verdict_name(verdict), &share]),
-            model::hops(judged.plan.hops())
-        );
-        ui.label(egui::RichText::new(text).color(paint::verdict_color(tokens, verdict)));
-        if alternative.released.is_some() {
-            ui.label(egui::RichText::new(tr("as the software it comes from runs it")).color(tokens.subdued));
-        }
-        ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
-            if ui.button(tr("Close")).clicked() {
-                view.beside = None;
-            }
-            if ui.button(tr("Use this one")).clicked() {
-                ask(wishes, Wish::Strategy(alternative.layout));
-                view.beside = None;
-            }
-        });
-    });
-    let habits = if alternative.released.is_some() { Habits::Released } else { Habits::Own };
-    let folded = View { folding: Folding::All, zoom: view.zoom, ..View::default() };
-    let draft = Draft::new(judged.plan.clone());
-    let columns =
-        model::columns(desk.case_of(habits), &draft, &judged.forecast, &folded, Some(&desk.draft().plan));
-    let grid = Grid::of(vec2(ui.available_width(), 0.0), columns.len(), layout::WIDEST);
-    let figures = Figures::none();
-    let natural = |device: usize| {
-        let cells = columns[device].chips.iter().map(|chip| layout::cells(&chip.label));
-        head(grid.width) + 4.0 + layout::chips(grid.width - 2.0 * MARGIN, view.zoom, cells).1 + MARGIN
-    };
-    let origin = ui.cursor().min;
-    let rects: Vec<Rect> = grid
-        .columns(columns.len(), natural)
-        .into_iter()
-        .map(|rect| rect.translate(origin.to_vec2()))
-        .collect();
-    let extent = extent(origin, ui.available_width(), &rects);
-    for (column, rect) in columns.iter().zip(&rects) {
-        ui.painter().rect(
-            *rect,
-            CornerRadius::same(8),
-            tokens.panel,
-            Stroke::new(1.0, tokens.line),
-            StrokeKind::Inside,
-        );
-        head_ui(ui, column, *rect, &figures, false);
-        let inside = chips_rect(*rect, &figures);
-        for (chip, at) in column.chips.iter().zip(placed(column, inside, view.zoom)) {
-            paint::chip(ui.painter(), tokens, at, chip, view.zoom, false);
-        }
-        let hover = ui.interact(*rect, Id::unique(("board beside", column.device)), Sense::hover());
-        hover.on_hover_ui(|ui| head_tooltip(ui, column));
-    }
-    ui.advance_cursor_after_rect(extent);
-}
-
-/// The chips under the pointer while dragging.
-fn ghost_ui(ui: &Ui, desk: &Desk, zoom: f32) {
-    let Some(carried) = DragAndDrop::payload::<Carried>(ui) else { return };
-    let Some(pointer) = ui.input(|i| i.pointer.interact_pos()) else { return };
-    let Some(&first) = carried.0.first() else { return };
-    let view = View { folding: Folding::Nothing, ..View::default() };
-    let chip = model::single(desk.case(), desk.draft(), &view, first);
-    let tokens = Tokens::of(ui);
-    let painter = ui.ctx().layer_painter(LayerId::new(Order::Tooltip, Id::unique("board ghost")));
-    let size = vec2(50.0, 24.0) * zoom;
-    for depth in (0..carried.0.len().min(3)).rev() {
-        let center = pointer + Vec2::splat(CHIP_GAP * depth as f32);
-        paint::chip(&painter, tokens, Rect::from_center_size(center, size), &chip, zoom, depth == 0);
-    }
-    if carried.0.len() > 1 {
-        let center = pointer + vec2(size.x, -size.y) / 2.0;
-        painter.circle_filled(center, 10.0, tokens.accent);
-        painter.text(center, Align2::CENTER_CENTER, carried.0.len(), paint::small(), tokens.on_accent);
-    }
 }

@@ -235,7 +235,7 @@ impl Ground {
             Start::Layout(layout) if layout.is_from_pytorch() => planner::plan(&released, *layout)?,
             Start::Layout(layout) => planner::plan(&own, *layout)?,
             Start::File(path) => {
-                let text = super::text_of(path)?;
+                let text = super::wishes::text_of(path)?;
                 let map = DeviceMap::parse(&text).map_err(|problem| problem.in_file(path))?;
                 checks::check_map(&own, &map).0.plan
             }
