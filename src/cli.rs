@@ -128,6 +128,9 @@ pub struct EvalArgs {
     /// Questions in flight.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one)]
     pub batch: usize,
+    /// Copies of the model, each on devices of its own, which answer different questions.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one)]
+    pub replicas: usize,
     /// Number format of the weights: auto, f32, bf16, f16, q8_0, q4k. On the CPU sums are always in f32.
     #[arg(long, value_name = "T", default_value = "auto")]
     pub dtype: String,

@@ -268,6 +268,31 @@ fn replicas_share_the_questions() {
 }
 
 #[test]
+fn devices_are_dealt_out_among_the_copies_asked_for() {
+    let case = Case::demo(20, "auto", 12);
+    let prepare = |devices: &str, replicas: usize| {
+        let mut choices = case.choices.clone();
+        (choices.devices, choices.replicas, choices.batch) = (devices.into(), replicas, 4);
+        let (checkpoint, dataset) = (case.checkpoint.clone(), case.dataset.clone());
+        Evaluation::prepare(checkpoint, dataset, choices, &mut |_| true)
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let evaluation = prepare("sim:1GiB,512MiB,1GiB,512MiB", 2).unwrap();
+    let (order, _) = evaluation.begin(&dir.path().join("session"), false).unwrap();
+    let names = |placement: &Placement| -> Vec<String> {
+        placement.places().iter().map(|place| place.name().to_owned()).collect()
+    };
+    let groups: Vec<Vec<String>> = order.replicas.iter().map(names).collect();
+    assert_eq!(groups, [["sim:0", "sim:3"], ["sim:2", "sim:1"]]);
+    let how = How { replicas: order.replicas.clone(), ..How::plain(4) };
+    let (answers, complete) = follow(Run::start(order).unwrap(), |_, _| {});
+    assert!(complete);
+    case.compare(&answers, &how);
+    let refused = prepare("sim:2x1GiB", 3).err().unwrap();
+    assert!(refused.to_string().contains("3 copies need 3 devices"), "{refused}");
+}
+
+#[test]
 fn what_questions_share_is_computed_once() {
     let case = Case::demo(1, "auto", 4);
     let mut by_picture: BTreeMap<Vec<u8>, usize> = BTreeMap::new();

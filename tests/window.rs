@@ -3,7 +3,9 @@
 mod window_support;
 
 use std::collections::HashMap;
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use egui::{Key, Modifiers, Vec2};
@@ -213,6 +215,10 @@ fn languages_are_switched_in_the_bar() {
     assert_eq!(harness.state().habits.language, Language::Chinese);
     harness.get_by_label("设置");
     harness.get_by_label("运行 400 题");
+    // What jobs have to say is said in it too.
+    harness.state_mut().apply(Wish::OpenCheckpoint("/no/such/model".into()));
+    settle(&mut harness);
+    assert!(harness.get_all_by_label("没有这个文件夹").next().is_some());
 }
 
 #[derive(Default)]
@@ -246,6 +252,9 @@ fn habits_survive_a_restart_and_a_broken_file_stops_nothing() {
     let habits = remembered(Some(&shelf));
     assert_eq!((habits.theme, habits.datasets.len()), (Theme::Light, 1));
     assert_eq!(habits, harness.state().habits);
+    let again = window_with(folder.path(), habits, Vec2::new(1000.0, 700.0));
+    let dataset = again.state().workspace.dataset.ready().unwrap();
+    assert_eq!(dataset.path(), Some(questions().as_path()), "what was chosen last is open again");
     for value in shelf.0.values_mut() {
         *value = "(version: [not habits".into();
     }
@@ -333,4 +342,51 @@ fn small_light_chinese_screens_look_as_they_did() {
     harness.state_mut().apply(Wish::Go(Screen::Sessions));
     settle(&mut harness);
     harness.snapshot("sessions_empty_light_chinese");
+}
+
+fn program(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_shardscope"));
+    command.args(arguments).current_dir(folder).env("XDG_DATA_HOME", folder.join("data"));
+    for display in ["DISPLAY", "WAYLAND_DISPLAY", "WAYLAND_SOCKET"] {
+        command.env_remove(display);
+    }
+    command
+}
+
+#[test]
+fn screens_are_drawn_to_files_without_a_display() {
+    let folder = tempfile::tempdir().unwrap();
+    let draw = |screen: &str, more: &[&str]| {
+        let arguments = [&["render", "--screen", screen, "--out", "screen.png"], more].concat();
+        let output = program(folder.path(), &arguments).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    assert_eq!(draw("sessions", &["--size", "900x600", "--language", "zh"]), (Some(0), String::new()));
+    let drawn = image::open(folder.path().join("screen.png")).unwrap();
+    assert_eq!((drawn.width(), drawn.height()), (900, 600));
+    for (screen, more, told) in [
+        ("setup", ["--size", "0x900"], "cannot be drawn"),
+        ("setup", ["--size", "90000x90000"], "cannot be drawn"),
+        ("setup", ["--scale", "0"], "cannot be drawn"),
+        ("results", ["--session", "nowhere"], "no folder"),
+        ("present", ["--scale", "1"], "nothing to present"),
+    ] {
+        let (code, said) = draw(screen, &more);
+        assert_eq!(code, Some(3), "{said}");
+        assert!(said.contains(told), "{said}");
+    }
+    assert_eq!(draw("setup", &["--size", "large"]).0, Some(2));
+}
+
+#[test]
+fn without_a_display_it_says_so_and_evaluates_in_the_terminal() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut running = program(folder.path(), &[]).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(running.stderr.take().unwrap()).lines();
+    assert!(
+        lines.next().unwrap().unwrap().starts_with("No window can be opened here (there is no display here)")
+    );
+    assert!(lines.next().unwrap().unwrap().starts_with("built-in demonstration"));
+    running.kill().unwrap();
+    running.wait().unwrap();
 }

@@ -441,6 +441,15 @@ fn an_assumption_plans_anew_at_once_and_belongs_to_the_run() {
     wish(&mut window, board::Wish::Assume(board::assumed::Assume::InFlight(1)));
     assert_eq!(device_of(&window, moved), other);
     assert!(desk(&window).outlook().forecast.devices[0].worst.kv < after.kv);
+    // A layout by name stays that layout.
+    wish(&mut window, board::Wish::Strategy(Layout::Rule(Rule::InternVl)));
+    wish(&mut window, board::Wish::Assume(board::assumed::Assume::MaxNewTokens(2048)));
+    assert_eq!(desk(&window).draft().plan.layout, Layout::Rule(Rule::InternVl));
+    assert_eq!(desk(&window).case().assumptions.max_new_tokens.value, 2048);
+    // And what the run is told elsewhere is taken over.
+    window.state_mut().workspace.choices.layout = "single".into();
+    settle(&mut window);
+    assert_eq!(desk(&window).draft().plan.layout, Layout::Single);
 }
 
 #[test]

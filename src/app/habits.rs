@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::board::view::Kept;
 use super::language::Language;
+use crate::demo::BUILT_IN;
 
 /// How many recent files are kept.
 const RECENT: usize = 12;
@@ -21,6 +22,10 @@ pub struct Habits {
     pub language: Language,
     /// Dark, light, or as the system.
     pub theme: Theme,
+    /// The checkpoint that was chosen last.
+    pub checkpoint: String,
+    /// The dataset that was chosen last.
+    pub dataset: String,
     /// Checkpoints opened, the latest first.
     pub checkpoints: Vec<String>,
     /// Datasets opened, the latest first.
@@ -35,6 +40,8 @@ impl Default for Habits {
             version: VERSION,
             language: Language::default(),
             theme: Theme::default(),
+            checkpoint: BUILT_IN.to_owned(),
+            dataset: BUILT_IN.to_owned(),
             checkpoints: Vec::new(),
             datasets: Vec::new(),
             board: Kept::default(),
@@ -45,7 +52,7 @@ impl Default for Habits {
 impl Habits {
     /// Puts a name first in a list of recent ones.
     pub fn remember(recent: &mut Vec<String>, named: &str) {
-        if named == crate::demo::BUILT_IN {
+        if named == BUILT_IN {
             return;
         }
         recent.retain(|it| it != named);

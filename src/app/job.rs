@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crossbeam_channel::{Receiver, bounded};
 
+use super::language;
 use crate::{Problem, Result};
 
 /// Asks the window to draw again; callable from any thread.
@@ -61,7 +62,10 @@ impl<T: Send + 'static> Job<T> {
         let shared = Arc::new(Shared::default());
         let handle = Handle { shared: shared.clone(), wake: wake.clone() };
         let refused = sender.clone();
+        // What a job has to say is said in the window's language.
+        let language = language::chosen();
         let body = move || {
+            language::choose(language);
             let made = catch_unwind(AssertUnwindSafe(|| work(&handle))).unwrap_or_else(|_| {
                 Err(Problem::new(format!("the program made an error of its own in \"{name}\""))
                     .fix("please report what you did"))

@@ -43,6 +43,11 @@ pub fn choose(language: Language) {
     PRESENT.set(language);
 }
 
+/// The language of this thread's texts.
+pub fn chosen() -> Language {
+    PRESENT.get()
+}
+
 /// A text in the present language; in English where the pack lacks it.
 pub fn tr(english: &'static str) -> &'static str {
     match PRESENT.get() {
@@ -89,6 +94,7 @@ mod tests {
     fn every_text_has_its_chinese_with_the_same_places() {
         let mut texts: Vec<String> =
             crate::app::shortcut::TABLE.iter().map(|shortcut| shortcut.name.to_owned()).collect();
+        texts.extend(crate::app::shortcut::ON_SCREENS.iter().map(|(_, _, name)| (*name).to_owned()));
         asked(Path::new("src/app"), &mut texts);
         assert!(texts.len() > 100);
         for text in texts {

@@ -36,25 +36,24 @@ pub fn keys_ui(ui: &Ui, wishes: &mut Wishes) {
     let left = modal(ui, "keys", 440.0, |ui| {
         card::heading(ui, tr("Keys"));
         ui.add_space(4.0);
-        let tokens = Tokens::of(ui);
-        let most = ui.ctx().content_rect().height() - 160.0;
-        egui::ScrollArea::vertical().max_height(most).show(ui, |ui| {
+        let most = ui.ctx().content_rect().height() - 180.0;
+        egui::ScrollArea::vertical().max_height(most).auto_shrink([false, true]).show(ui, |ui| {
             ui.spacing_mut().interact_size.y = 18.0;
-            egui::Grid::new("keys").num_columns(2).spacing([24.0, 6.0]).show(ui, |ui| {
+            egui::Grid::new("keys").num_columns(2).spacing([24.0, 6.0]).min_col_width(150.0).show(ui, |ui| {
                 for it in shortcut::TABLE {
-                    let keys = shortcut::keys(ui.ctx(), &it.keys);
-                    ui.label(RichText::new(keys).monospace().color(tokens.strong));
-                    let name = tr(it.name);
-                    match it.on {
-                        Some(screen) => ui.label(format!("{name} · {}", screen.name())),
-                        None => ui.label(name),
-                    };
-                    ui.end_row();
+                    row(ui, &shortcut::keys(ui.ctx(), &it.keys), tr(it.name));
                 }
                 let zoom = egui::gui_zoom::kb_shortcuts::ZOOM_IN;
-                ui.label(RichText::new(shortcut::keys(ui.ctx(), &zoom)).monospace().color(tokens.strong));
-                ui.label(tr("Everything larger; with minus smaller, with 0 as it was"));
-                ui.end_row();
+                let larger = tr("Everything larger; with minus smaller, with 0 as it was");
+                row(ui, &shortcut::keys(ui.ctx(), &zoom), larger);
+                let mut shown = None;
+                for (screen, keys, name) in shortcut::ON_SCREENS {
+                    if shown.replace(*screen) != Some(*screen) {
+                        card::section(ui, screen.name());
+                        ui.end_row();
+                    }
+                    row(ui, keys, tr(name));
+                }
             });
         });
         ui.add_space(10.0);
@@ -65,6 +64,13 @@ pub fn keys_ui(ui: &Ui, wishes: &mut Wishes) {
     if left {
         wishes.push(Wish::ShowKeys);
     }
+}
+
+fn row(ui: &mut Ui, keys: &str, name: &str) {
+    let tokens = Tokens::of(ui);
+    ui.label(RichText::new(keys).color(tokens.strong));
+    ui.label(name);
+    ui.end_row();
 }
 
 /// Takes files that were dropped, and shows where they would fall.

@@ -104,7 +104,7 @@ enum Closing {
 }
 
 impl App {
-    /// The window at its first start: the built-in pair, ready to run.
+    /// The window as it was left; at its first start with the built-in pair, ready to run.
     pub fn new(ctx: &egui::Context, habits: Habits) -> Self {
         let mut app = Self::in_folder(ctx, habits, crate::session::sessions_root());
         app.setup.look(&app.wake);
@@ -114,11 +114,12 @@ impl App {
     /// The same with another folder of sessions, and without a look at what else lies on this machine.
     pub fn in_folder(ctx: &egui::Context, habits: Habits, sessions: PathBuf) -> Self {
         theme::install(ctx);
+        language::choose(habits.language);
         let waking = ctx.clone();
         let wake: Wake = Arc::new(move || waking.request_repaint());
         Self {
             screen: Screen::default(),
-            workspace: Workspace::built_in(sessions, &wake),
+            workspace: Workspace::opening(&habits.checkpoint, &habits.dataset, sessions, &wake),
             setup: setup::Setup::default(),
             board: board::Board::new(habits.board),
             run: run::Runs::default(),
@@ -161,7 +162,14 @@ impl App {
     pub fn receive(&mut self) {
         let mut wishes = Wishes::new();
         self.hear_dialogs(&mut wishes);
-        self.workspace.poll();
+        if self.workspace.poll() {
+            if let Some(subject) = self.workspace.subject.ready() {
+                self.habits.checkpoint.clone_from(&subject.source);
+            }
+            if let Some(named) = self.workspace.dataset_named() {
+                self.habits.dataset = named;
+            }
+        }
         self.setup.receive(&self.workspace, &self.wake, &mut wishes);
         self.board.receive(&self.workspace, &self.wake, &mut wishes);
         self.run.receive(&self.wake, &mut wishes);

@@ -82,6 +82,26 @@ pub static TABLE: &[Shortcut] = &[
     Shortcut { keys: SHOW_KEYS, name: "Keys", on: None, while_typing: true, wish: || Wish::ShowKeys },
 ];
 
+/// Keys that a screen takes itself, since they depend on what is marked there: listed, not consumed here. The screen,
+/// the keys in words, and what they do in English.
+pub static ON_SCREENS: &[(Screen, &str, &str)] = &[
+    (Screen::Board, "Ctrl+Z, Ctrl+Shift+Z", "Undo and redo"),
+    (Screen::Board, "Shift, Ctrl", "Mark a range, mark several"),
+    (Screen::Board, "Ctrl+A, Esc", "Mark all, mark none"),
+    (Screen::Board, "Alt+← →", "Move what is marked to the device beside"),
+    (Screen::Board, "P", "Pin or unpin"),
+    (Screen::Run, "← →", "Through the questions that were shown"),
+    (Screen::Run, "End", "Follow the latest question"),
+    (Screen::Results, "↑ ↓", "Through the answers"),
+    (Screen::Results, "P", "Present the answer full screen"),
+    (Screen::Sessions, "↑ ↓", "Through the sessions"),
+    (Screen::Sessions, "Enter", "Open the results"),
+    (Screen::Sessions, "F2", "Give it a name"),
+    (Screen::Sessions, "Del", "Move to the trash"),
+    (Screen::Present, "← →", "The answer before, the next one"),
+    (Screen::Present, "Space, Esc", "Reveal the answer, leave"),
+];
+
 /// Takes the keys of this frame.
 pub fn take(ctx: &Context, screen: Screen, wishes: &mut Wishes) {
     let is_typing = ctx.text_edit_focused();

@@ -58,8 +58,8 @@ pub struct Workspace {
 }
 
 impl Workspace {
-    /// The built-in pair, being opened; sessions are kept in this folder.
-    pub fn built_in(sessions: PathBuf, wake: &Wake) -> Self {
+    /// A checkpoint and a dataset, being opened; sessions are kept in this folder.
+    pub fn opening(checkpoint: &str, dataset: &str, sessions: PathBuf, wake: &Wake) -> Self {
         let mut workspace = Self {
             subject: Loadable::Empty,
             dataset: Loadable::Empty,
@@ -67,8 +67,8 @@ impl Workspace {
             sessions,
             version: 0,
         };
-        workspace.open_checkpoint(crate::demo::BUILT_IN.to_owned(), wake);
-        workspace.open_dataset(crate::demo::BUILT_IN.to_owned(), wake);
+        workspace.open_checkpoint(checkpoint.to_owned(), wake);
+        workspace.open_dataset(dataset.to_owned(), wake);
         workspace
     }
 
@@ -94,10 +94,15 @@ impl Workspace {
         let states_anew = choices.stated != self.choices.stated;
         self.choices = choices;
         self.version += 1;
-        if let (true, Some(dataset)) = (states_anew, self.dataset.ready()) {
-            let named = dataset.path().map(|path| path.display().to_string());
-            self.open_dataset(named.unwrap_or_else(|| crate::demo::BUILT_IN.to_owned()), wake);
+        if let (true, Some(named)) = (states_anew, self.dataset_named()) {
+            self.open_dataset(named, wake);
         }
+    }
+
+    /// What the chosen dataset can be opened by again.
+    pub fn dataset_named(&self) -> Option<String> {
+        let path = self.dataset.ready()?.path().map(|path| path.display().to_string());
+        Some(path.unwrap_or_else(|| crate::demo::BUILT_IN.to_owned()))
     }
 
     /// What keeps a run of what is chosen from beginning.

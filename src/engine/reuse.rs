@@ -299,3 +299,103 @@ impl Prompts {
 fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
     lock.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::{DType, Device};
+
+    fn key(content: u8) -> PictureKey {
+        let tiling = Tiling { side: 14, min_tiles: 1, max_tiles: 1, thumbnail: false };
+        PictureKey::of(&[content], tiling, 1)
+    }
+
+    fn zeros(shape: (usize, usize, usize)) -> Tensor {
+        Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap()
+    }
+
+    fn seen(pictures: &Pictures, content: u8, tokens: usize) -> Arc<Picture> {
+        let grid = Grid { cols: 1, rows: 1 };
+        let picture = Picture::new(key(content), (1, 1), grid, 1, zeros((1, 1, 1)));
+        pictures.add(&picture);
+        picture.set_features(Features { parts: vec![zeros((1, tokens, 1))], place: Place::cpu() });
+        pictures.keep(&picture);
+        picture
+    }
+
+    #[test]
+    fn the_picture_used_longest_ago_goes_first() {
+        let pictures = Pictures::new(100);
+        // Features of 40 bytes each.
+        for content in [1, 2] {
+            drop(seen(&pictures, content, 10));
+        }
+        assert!(pictures.find(&key(1)).is_some());
+        drop(seen(&pictures, 3, 10));
+        assert!(pictures.find(&key(2)).is_none(), "1 was used later");
+        assert!(pictures.find(&key(1)).is_some() && pictures.find(&key(3)).is_some());
+        // One that is larger than the budget drives nothing out, and is found as long as someone holds it.
+        let large = seen(&pictures, 4, 26);
+        assert!(pictures.find(&key(4)).is_some() && pictures.find(&key(1)).is_some());
+        drop(large);
+        assert!(pictures.find(&key(4)).is_none());
+        pictures.clear();
+        assert!(pictures.find(&key(1)).is_none());
+    }
+
+    fn prompt(ids: &[u32], picture: Option<(Range<usize>, u8)>) -> Arc<PromptKey> {
+        let pictures = picture.into_iter().map(|(place, content)| (place, key(content))).collect();
+        Arc::new(PromptKey { ids: ids.to_vec(), pictures, rotary: (vec![1.0], 1.0) })
+    }
+
+    /// Says that a question of this row has kept the beginning of its prompt (of a network without layers).
+    fn keep(prompts: &mut Prompts, prompt: &Arc<PromptKey>, positions: usize, row: usize) -> bool {
+        let begun = prompts.begin(prompt, positions, row, 0).is_some();
+        prompts.end(row);
+        begun
+    }
+
+    #[test]
+    fn a_beginning_reaches_as_far_as_tokens_pictures_and_rotary_agree() {
+        let ids: Vec<u32> = (0..40).map(|i| if (10..20).contains(&i) { 99 } else { i }).collect();
+        let mut prompts = Prompts::new(1000, 1);
+        assert!(keep(&mut prompts, &prompt(&ids, Some((10..20, 1))), 30, 0));
+        let found = |prompts: &mut Prompts, prompt: &PromptKey| match prompts.find(prompt) {
+            Beginning::Kept(_, positions) => positions,
+            _ => 0,
+        };
+        assert_eq!(found(&mut prompts, &prompt(&ids, Some((10..20, 1)))), 30);
+        // At least one position is left to make logits from.
+        assert_eq!(found(&mut prompts, &prompt(&ids[..25], Some((10..20, 1)))), 24);
+        // Another picture under the same tokens.
+        assert_eq!(found(&mut prompts, &prompt(&ids, Some((10..20, 2)))), 10);
+        let mut other = ids.clone();
+        other[22] = 7;
+        assert_eq!(found(&mut prompts, &prompt(&other, Some((10..20, 1)))), 22);
+        other[3] = 7;
+        assert_eq!(found(&mut prompts, &prompt(&other, Some((10..20, 1)))), 0, "not worth a copy");
+        let mut longer = PromptKey::clone(&prompt(&ids, Some((10..20, 1))));
+        longer.rotary.0[0] = 2.0;
+        assert_eq!(found(&mut prompts, &longer), 0, "turned by other angles");
+    }
+
+    #[test]
+    fn beginnings_keep_to_their_budget_and_are_waited_for() {
+        let ids = |from: u32| (from..from + 50).collect::<Vec<u32>>();
+        let mut prompts = Prompts::new(100, 1);
+        assert!(!keep(&mut prompts, &prompt(&ids(0), None), 101, 0), "larger than the budget");
+        for (row, from) in [(1, 1000), (2, 2000), (3, 3000)] {
+            assert!(keep(&mut prompts, &prompt(&ids(from), None), 50, row));
+        }
+        assert!(matches!(prompts.find(&prompt(&ids(1000), None)), Beginning::Unknown));
+        assert!(matches!(prompts.find(&prompt(&ids(3000), None)), Beginning::Kept(_, 49)));
+        // A question in flight that will have most of it is waited for; one that is gone is not.
+        prompts.begin(&prompt(&ids(4000), None), 50, 4, 1);
+        assert!(matches!(prompts.find(&prompt(&ids(4000), None)), Beginning::Coming(49)));
+        let mut tail = ids(4000);
+        tail.extend(0..200);
+        assert!(matches!(prompts.find(&prompt(&tail, None)), Beginning::Unknown), "a small part of it");
+        prompts.end(4);
+        assert!(matches!(prompts.find(&prompt(&ids(4000), None)), Beginning::Unknown));
+    }
+}

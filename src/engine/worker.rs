@@ -59,6 +59,8 @@ pub struct Order {
     pub session: Session,
     /// Takes in what the run has measured about memory.
     pub learn: Option<Learn>,
+    /// What there is to know before it begins.
+    pub notes: Vec<Problem>,
 }
 
 /// Takes in what a run has measured about memory.
@@ -223,6 +225,9 @@ impl Worker {
     fn run(mut self) -> Result<bool> {
         if self.order.rows.is_empty() {
             return Ok(true);
+        }
+        for note in std::mem::take(&mut self.order.notes) {
+            self.say(Event::Note(note));
         }
         if let Some(departure) = prompt::departure(self.order.dataset.profile(), self.order.settings.style) {
             self.say(Event::Note(departure));

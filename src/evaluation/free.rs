@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::placing::Placing;
 use super::{Choices, place};
 use crate::checkpoint::Checkpoint;
 use crate::dataset::{Dataset, ImageRef, Question, QuestionKind, Style};
@@ -23,10 +24,13 @@ pub fn prepare(checkpoint: Arc<Checkpoint>, choices: &Choices) -> Result<Ordered
     let language = Language::open(&checkpoint)?;
     let mut dataset = Dataset::from_bytes("free questions", FRAME)?;
     dataset.state(crate::dataset::Stated { kind: Some(QuestionKind::Free), answer_type: None });
-    let placing = place(choices, &checkpoint, &language, weight_type, (&dataset, &[0]))?;
+    let placings = place(choices, &checkpoint, &language, weight_type, (&dataset, &[0]))?;
     let settings =
         RunSettings { style: Style::VlmevalkitDataset, top_logprobs: 0, ..choices.settings.clone() };
-    let placement = placing.placement();
+    // One copy answers one question.
+    let Some(placement) = placings.first().map(Placing::placement) else {
+        return Err(Problem::new("there is no device").fix("name one with --devices"));
+    };
     Ok(Ordered { checkpoint, language, weight_type, placement, dataset, settings })
 }
 

@@ -13,7 +13,7 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 pub use learnt::Learnt;
 use placing::{Placing, Wanted};
@@ -27,7 +27,9 @@ use crate::model::WeightType;
 use crate::plan::{Assumptions, Sourced};
 use crate::scoring::Rule;
 use crate::scoring::judge::{AnyJudge, JudgeStep};
-use crate::session::manifest::{CheckpointRecord, DatasetRecord, Manifest, Selection, Settings};
+use crate::session::manifest::{
+    CheckpointRecord, DatasetRecord, DeviceRecord, Manifest, Selection, Settings,
+};
 use crate::session::{Answer, Session};
 use crate::{Problem, Result, demo};
 
@@ -50,6 +52,8 @@ pub struct Choices {
     pub layout: String,
     /// Questions in flight.
     pub batch: usize,
+    /// Copies of the model, each on devices of its own.
+    pub replicas: usize,
     /// Threads of the CPU; all where none is said.
     pub threads: Option<usize>,
     /// Where corrections of memory forecasts come from and go to.
@@ -67,6 +71,7 @@ impl Default for Choices {
             devices: "auto".into(),
             layout: "auto".into(),
             batch: 1,
+            replicas: 1,
             threads: None,
             learnt: Learnt::default(),
         }
@@ -89,7 +94,8 @@ pub struct Evaluation {
     pub manifest: Manifest,
     choices: Choices,
     weight_type: WeightType,
-    placing: Placing,
+    /// One for each copy of the model.
+    placings: Vec<Placing>,
     judge: Option<JudgeStep<AnyJudge>>,
 }
 
@@ -109,9 +115,16 @@ impl Evaluation {
         let weight_type = model::weight_type(&choices.dtype)?;
         let language = Language::open(&checkpoint)?;
         let rows = choices.questions.rows(&dataset)?;
-        let placing = place(&choices, &checkpoint, &language, weight_type, (&dataset, &rows))?;
+        let placings = place(&choices, &checkpoint, &language, weight_type, (&dataset, &rows))?;
         let mut manifest = manifest(&choices, &checkpoint, &language, &dataset, (&rows, &rule), watch)?;
-        (manifest.layout, manifest.devices) = placing.record(&checkpoint);
+        for placing in placings.iter().rev() {
+            let (layout, devices) = placing.record(&checkpoint);
+            manifest.layout = layout;
+            manifest.devices.splice(0..0, devices);
+        }
+        if placings.len() > 1 {
+            manifest.settings.other.insert("replicas".into(), placings.len().into());
+        }
         Ok(Self {
             checkpoint,
             language,
@@ -121,7 +134,7 @@ impl Evaluation {
             manifest,
             choices,
             weight_type,
-            placing,
+            placings,
             judge: None,
         })
     }
@@ -134,8 +147,8 @@ impl Evaluation {
     }
 
     /// What there is to know about the plan before the run.
-    pub fn notes(&self) -> &[Problem] {
-        &self.placing.notes
+    pub fn notes(&self) -> Vec<Problem> {
+        self.placings.iter().flat_map(|placing| placing.notes.clone()).collect()
     }
 
     /// Begins a session in a folder, or goes on with the one that is there, and gives the engine's order and what is
@@ -144,21 +157,42 @@ impl Evaluation {
     /// # Errors
     /// As [`Session::create`] and [`Session::resume`].
     pub fn begin(self, folder: &Path, resume: bool) -> Result<(Order, Vec<Answer>)> {
-        let (session, done) = match resume {
+        let (mut session, done) = match resume {
             true => Session::resume(folder, &self.manifest)?,
             false => (Session::create(folder, &self.manifest)?, Vec::new()),
         };
         let rows = remaining(&self.dataset, &self.rows, &done)?;
+        let mut notes = Vec::new();
+        if resume {
+            let (begun, now) = (session.manifest(), &self.manifest);
+            let known = |devices: &[DeviceRecord]| -> Vec<(String, u64)> {
+                devices.iter().map(|device| (device.name.clone(), device.total_bytes)).collect()
+            };
+            let moved = begun.layout != now.layout || known(&begun.devices) != known(&now.devices);
+            let details = json!({ "answered": done.len(), "devices": now.devices, "layout": now.layout });
+            session.event("resume", if moved { details } else { json!({ "answered": done.len() }) })?;
+            if moved {
+                let what = "this session was begun on other devices or under another layout; that changes no answer, and \
+                            is noted in its events";
+                notes.push(Problem::new(what).at(folder.display().to_string()));
+            }
+        }
         let learnt = self.choices.learnt.clone();
-        let forecasting = self.placing.forecasting.clone();
-        let admission: Admission = Box::new(move |others, need| forecasting.admits(others, need));
+        let forecasts: Vec<_> = self.placings.iter().map(|placing| placing.forecasting.clone()).collect();
+        // What an answer is forecast to take is said where there is one copy, whose devices these are.
+        let forecasting = forecasts.first().filter(|_| forecasts.len() == 1).cloned();
+        let admission: Admission = Box::new(move |others, need| {
+            let beside: Vec<_> =
+                others.iter().copied().filter(|other| other.replica == need.replica).collect();
+            beside.is_empty() || forecasts.get(need.replica).is_none_or(|of| of.admits(&beside, need))
+        });
         let order = Order {
             checkpoint: self.checkpoint,
             language: self.language,
             weight_type: self.weight_type,
-            replicas: vec![self.placing.placement()],
+            replicas: self.placings.iter().map(Placing::placement).collect(),
             schedule: Schedule { batch: self.choices.batch, admission },
-            forecasting: Some(self.placing.forecasting),
+            forecasting,
             dataset: self.dataset,
             rows,
             settings: self.choices.settings,
@@ -166,6 +200,7 @@ impl Evaluation {
             judge: self.judge,
             session,
             learn: Some(Box::new(move |lessons| learnt.learn(lessons))),
+            notes,
         };
         Ok((order, done))
     }
@@ -178,10 +213,10 @@ fn place(
     language: &Language,
     weight_type: WeightType,
     (dataset, rows): (&Dataset, &[usize]),
-) -> Result<Placing> {
+) -> Result<Vec<Placing>> {
     let settings = &choices.settings;
     let assumptions = Assumptions {
-        in_flight: Sourced::chosen(choices.batch as u64),
+        in_flight: Sourced::chosen(choices.batch.div_ceil(choices.replicas.max(1)) as u64),
         max_new_tokens: Sourced::chosen(settings.max_new_tokens as u64),
         tile_batch: Sourced::default(Some(settings.micro_batch as u64)),
         prefill_chunk: Sourced::default(Some(settings.prefill_chunk as u64)),
@@ -205,7 +240,7 @@ fn place(
         assumptions,
         calibration: &|card| choices.learnt.of(card),
     };
-    Placing::new(wanted, &mut || pricing.all(rows).0)
+    Placing::new(wanted, choices.replicas, &mut || pricing.all(rows).0)
 }
 
 /// The path that a manifest keeps: as the system resolves it, or that of the built-in pair.

@@ -61,16 +61,42 @@ pub struct Placing {
 }
 
 impl Placing {
-    /// Makes the plan. `costs` reads what the questions ask for, which takes a while and is called only where the plan
-    /// depends on it.
+    /// Makes a plan for each copy of the model, the devices dealt out among them from the largest down and back, so that
+    /// unequal ones are shared evenly. `costs` reads what the questions ask for, which takes a while and is called only
+    /// where a plan depends on it.
     ///
     /// # Errors
-    /// Devices that are not there, a layout that is none, does not cover the model or names other devices, or weights
-    /// that do not fit where it puts them.
-    pub fn new(wanted: Wanted<'_>, costs: &mut dyn FnMut() -> Vec<QuestionCost>) -> Result<Self> {
+    /// Devices that are not there or are fewer than the copies, a layout that is none, does not cover the model or names
+    /// other devices, or weights that do not fit where it puts them.
+    pub fn new(
+        wanted: Wanted<'_>,
+        copies: usize,
+        costs: &mut dyn FnMut() -> Vec<QuestionCost>,
+    ) -> Result<Vec<Self>> {
         let spec = spec(wanted.devices)?;
-        let devices = found(&spec)?;
-        let case = case(&wanted, devices, &spec, costs)?;
+        let mut devices = found(&spec)?;
+        let case = case(&wanted, devices.clone(), &spec, costs)?;
+        if copies <= 1 {
+            return Ok(vec![Self::of(&wanted, case)?]);
+        }
+        if devices.len() < copies {
+            return Err(Problem::new(format!(
+                "{copies} copies need {copies} devices, but there are {}",
+                devices.len()
+            ))
+            .at(format!("--replicas {copies}"))
+            .fix("ask for fewer copies, or name more devices with --devices"));
+        }
+        devices.sort_by_key(|device| std::cmp::Reverse(device.usable()));
+        let mut groups = vec![Vec::new(); copies];
+        for (index, device) in devices.into_iter().enumerate() {
+            let (round, at) = (index / copies, index % copies);
+            groups[if round % 2 == 0 { at } else { copies - 1 - at }].push(device);
+        }
+        groups.into_iter().map(|group| Self::of(&wanted, case.with_devices(group))).collect()
+    }
+
+    fn of(wanted: &Wanted<'_>, case: Case) -> Result<Self> {
         let mut notes = Vec::new();
         let (plan, layout) = laid_out(&case, wanted.layout, &mut notes)?;
         let units = &wanted.checkpoint.units;

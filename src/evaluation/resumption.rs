@@ -20,6 +20,7 @@ impl Choices {
         let settings = &manifest.settings;
         let text = |name: &str| settings.other.get(name).and_then(serde_json::Value::as_str);
         let kind = text("kind").map(str::parse).transpose()?;
+        let copies = settings.other.get("replicas").and_then(serde_json::Value::as_u64);
         let answer_type = text("answer_type").map(str::parse).transpose()?;
         Ok(Self {
             questions: questions(&manifest.dataset.selection)?,
@@ -38,6 +39,7 @@ impl Choices {
             devices: devices(manifest),
             layout: layout(&manifest.layout.name),
             batch: settings.batch.max(1),
+            replicas: copies.and_then(|copies| usize::try_from(copies).ok()).unwrap_or(1).max(1),
             threads: settings.threads,
             learnt: Learnt::Usual,
         })
@@ -58,7 +60,8 @@ fn devices(manifest: &Manifest) -> String {
     }
     let ordinals: Option<Vec<&str>> = names.iter().map(|name| name.strip_prefix("cuda:")).collect();
     let simulated = names.iter().all(|name| name.starts_with("sim:"));
-    let sizes: Vec<String> = manifest.devices.iter().map(|device| format!("{}B", device.total_bytes)).collect();
+    let sizes: Vec<String> =
+        manifest.devices.iter().map(|device| format!("{}B", device.total_bytes)).collect();
     match (names.as_slice(), ordinals) {
         ([], _) => "auto".into(),
         (_, Some(ordinals)) => format!("cuda:{}", ordinals.join(",")),

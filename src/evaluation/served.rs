@@ -205,7 +205,9 @@ pub fn header(text: &str) -> Result<(HeaderName, HeaderValue)> {
     let refuse = |what: &str| Problem::new(what).fix("write NAME: VALUE, such as \"X-Team: vision\"");
     let (name, value) = text.split_once(':').ok_or_else(|| refuse("that is no header"))?;
     let name: HeaderName = name.trim().parse().map_err(|_| refuse("a header has no such name"))?;
-    let value = value.trim().parse().map_err(|_| refuse("a header cannot have such a value"))?;
+    let mut value: HeaderValue =
+        value.trim().parse().map_err(|_| refuse("a header cannot have such a value"))?;
+    value.set_sensitive(true);
     let lower = name.as_str();
     if OWN_HEADERS.contains(&lower) {
         return Err(Problem::new(format!("the header {lower} is the client's own")).fix("leave it away"));

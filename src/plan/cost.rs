@@ -219,8 +219,9 @@ impl CostTable {
                 None => self.transient_bytes(&class.transient, tiles, prompt),
                 Some(_) if class.work.is_before_reading() && unseen == 0 => 0,
                 Some(run) => {
+                    let pictures = tiles > 0;
                     let (tiles, rows) = (unseen.min(self.tile_batch), unread.min(self.chunk));
-                    run.bytes(class.work, Batch { tiles, rows, keys: prompt })
+                    run.bytes(class.work, Batch { tiles, rows, keys: prompt, pictures })
                 }
             };
             *slot = self.calibration.apply(class.component, counted);

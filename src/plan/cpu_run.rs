@@ -58,6 +58,8 @@ pub struct Batch {
     pub rows: u64,
     /// Positions that the last of these rows sees.
     pub keys: u64,
+    /// Whether there are pictures in the prompt.
+    pub pictures: bool,
 }
 
 /// What is alive, and the most that ever was.
@@ -128,9 +130,11 @@ impl CpuRun {
             (Work::VisionEmbeddings | Work::VisionBlock | Work::Projector, None) => {}
             (Work::TokenEmbedding, _) => {
                 let rows = times(&[batch.rows, self.decoder.hidden]);
-                // The parts, and the rows that they are put together to.
                 alive.keep(rows);
-                alive.keep(rows);
+                if batch.pictures {
+                    // The parts, and the rows that they are put together to.
+                    alive.keep(rows);
+                }
             }
             (Work::Layer { experts }, _) => self.layer(&mut alive, experts, batch),
             // The last row and what it becomes.

@@ -345,13 +345,20 @@ impl<'a> Facts<'a> {
         }
     }
 
-    fn finish(self, server: Server, scripts: Vec<Script>, model: &str, notes: Vec<String>) -> Launch {
+    fn finish(self, server: Server, scripts: Vec<Script>, mut notes: Vec<String>) -> Launch {
         let host = self.hosts[0].0.as_deref().unwrap_or("localhost");
-        let open = if self.is_spread() { " --allow-http" } else { "" };
+        let open = if host == "localhost" { "" } else { " --allow-http" };
+        if server != Server::LlamaCpp && !self.checkpoint.contains(['/', '\\']) {
+            notes.push(format!("{} stands for its folder, or its name as org/name.", self.checkpoint));
+        }
         let evaluate = format!(
-            "shardscope eval --endpoint http://{host}:{}{open} --model {} --concurrency {}",
+            "shardscope eval --endpoint http://{host}:{}{open}{} --concurrency {}",
             server.port(),
-            quoted(model),
+            match server {
+                // It offers one, under the name of its file.
+                Server::LlamaCpp => String::new(),
+                _ => format!(" --model {}", quoted(self.checkpoint)),
+            },
             self.in_flight()
         );
         Launch { server, scripts, evaluate, cannot: self.cannot, notes }
@@ -404,8 +411,7 @@ fn vllm(mut facts: Facts<'_>) -> Launch {
         "Checkpoints of the GitHub layout get the prompt of a local run with `eval --image-marks`.".into(),
     );
     notes.extend(facts.tensor_note("--tensor-parallel-size", "--pipeline-parallel-size"));
-    let model = facts.checkpoint.to_owned();
-    facts.finish(Server::Vllm, scripts, &model, notes)
+    facts.finish(Server::Vllm, scripts, notes)
 }
 
 fn sglang(mut facts: Facts<'_>) -> Launch {
@@ -451,8 +457,7 @@ fn sglang(mut facts: Facts<'_>) -> Launch {
     let scripts = facts.hosts.iter().enumerate().map(script).collect();
     let mut notes = Vec::new();
     notes.extend(facts.tensor_note("--tp-size", "--pp-size"));
-    let model = facts.checkpoint.to_owned();
-    facts.finish(Server::Sglang, scripts, &model, notes)
+    facts.finish(Server::Sglang, scripts, notes)
 }
 
 fn lmdeploy(mut facts: Facts<'_>) -> Launch {
@@ -488,8 +493,7 @@ fn lmdeploy(mut facts: Facts<'_>) -> Launch {
     );
     let scripts = vec![Script { host: facts.hosts[0].0.clone(), lines: vec![line] }];
     facts.hosts.truncate(1);
-    let model = facts.checkpoint.to_owned();
-    facts.finish(Server::Lmdeploy, scripts, &model, Vec::new())
+    facts.finish(Server::Lmdeploy, scripts, Vec::new())
 }
 
 fn llama_cpp(mut facts: Facts<'_>) -> Launch {
@@ -567,7 +571,7 @@ fn llama_cpp(mut facts: Facts<'_>) -> Launch {
             "llama-server --list-devices tells whether the devices have these names in your version.".into(),
         );
     }
-    facts.finish(Server::LlamaCpp, scripts, "MODEL", notes)
+    facts.finish(Server::LlamaCpp, scripts, notes)
 }
 
 impl Launch {

@@ -25,7 +25,7 @@ const IDS_SPELLED_OUT: usize = 100;
 
 /// Settings that are recorded but cannot change what the model says: answers can be read again under any rule,
 /// or by another judge, and how many questions or threads are in flight changes the speed alone.
-const NEUTRAL: [&str; 6] = ["rule", "answer_type", "judge", "batch", "threads", "top_logprobs"];
+const NEUTRAL: [&str; 7] = ["rule", "answer_type", "judge", "batch", "replicas", "threads", "top_logprobs"];
 
 /// What a session is about; written once, when it begins.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]

@@ -27,6 +27,7 @@ impl EvalArgs {
             rule: "shardscope".into(),
             max_new_tokens: 1024,
             batch: 1,
+            replicas: 1,
             dtype: "auto".into(),
             devices: "auto".into(),
             layout: "auto".into(),
@@ -193,6 +194,7 @@ pub(super) fn choices(args: &EvalArgs) -> Choices {
         devices: args.devices.clone(),
         layout: args.layout.clone(),
         batch: args.batch,
+        replicas: args.replicas,
         threads: args.threads,
         learnt: Learnt::named(args.calibration.as_deref()),
     }

@@ -39,6 +39,21 @@ pub const SMALLER: Shape = Shape {
     vocab: 9000,
 };
 
+/// Qwen2-0.5B behind InternViT-300M.
+pub const HALF_BILLION: Shape = Shape {
+    vision_layers: 24,
+    vision_hidden: 1024,
+    vision_heads: 16,
+    vision_ff: 4096,
+    image: 448,
+    layers: 24,
+    hidden: 896,
+    heads: 14,
+    kv_heads: 2,
+    ff: 4864,
+    vocab: 151_674,
+};
+
 impl Shape {
     fn config(&self, dtype: Dtype) -> Value {
         let dtype = if dtype == Dtype::F32 { "float32" } else { "bfloat16" };

@@ -14,6 +14,7 @@ use super::{Wish, ask, paint};
 use crate::app::Wishes;
 use crate::app::language::{fill, tr};
 use crate::app::theme::Tokens;
+use crate::plan::Device;
 use crate::plan::bytes::human;
 use crate::plan::edits::Draft;
 
@@ -138,7 +139,9 @@ const GROWTH: [f32; 3] = [1.4, 1.2, 1.0];
 impl Places {
     fn of(origin: Pos2, room: Vec2, desk: &Desk, view: &View, is_shared: bool) -> Self {
         let columns = model::columns(desk.case(), desk.draft(), &desk.outlook().forecast, view, None);
-        let grid = Grid::of(room, columns.len());
+        // Beside a machine without GPUs stands the offer to simulate some.
+        let widest = if has_gpu(desk) { layout::WIDEST } else { 620.0 };
+        let grid = Grid::of(room, columns.len(), widest);
         let inner = grid.width - 2.0 * MARGIN;
         let natural = |device: usize, figures: &Figures, zoom: f32| {
             let cells = columns[device].chips.iter().map(|chip| layout::cells(&chip.label));
@@ -163,6 +166,10 @@ impl Places {
         let extent = extent(origin, room.x, &rects);
         Self { columns: rects, figures, zoom, extent }
     }
+}
+
+fn has_gpu(desk: &Desk) -> bool {
+    desk.ground.found.devices.iter().any(Device::is_gpu)
 }
 
 fn extent(origin: Pos2, width: f32, rects: &[Rect]) -> Rect {
@@ -671,10 +678,7 @@ fn handles_ui(ui: &mut Ui, desk: &Desk, places: &Places, pulling: &mut Option<Pu
 
 /// On a machine without GPUs: the offer to plan for some.
 fn what_if_ui(ui: &mut Ui, desk: &Desk, places: &Places, wishes: &mut Wishes) {
-    let devices = &desk.ground.found.devices;
-    let (Some(column), true) = (places.columns.first(), devices.iter().all(|device| !device.is_gpu())) else {
-        return;
-    };
+    let (Some(column), false) = (places.columns.first(), has_gpu(desk)) else { return };
     let room = Rect::from_min_max(column.right_top() + vec2(28.0, 10.0), places.extent.right_bottom());
     if places.columns.len() > 1 || room.width() < 220.0 {
         return;
@@ -735,7 +739,7 @@ fn beside_ui(ui: &mut Ui, alternative: &Alternative, desk: &Desk, view: &mut Vie
     let draft = Draft::new(judged.plan.clone());
     let columns =
         model::columns(desk.case_of(habits), &draft, &judged.forecast, &folded, Some(&desk.draft().plan));
-    let grid = Grid::of(vec2(ui.available_width(), 0.0), columns.len());
+    let grid = Grid::of(vec2(ui.available_width(), 0.0), columns.len(), layout::WIDEST);
     let figures = Figures::none();
     let natural = |device: usize| {
         let cells = columns[device].chips.iter().map(|chip| layout::cells(&chip.label));

@@ -39,23 +39,29 @@ pub struct Outlook {
     pub has_fixes: bool,
 }
 
-/// Past so many questions a drag forecasts only those that could be the worst.
-const QUESTIONS_WHILE_DRAGGING: usize = 20_000;
+/// Past so many questions only those that could be the worst are looked at on the window's thread.
+const QUESTIONS_AT_A_GLANCE: usize = 20_000;
 
 impl Outlook {
-    /// Microseconds: everything but the fixes.
+    /// Microseconds: what each device will hold, and what there is to say but for the fixes. The list of questions is
+    /// left out where it is very long.
     pub fn glance(case: &Case, plan: &Plan) -> Self {
-        let forecast = Forecaster::new(case).forecast(plan);
-        let findings = checks::look(case, plan, &forecast);
-        Self { forecast, findings, has_fixes: false }
+        let at = |case: &Case| {
+            let forecast = Forecaster::new(case).forecast(plan);
+            let findings = checks::look(case, plan, &forecast);
+            Self { forecast, findings, has_fixes: false }
+        };
+        match case.workload.questions.len() {
+            0..=QUESTIONS_AT_A_GLANCE => at(case),
+            _ => at(&case.at_its_worst()),
+        }
     }
 
-    /// The same for a plan that may be gone by the next frame.
-    fn fleeting(case: &Case, plan: &Plan) -> Self {
-        if case.workload.questions.len() <= QUESTIONS_WHILE_DRAGGING {
-            return Self::glance(case, plan);
-        }
-        Self::glance(&case.at_its_worst(), plan)
+    /// Milliseconds: every question, and fixes planned anew.
+    pub fn whole(case: &Case, plan: &Plan) -> Self {
+        let forecast = Forecaster::new(case).forecast(plan);
+        let findings = checks::check(case, plan, &forecast);
+        Self { forecast, findings, has_fixes: true }
     }
 }
 
@@ -133,9 +139,9 @@ impl Desk {
         }
     }
 
-    /// Takes another ground for the same model: what was made by hand stays where it lies, the rest is as laid. Other
-    /// devices or another model begin anew.
-    pub fn relay(&mut self, laid: Laid, pins: &[(usize, usize)]) {
+    /// Takes another ground for the same model: what was made by hand stays where it lies, unless the plan was asked for;
+    /// the rest is as laid. Other devices or another model begin anew.
+    pub fn relay(&mut self, laid: Laid, pins: &[(usize, usize)], is_asked: bool) {
         let same_model = Arc::ptr_eq(&self.ground.shape, &laid.ground.shape);
         let same_devices = Arc::ptr_eq(&self.ground.found, &laid.ground.found);
         let edits = self.edits;
@@ -144,11 +150,12 @@ impl Desk {
             self.edits = edits + 1;
             return;
         }
-        let is_by_hand = self.draft().plan.layout == Layout::Custom;
+        let is_by_hand = !is_asked && self.draft().plan.layout == Layout::Custom;
         let mut draft = self.draft().clone();
         if !is_by_hand {
             draft.plan = laid.plan;
             draft.pins = pins.iter().copied().collect();
+            self.habits = Habits::of(draft.plan.layout, self.habits);
         }
         (self.ground, self.own, self.released) = (laid.ground, laid.own, laid.released);
         match self.history.can() {
@@ -229,11 +236,10 @@ impl Desk {
         self.changed();
     }
 
-    /// Takes findings that were given their fixes, where the draft is still the same.
-    pub fn learn(&mut self, edits: u64, findings: Vec<Finding>) {
+    /// Takes the whole outlook, where the draft is still the same.
+    pub fn learn(&mut self, edits: u64, outlook: Outlook) {
         if edits == self.edits {
-            self.outlook.findings = findings;
-            self.outlook.has_fixes = true;
+            self.outlook = outlook;
         }
     }
 
@@ -251,7 +257,7 @@ impl Desk {
         let was = self.hypothesis.take().is_some();
         let imagined = pull.and_then(|pull| {
             let draft = pull.apply(self.draft()).ok()?;
-            let outlook = Outlook::fleeting(self.case(), &draft.plan);
+            let outlook = Outlook::glance(self.case(), &draft.plan);
             Some(Hypothesis { pull, draft, outlook })
         });
         self.hypothesis = imagined;
@@ -269,5 +275,37 @@ impl Desk {
             Some(hypothesis) => (&hypothesis.draft, &hypothesis.outlook),
             None => (self.history.now(), &self.outlook),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::bytes::GIB;
+    use crate::plan::{Assumptions, Device, Dtype, Model, QuestionCost, Workload, catalogue, planner};
+
+    #[test]
+    fn a_glance_at_very_many_questions_says_the_same_of_every_device() {
+        let model = Model::new(catalogue::find("InternVL3-8B").unwrap(), Dtype::Bf16, None);
+        let devices = (0..2).map(|i| Device::simulated(i, 12 * GIB)).collect();
+        let question = |i: usize| {
+            let tiles = i as u64 % 13 + 1;
+            QuestionCost { id: i.to_string(), tiles, prompt_tokens: tiles * 256 + i as u64 % 40 }
+        };
+        let questions = (0..QUESTIONS_AT_A_GLANCE + 1).map(question).collect();
+        let case = Case::new(model, devices, Assumptions::default(), Workload::new(questions));
+        let plan = planner::plan(&case, Layout::Auto).unwrap();
+        let (glance, whole) = (Outlook::glance(&case, &plan), Outlook::whole(&case, &plan));
+        assert_eq!(glance.forecast.devices, whole.forecast.devices);
+        assert_eq!(glance.forecast.verdict, whole.forecast.verdict);
+        assert!(glance.forecast.questions.is_empty());
+        assert_eq!(whole.forecast.counts.iter().sum::<usize>(), QUESTIONS_AT_A_GLANCE + 1);
+    }
+
+    #[test]
+    fn habits_follow_the_layout_and_stay_with_what_is_changed_by_hand() {
+        assert_eq!(Habits::of(Layout::Accelerate, Habits::Own), Habits::Released);
+        assert_eq!(Habits::of(Layout::Custom, Habits::Released), Habits::Released);
+        assert_eq!(Habits::of(Layout::MistralRs, Habits::Released), Habits::Own);
     }
 }

@@ -6,8 +6,8 @@ use egui::{Pos2, Rect, Vec2, pos2, vec2};
 pub const GAP: f32 = 12.0;
 /// A column is never narrower.
 const NARROWEST: f32 = 104.0;
-/// A column is never wider: a single device need not fill a large screen.
-const WIDEST: f32 = 620.0;
+/// A column is never wider: chips in longer rows are hard to follow.
+pub const WIDEST: f32 = 1200.0;
 /// Inside a column, to its edges.
 pub const MARGIN: f32 = 10.0;
 /// Between two chips.
@@ -30,12 +30,12 @@ pub struct Grid {
 
 impl Grid {
     /// So many columns on an area: in rows where they do not fit beside each other.
-    pub fn of(area: Vec2, count: usize) -> Self {
+    pub fn of(area: Vec2, count: usize, widest: f32) -> Self {
         let fit = (((area.x + GAP) / (NARROWEST + GAP)).floor() as usize).max(1);
         let rows = count.div_ceil(fit).max(1);
         // As even as they go: 9 devices where 8 fit are 5 and 4.
         let in_row = count.div_ceil(rows).max(1);
-        let width = ((area.x + GAP) / in_row as f32 - GAP).clamp(NARROWEST.min(area.x), WIDEST);
+        let width = ((area.x + GAP) / in_row as f32 - GAP).clamp(NARROWEST.min(area.x), widest);
         Self { in_row, rows, width, share: (area.y - GAP * (rows - 1) as f32) / rows as f32 }
     }
 
@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn eight_devices_stand_beside_each_other_and_sixteen_in_two_rows() {
         let area = vec2(1060.0, 500.0);
-        let columns = |area, count, height| Grid::of(area, count).columns(count, |_| height);
+        let columns = |area, count, height| Grid::of(area, count, WIDEST).columns(count, |_| height);
         let eight = columns(area, 8, 300.0);
         assert!(eight.iter().all(|rect| rect.min.y == 0.0 && rect.height() == 500.0));
         let sixteen = columns(area, 16, 200.0);
@@ -173,7 +173,7 @@ mod tests {
 
     #[test]
     fn handles_of_one_gap_stand_below_each_other() {
-        let rects = Grid::of(vec2(600.0, 400.0), 3).columns(3, |_| 100.0);
+        let rects = Grid::of(vec2(600.0, 400.0), 3, WIDEST).columns(3, |_| 100.0);
         let places = handles(&rects, &[(0, 1), (1, 2), (2, 0), (0, 2)], 100.0);
         let places: Vec<Handle> = places.into_iter().map(Option::unwrap).collect();
         assert_eq!(places.iter().map(|h| h.outward).collect::<Vec<_>>(), [1.0, 1.0, -1.0, 1.0]);
@@ -186,7 +186,7 @@ mod tests {
     proptest! {
         #[test]
         fn columns_never_overlap(width in 130f32..4000.0, height in 50f32..2000.0, count in 1usize..40) {
-            let rects = Grid::of(vec2(width, height), count).columns(count, |device| 60.0 + device as f32);
+            let rects = Grid::of(vec2(width, height), count, WIDEST).columns(count, |device| 60.0 + device as f32);
             prop_assert_eq!(rects.len(), count);
             for (i, a) in rects.iter().enumerate() {
                 prop_assert!(a.min.x >= 0.0 && a.max.x <= width.max(NARROWEST) + 0.5);

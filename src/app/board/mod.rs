@@ -46,7 +46,7 @@ use crate::{Problem, Result};
 
 use alternatives::Alternative;
 use assumed::{Assume, Elsewhere};
-use desk::{Desk, Habits, Pull};
+use desk::{Desk, Habits, Outlook, Pull};
 use ground::{Asked, Files, Found, Ground, Laid, Priced, Start};
 use view::{Kept, Tab, View};
 
@@ -125,6 +125,7 @@ pub struct Board {
     /// What the workspace's choices were when they were last followed.
     followed: Option<(String, String)>,
     spec: String,
+    /// A plan that was asked for by name or file and is not made yet.
     start: Option<Start>,
     found: Loadable<Arc<Found>>,
     asked: Option<Asked>,
@@ -145,10 +146,10 @@ pub struct Board {
     sayings: Vec<String>,
 }
 
-/// Fixes being planned for the findings of a draft, by the count of edits that led to it.
+/// The whole outlook of a draft being worked out, by the count of edits that led to it.
 struct Fixing {
     edits: u64,
-    job: Job<Vec<Finding>>,
+    job: Job<Outlook>,
 }
 
 /// What was read of a checkpoint's files.
@@ -294,16 +295,14 @@ impl Board {
             assumptions: assumed::assumptions(&workspace.choices, &self.elsewhere, stored, is_on_cpu),
             max_tiles: workspace.choices.settings.max_tiles,
         };
-        let start = self.start.clone().unwrap_or(Start::Layout(Layout::Auto));
-        let wanted = (ground, start);
-        if self.laid_for.as_ref() == Some(&wanted) {
+        let is_asked = |laid: &(Ground, Start)| self.start.as_ref().is_none_or(|start| *start == laid.1);
+        if self.laid_for.as_ref().is_some_and(|laid| laid.0 == ground && is_asked(laid)) {
             return;
         }
-        self.laid_for = Some(wanted.clone());
-        let pins = self.pins(&wanted.0);
-        let (ground, start) = wanted;
-        let job = Job::start("make a plan", wake, move |_| ground.lay(&start, pins));
-        self.laying = Loadable::Loading(job);
+        let start = self.start.clone().unwrap_or_else(|| self.strategy());
+        let pins = self.pins(&ground);
+        self.laid_for = Some((ground.clone(), start.clone()));
+        self.laying = Loadable::Loading(Job::start("make a plan", wake, move |_| ground.lay(&start, pins)));
     }
 
     /// Pins that still mean something on another ground.
@@ -335,6 +334,7 @@ impl Board {
 
     fn take_laid(&mut self, laid: Laid) {
         self.refused = None;
+        let is_asked = self.start.take().is_some();
         let pins = self.pins(&laid.ground);
         let keeps = self.desk.as_ref().is_some_and(|desk| {
             Arc::ptr_eq(&desk.ground.shape, &laid.ground.shape)
@@ -344,19 +344,19 @@ impl Board {
             self.view.begin_anew();
         }
         match &mut self.desk {
-            Some(desk) => desk.relay(laid, &pins),
+            Some(desk) => desk.relay(laid, &pins, is_asked),
             None => self.desk = Some(Desk::new(laid)),
         }
     }
 
-    /// Plans the fixes of the findings, which takes milliseconds.
+    /// Looks at every question and plans the fixes of the findings, which takes milliseconds.
     fn find_fixes(&mut self, wake: &Wake) {
         let done = self.fixing.as_ref().and_then(|fixing| Some((fixing.edits, fixing.job.poll()?)));
         let Some(desk) = &mut self.desk else { return };
         if let Some((edits, result)) = done {
             self.fixing = None;
-            if let Ok(findings) = result {
-                desk.learn(edits, findings);
+            if let Ok(outlook) = result {
+                desk.learn(edits, outlook);
             }
         }
         let edits = desk.edits();
@@ -364,9 +364,8 @@ impl Board {
             return;
         }
         let (case, plan) = (Arc::clone(desk.case()), desk.draft().plan.clone());
-        let forecast = desk.outlook().forecast.clone();
-        let check = move |_: &super::job::Handle| Ok(checks::check(&case, &plan, &forecast));
-        self.fixing = Some(Fixing { edits, job: Job::start("find what would help", wake, check) });
+        let look = move |_: &super::job::Handle| Ok(Outlook::whole(&case, &plan));
+        self.fixing = Some(Fixing { edits, job: Job::start("find what would help", wake, look) });
     }
 
     /// Works out the other layouts, and the cards that would do where somebody looks at them.
@@ -732,5 +731,24 @@ fn keys(ui: &Ui, desk: &Desk, view: &mut View, wishes: &mut Wishes) {
             let all = units.iter().all(|unit| desk.draft().pins.contains_key(unit));
             ask(wishes, if all { Wish::Unpin(units) } else { Wish::Pin(units) });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_layout_is_kept_in_the_same_place() {
+        let (Some(one), Some(same), Some(other)) =
+            (kept("a/../b c", "{}"), kept("a/../b c", "{}"), kept("a/../b c", "{\"x\": 0}"))
+        else {
+            return;
+        };
+        assert_eq!(one, same);
+        assert_ne!(one, other);
+        let name = one.file_name().unwrap().to_str().unwrap();
+        assert!(name.starts_with("a_.._b_c-") && name.ends_with(".json"), "{name}");
+        assert_eq!(one.parent(), other.parent());
     }
 }

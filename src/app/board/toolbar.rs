@@ -344,8 +344,12 @@ fn questions(desk: &Desk, forecast: &Forecast, priced: &Loadable<Arc<Priced>>) -
     if count == 0 {
         return tr("planned for one picture at its most tiles").into();
     }
-    // While a drag over a very large dataset lasts, only the worst questions are looked at.
-    let counts = if forecast.questions.is_empty() { desk.outlook().forecast.counts } else { forecast.counts };
+    // While a very large dataset is looked at, the counts of before; none at first.
+    let known =
+        [forecast, &desk.outlook().forecast].into_iter().find(|forecast| !forecast.questions.is_empty());
+    let Some(counts) = known.map(|forecast| forecast.counts) else {
+        return fill("looking at {} questions", &[&grouped(count as u64)]);
+    };
     let unread = priced.ready().map_or(0, |priced| priced.unread);
     let mut text = match counts {
         [_, 0, 0] => fill("all {} questions fit", &[&grouped(count as u64)]),

@@ -78,7 +78,7 @@ fn begin(evaluation: Evaluation, folder: PathBuf, resume: bool) -> Result<Prepar
         ..DeviceTrace::default()
     }));
     let (checkpoint, max_tiles) = (evaluation.checkpoint.clone(), settings.max_tiles);
-    let notes = evaluation.notes().to_vec();
+    let notes = evaluation.notes();
     let (order, earlier) = evaluation.begin(&folder, resume)?;
     let cutting = Cutting { checkpoint, style: order.settings.style, max_tiles };
     Ok(Prepared { order, earlier, about, trace, cutting, notes })

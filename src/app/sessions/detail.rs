@@ -10,8 +10,8 @@ use crate::app::parts::Icon;
 use crate::app::parts::button::{button, primary};
 use crate::app::parts::card::{facts, heading, note, section};
 use crate::app::parts::progress::bar;
-use crate::app::theme::{self, Tokens};
 use crate::app::results::format_name;
+use crate::app::theme::{self, Tokens};
 use crate::app::{self, Wishes};
 use crate::session::State;
 use crate::session::export::Format;
@@ -37,16 +37,22 @@ fn one_ui(sessions: &mut Sessions, ui: &mut Ui, entry: &Entry, wishes: &mut Wish
     if let State::Damaged(why) = &entry.summary.state {
         ui.label(RichText::new(why).color(tokens.bad));
     }
-    if primary(ui, None, tr("Open the results")).clicked() {
-        wishes.push(app::Wish::ShowSession(dir.clone()));
-    }
+    ui.add_space(4.0);
     ui.horizontal_wrapped(|ui| {
-        let resume = ui.add_enabled_ui(entry.can_go_on(), |ui| button(ui, Icon::Play, tr("Resume"))).inner;
-        let why =
-            tr("Only a session that is not complete, and that names its checkpoint and dataset, can go on");
-        if resume.on_disabled_hover_text(why).clicked() {
-            wishes.push(app::Wish::Resume(dir.clone()));
+        let opened = match entry.can_go_on() {
+            true => {
+                if primary(ui, Some(Icon::Play), tr("Resume")).clicked() {
+                    wishes.push(app::Wish::Resume(dir.clone()));
+                }
+                ui.button(tr("Open the results"))
+            }
+            false => primary(ui, None, tr("Open the results")),
+        };
+        if opened.clicked() {
+            wishes.push(app::Wish::ShowSession(dir.clone()));
         }
+    });
+    ui.horizontal_wrapped(|ui| {
         export_ui(sessions, ui, entry, wishes);
         if Icon::Trash.button(ui, tr("Move to the trash")).clicked() {
             wishes.push(app::Wish::Sessions(Wish::Discard(vec![dir.clone()])));

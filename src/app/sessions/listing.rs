@@ -94,7 +94,12 @@ impl Entry {
         match names.as_slice() {
             [] => manifest.checkpoint.format.clone(),
             [one] => (*one).to_owned(),
-            [first, .., last] => format!("{first} … {last} · {}", manifest.layout.name),
+            [first, ..] => {
+                let sort = |name: &str| name.split(':').next().unwrap_or_default().to_owned();
+                let alike = names.iter().all(|name| sort(name) == sort(first));
+                let sort = if alike { sort(first) } else { names.join(", ") };
+                format!("{} × {sort} · {}", names.len(), manifest.layout.name)
+            }
         }
     }
 

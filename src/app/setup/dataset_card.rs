@@ -13,11 +13,15 @@ use crate::app::parts::button::{choice, list};
 use crate::app::parts::card::{card, facts, heading, legend, note, pill, section};
 use crate::app::parts::problem::{problem, remark};
 use crate::app::parts::progress::{bar, progress};
+use crate::app::text::Prose;
 use crate::app::theme::Tokens;
 use crate::app::{Wishes, Workspace};
 use crate::dataset::{Dataset, Question, QuestionKind};
 use crate::demo::BUILT_IN;
 use crate::evaluation::Questions;
+
+/// Size of a question's text in points.
+const TEXT: f32 = 13.5;
 
 /// Problems of a dataset told on its card; the rest are counted.
 const PROBLEMS: usize = 3;
@@ -66,10 +70,9 @@ fn known_ui(setup: &Setup, ui: &mut Ui, dataset: &Dataset) {
     });
     let profile = dataset.profile();
     let mut pairs = vec![(tr("Questions"), dataset.len().to_string())];
-    if let Some(known) = setup.facts.ready() {
-        if !known.categories.is_empty() {
-            pairs.push((tr("Categories"), known.categories.len().to_string()));
-        }
+    let categories = setup.facts.ready().map_or(0, |known| known.categories.len());
+    if categories > 0 {
+        pairs.push((tr("Categories"), categories.to_string()));
     }
     pairs.push((tr("Tiles an image"), fill("up to {}", &[&profile.max_tiles])));
     if let Some(entry) = profile.entry {
@@ -227,13 +230,14 @@ pub fn samples_ui(setup: &mut Setup, ui: &mut Ui, wishes: &mut Wishes) {
                 }
             });
         });
-        match &mut setup.samples {
+        let Setup { samples, prose, .. } = setup;
+        match samples {
             Loadable::Ready(samples) => {
                 for (place, sample) in samples.iter_mut().enumerate() {
                     if place > 0 {
                         ui.separator();
                     }
-                    sample_ui(ui, sample, width);
+                    sample_ui(ui, prose, sample, width);
                 }
             }
             Loadable::Refused(refusal) => problem(ui, refusal),
@@ -244,7 +248,7 @@ pub fn samples_ui(setup: &mut Setup, ui: &mut Ui, wishes: &mut Wishes) {
     });
 }
 
-fn sample_ui(ui: &mut Ui, sample: &mut Sample, width: f32) {
+fn sample_ui(ui: &mut Ui, prose: &mut Prose, sample: &mut Sample, width: f32) {
     let tokens = Tokens::of(ui);
     let question = match &sample.question {
         Ok(question) => question,
@@ -260,19 +264,29 @@ fn sample_ui(ui: &mut Ui, sample: &mut Sample, width: f32) {
                 about = format!("{about} · {category}");
             }
             ui.add(egui::Label::new(RichText::new(about).small().color(tokens.subdued)).truncate());
-            ui.label(RichText::new(shortened(&question.text, 260)).color(tokens.strong));
-            options_ui(ui, question);
+            ui.scope(|ui| {
+                ui.visuals_mut().override_text_color = Some(tokens.strong);
+                prose.show(ui, &question.index, &shortened(&question.text, 360), TEXT);
+            });
+            options_ui(ui, prose, question);
         });
     });
 }
 
-fn options_ui(ui: &mut Ui, question: &Question) {
+fn options_ui(ui: &mut Ui, prose: &mut Prose, question: &Question) {
     let tokens = Tokens::of(ui);
     let gold = question.gold.first().map(String::as_str).unwrap_or_default();
     for (letter, text) in question.options.iter().take(6) {
         let right = gold.len() == 1 && gold.starts_with(*letter);
         let color = if right { tokens.good } else { tokens.text };
-        ui.label(RichText::new(format!("{letter}  {}", shortened(text, 90))).color(color));
+        ui.horizontal_top(|ui| {
+            ui.spacing_mut().interact_size.y = TEXT * 1.3;
+            ui.visuals_mut().override_text_color = Some(color);
+            ui.label(letter.to_string());
+            ui.vertical(|ui| {
+                prose.show(ui, &format!("{} {letter}", question.index), &shortened(text, 160), TEXT);
+            });
+        });
     }
     if question.options.is_empty() && !question.gold.is_empty() {
         ui.label(RichText::new(shortened(&question.gold.join(" / "), 120)).color(tokens.good));

@@ -17,6 +17,7 @@ use super::dialog::{Then, What};
 use super::habits::Habits;
 use super::job::{Job, Loadable, Wake};
 use super::language::tr;
+use super::text::Prose;
 use super::theme::Tokens;
 use super::{Wishes, Workspace};
 use crate::dataset::Dataset;
@@ -63,6 +64,7 @@ pub struct Setup {
     /// The first of the questions shown, as a place among those selected.
     first: usize,
     samples: Loadable<Vec<Sample>>,
+    prose: Prose,
 }
 
 impl Setup {
@@ -153,6 +155,9 @@ impl Setup {
                 ui.set_width(half);
                 model_card::model_ui(self, ui, workspace, wishes);
                 others::checkpoints_ui(self, ui, workspace, habits, wishes);
+                if !beside {
+                    settings::settings_ui(self, ui, workspace, wishes);
+                }
             });
             ui.allocate_ui_with_layout(Vec2::new(half, 0.0), top, |ui| {
                 ui.set_width(half);
@@ -167,9 +172,6 @@ impl Setup {
                 });
             }
         });
-        if !beside {
-            settings::settings_ui(self, ui, workspace, wishes);
-        }
     }
 
     /// Carries out a wish.

@@ -221,17 +221,25 @@ fn rows_ui(ui: &mut Ui, id: &str, rows: &[Row], now: &str) -> Option<String> {
     let tokens = Tokens::of(ui);
     let mut clicked = None;
     let height = (ROW * rows.len() as f32).min(ROW * 5.5);
-    ui.spacing_mut().item_spacing.y = 0.0;
-    ScrollArea::vertical().id_salt(id).max_height(height).min_scrolled_height(height).auto_shrink([false, true]).show_rows(
-        ui,
-        ROW,
-        rows.len(),
-        |ui, range| {
+    let spacing = std::mem::replace(&mut ui.spacing_mut().item_spacing.y, 0.0);
+    ScrollArea::vertical()
+        .id_salt(id)
+        .max_height(height)
+        .min_scrolled_height(height)
+        .auto_shrink([false, true])
+        .show_rows(ui, ROW, rows.len(), |ui, range| {
             for row in rows.get(range).unwrap_or_default() {
                 let here = row.named == now;
                 let size = Vec2::new(ui.available_width(), ROW);
                 let (rect, response) = ui.allocate_exact_size(size, Sense::click());
-                response.widget_info(|| WidgetInfo::selected(egui::Role::Button, true, here, format!("{}, {}", row.name, row.detail)));
+                response.widget_info(|| {
+                    WidgetInfo::selected(
+                        egui::Role::Button,
+                        true,
+                        here,
+                        format!("{}, {}", row.name, row.detail),
+                    )
+                });
                 let back = rect.shrink2(Vec2::new(0.0, 1.0));
                 if here {
                     ui.painter().rect_filled(back, 6.0, tokens.accent.gamma_multiply(0.16));
@@ -261,7 +269,7 @@ fn rows_ui(ui: &mut Ui, id: &str, rows: &[Row], now: &str) -> Option<String> {
                     clicked = Some(row.named.clone());
                 }
             }
-        },
-    );
+        });
+    ui.spacing_mut().item_spacing.y = spacing;
     clicked
 }

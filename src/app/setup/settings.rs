@@ -7,6 +7,7 @@ use crate::app::language::{fill, tr};
 use crate::app::parts::Icon;
 use crate::app::parts::button::{choice, list};
 use crate::app::parts::card::{card, note, section};
+use crate::app::parts::icon::named;
 use crate::app::parts::problem::problem;
 use crate::app::theme::Tokens;
 use crate::app::{Screen, Wishes, Workspace};
@@ -222,7 +223,7 @@ fn running_ui(setup: &Setup, ui: &mut Ui, now: &mut Choices, usual: &Choices, wi
         };
         let shown = if now.dtype == "auto" { as_stored.clone() } else { now.dtype.clone() };
         list("dtype", shown, LIST).show_ui(ui, |ui| {
-            for name in ["auto", "f32", "bf16", "f16"] {
+            for name in ["auto", "f32", "bf16", "f16", "q8_0", "q4k"] {
                 let label = if name == "auto" { &as_stored } else { name };
                 if ui.selectable_label(now.dtype == name, label).clicked() {
                     now.dtype = name.to_owned();
@@ -235,9 +236,17 @@ fn running_ui(setup: &Setup, ui: &mut Ui, now: &mut Choices, usual: &Choices, wi
     let devices = from(&now.devices, &usual.devices, From::Default);
     let why = tr("auto, cpu, cuda:0,2 or simulated ones such as sim:8x40GiB");
     if row(ui, tr("Devices"), why, devices, |ui| {
-        ui.add(
-            TextEdit::singleline(&mut now.devices).desired_width(120.0).margin(egui::Margin::symmetric(8, 5)),
-        );
+        let field = TextEdit::singleline(&mut now.devices).margin(egui::Margin::symmetric(8, 5));
+        ui.add(field.desired_width(LIST - 48.0));
+        let more = egui::Button::new(Icon::Down.atom()).min_size(Vec2::new(26.0, 28.0));
+        let more = named(ui, more, tr("Common devices"));
+        egui::Popup::menu(&more).accessible_name(tr("Common devices")).show(|ui| {
+            for spec in ["auto", "cpu", "sim:2x24GiB", "sim:4xH100", "sim:8x40GiB", "sim:8x80GiB"] {
+                if ui.button(spec).clicked() {
+                    now.devices = spec.to_owned();
+                }
+            }
+        });
     }) {
         now.devices.clone_from(&usual.devices);
     }

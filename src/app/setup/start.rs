@@ -45,10 +45,11 @@ pub fn start_ui(setup: &Setup, ui: &mut Ui, workspace: &Workspace, wishes: &mut 
                 }
                 None => {
                     let name = |name: Option<&str>| name.unwrap_or("…").to_owned();
-                    let model = name(workspace.subject.ready().map(|subject| match subject.source.as_str() {
-                        crate::demo::BUILT_IN => tr("Built-in demonstration"),
-                        _ => subject.name.as_str(),
-                    }));
+                    let model =
+                        name(workspace.subject.ready().map(|subject| match subject.source.as_str() {
+                            crate::demo::BUILT_IN => tr("Built-in demonstration"),
+                            _ => subject.name.as_str(),
+                        }));
                     let dataset = name(workspace.dataset.ready().map(|dataset| dataset.name()));
                     let text = fill(
                         "{} answers {}, on devices: {}",

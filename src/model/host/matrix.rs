@@ -11,6 +11,7 @@ use super::few::{self, Target, arrange};
 use super::product::{Lying, Size, multiply};
 use super::{Blocks, Kernel, SharedMut, simd};
 use crate::checkpoint::Bytes;
+use crate::devices::meter::Owner;
 
 /// Numbers in a mapped file or in memory of our own.
 #[derive(Debug, Clone)]
@@ -135,12 +136,19 @@ impl Matrix {
         let line = self.line();
         let Some(blocks) = blocks.fitting(line) else { return Ok(self) };
         let lines = self.rows * self.cols / line;
-        let quantised = blocks.quantise(lines, line, &|i, out| self.widen(i, out))?;
+        let quantised = {
+            let _host = Owner::HOST.enter();
+            blocks.quantise(lines, line, &|i, out| self.widen(i, out))?
+        };
         Ok(Self { data: Data::Blocks(blocks, quantised.into()), ..self })
     }
 
     fn converted(&self, dtype: DType) -> Self {
-        let mut wide = vec![0f32; self.rows * self.cols];
+        // A place need not have room for a matrix in 32 bits besides the one that it holds in the end.
+        let mut wide = {
+            let _host = Owner::HOST.enter();
+            vec![0f32; self.rows * self.cols]
+        };
         let line = self.line();
         wide.par_chunks_mut(line.max(1)).enumerate().for_each(|(i, out)| self.widen(i, out));
         let data = match dtype {
@@ -170,7 +178,10 @@ impl Matrix {
             Data::F16(w) => w.get().get(range).into_iter().for_each(|w| widen_f16(w, out)),
             Data::Blocks(blocks, bytes) => {
                 let size = blocks.line_bytes(self.line());
-                bytes.get(line * size..(line + 1) * size).into_iter().for_each(|line| blocks.widen(line, out));
+                bytes
+                    .get(line * size..(line + 1) * size)
+                    .into_iter()
+                    .for_each(|line| blocks.widen(line, out));
             }
         }
     }
