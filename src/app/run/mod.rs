@@ -5,6 +5,7 @@ pub mod live;
 pub mod memory;
 mod prepare;
 pub mod sampling;
+mod question;
 mod screen;
 
 use std::path::PathBuf;

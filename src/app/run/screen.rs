@@ -1,11 +1,9 @@
 //! The run screen as it is drawn.
 
-use egui::{
-    Align, FontId, Frame, Layout, Margin, Panel, Rect, RichText, ScrollArea, Sense, Stroke, Ui, WidgetInfo,
-    pos2, vec2,
-};
+use egui::{Align, Frame, Layout, Margin, Panel, Rect, RichText, Sense, Ui, WidgetInfo, pos2, vec2};
 
-use super::live::{Flight, Live, Stage};
+use super::live::{Live, Stage};
+use super::question::question_ui;
 use super::{Runs, Wish, memory};
 use crate::app::language::{fill, tr};
 use crate::app::parts::button::{button, primary};
@@ -13,16 +11,9 @@ use crate::app::parts::card::{card, fact, heading};
 use crate::app::parts::problem::problem;
 use crate::app::parts::{Icon, figure, verdict};
 use crate::app::pictures;
-use crate::app::text::answer::{parted, response_ui, thinking_ui, verdict_ui};
-use crate::app::text::marked;
-use crate::app::text::question::Asked;
 use crate::app::theme::{SEMIBOLD, Tokens};
 use crate::app::{self, Screen, Wishes, Workspace};
-use crate::session::Answer;
 use crate::terminal::{duration, size};
-
-/// Size of questions and answers in points.
-const TEXT: f32 = 14.5;
 
 /// Draws the screen.
 pub fn ui(runs: &mut Runs, ui: &mut Ui, workspace: &Workspace, wishes: &mut Wishes) {
@@ -366,150 +357,4 @@ fn pictures_ui(runs: &mut Runs, ui: &mut Ui) {
             ui.allocate_space(room);
         }
     }
-}
-
-fn question_ui(runs: &mut Runs, ui: &mut Ui, wishes: &mut Wishes) {
-    ribbon_ui(runs, ui, wishes);
-    let Runs { live: Some(live), gallery, prose, formatted, .. } = runs else { return };
-    let shown = runs.follow.filter(|row| live.flight(*row).is_some() || live.answer(*row).is_some());
-    let Some(row) = shown.or_else(|| live.latest()) else {
-        let tokens = Tokens::of(ui);
-        ui.add_space(20.0);
-        ui.label(
-            RichText::new(tr("The first question comes when the model is loaded")).color(tokens.subdued),
-        );
-        return;
-    };
-    let question = gallery.get(row).and_then(|it| it.ready()).map(|shown| &shown.question);
-    let done = live.answer(row).map(|done| done.answer.clone());
-    ScrollArea::vertical().id_salt("run question").auto_shrink([false, false]).show(ui, |ui| {
-        ui.set_width(ui.available_width() - 4.0);
-        // The name of a row's texts tells them from those of other rows.
-        let name = format!("row {row}");
-        card(ui, |ui| {
-            let mut asked = match (&done, question) {
-                (Some(answer), _) => Asked::answered(answer, true),
-                (None, Some(question)) => Asked::of(question),
-                (None, None) => Asked::default(),
-            };
-            asked.hint = question.and_then(|it| it.hint.clone());
-            let index = done.as_ref().map(|it| it.index.as_str()).or(question.map(|it| it.index.as_str()));
-            let category = question.and_then(|it| it.category.as_deref());
-            title_ui(ui, index.unwrap_or(""), category, &cost(live.flight(row), done.as_deref()));
-            ui.add_space(4.0);
-            if done.is_some() || question.is_some() {
-                asked.ui(ui, prose, &name, TEXT);
-            }
-        });
-        ui.add_space(8.0);
-        card(ui, |ui| match (&done, live.flight(row)) {
-            (Some(answer), _) => {
-                ui.horizontal(|ui| {
-                    verdict_ui(ui, answer);
-                    ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-                        ui.toggle_value(formatted, tr("Formatted")).on_hover_text(tr("Set Markdown and formulas, instead of the text as it came with what was read marked in it"));
-                    });
-                });
-                ui.add_space(4.0);
-                response_ui(ui, prose, &name, answer, *formatted, TEXT);
-            }
-            (None, Some(flight)) => streaming_ui(ui, &name, flight),
-            _ => {}
-        });
-    });
-}
-
-/// The number of a question, its category, and what it costs.
-fn title_ui(ui: &mut Ui, index: &str, category: Option<&str>, cost: &str) {
-    let tokens = Tokens::of(ui);
-    ui.horizontal_wrapped(|ui| {
-        ui.label(RichText::new(fill("Question {}", &[&index])).family(semibold()).color(tokens.strong));
-        if let Some(category) = category {
-            ui.label(RichText::new(category).color(tokens.subdued));
-        }
-        ui.label(RichText::new(cost).small().color(tokens.subdued))
-            .on_hover_text(tr("Tiles of its pictures, and tokens of the prompt with theirs counted"));
-    });
-}
-
-fn cost(flight: Option<&Flight>, done: Option<&Answer>) -> String {
-    let text = |tiles: u64, tokens: u64| match tiles {
-        1 => fill("1 tile · {} tokens in the prompt", &[&tokens]),
-        _ => fill("{} tiles · {} tokens in the prompt", &[&tiles, &tokens]),
-    };
-    match (flight, done) {
-        (_, Some(answer)) => format!(
-            "{} · {}",
-            text(answer.tiles, answer.prompt_tokens),
-            fill("{} tokens in {}", &[&answer.output_tokens, &figure::seconds(answer.seconds.total)])
-        ),
-        (Some(flight), _) => text(flight.tiles as u64, flight.prompt_tokens as u64),
-        _ => String::new(),
-    }
-}
-
-/// An answer that is being written.
-fn streaming_ui(ui: &mut Ui, name: &str, flight: &Flight) {
-    let tokens = Tokens::of(ui);
-    let (thinking, answer, still) = parted(&flight.text);
-    let state = match (flight.text.is_empty(), still) {
-        (true, _) => tr("taking in the pictures and the prompt"),
-        (_, true) => tr("thinking"),
-        _ => tr("answering"),
-    };
-    ui.label(RichText::new(state).small().color(tokens.accent));
-    if let Some(thinking) = thinking.filter(|it| !it.is_empty()) {
-        thinking_ui(ui, name, thinking, still, TEXT);
-    }
-    if !answer.is_empty() {
-        marked(ui, &format!("{name} stream"), answer, FontId::proportional(TEXT), None);
-    }
-}
-
-/// The latest answers as a row of verdicts, then the questions in flight; each can be looked at.
-fn ribbon_ui(runs: &Runs, ui: &mut Ui, wishes: &mut Wishes) {
-    let tokens = Tokens::of(ui);
-    let Some(live) = &runs.live else { return };
-    let shown = runs.shown();
-    let cell = 18.0;
-    ui.horizontal(|ui| {
-        ui.spacing_mut().item_spacing.x = 2.0;
-        let follows = runs.follow.is_none();
-        let latest = ui.selectable_label(follows, tr("Latest"));
-        if latest.on_hover_text(tr("Follow the run; the arrow keys go back through its answers")).clicked() {
-            wishes.push(app::Wish::Run(Wish::Follow(None)));
-        }
-        ui.add_space(6.0);
-        let flights = live.flights.len() as f32 * 64.0;
-        let room = ((ui.available_width() - flights) / (cell + 2.0)).max(0.0) as usize;
-        let kept: Vec<_> = live.verdicts().rev().take(room).collect();
-        for (row, of) in kept.into_iter().rev() {
-            let (rect, response) = ui.allocate_exact_size(vec2(cell, cell), Sense::click());
-            let index = live.answer(row).map_or("", |done| done.answer.index.as_str());
-            let words = fill("Question {}, {}", &[&index, &verdict::name(of)]);
-            response
-                .widget_info(|| WidgetInfo::selected(egui::Role::Button, true, shown == Some(row), &words));
-            let painter = ui.painter();
-            if shown == Some(row) || response.hovered() || response.has_focus() {
-                painter.rect_filled(rect, 4.0, tokens.raised);
-            }
-            if shown == Some(row) {
-                painter.rect_stroke(rect, 4.0, Stroke::new(1.0, tokens.accent), egui::StrokeKind::Inside);
-            }
-            verdict::mark(painter, rect.center(), 10.0, of, tokens.verdict(of));
-            if response.on_hover_text(words).clicked() {
-                wishes.push(app::Wish::Run(Wish::Follow(Some(row))));
-            }
-        }
-        for flight in &live.flights {
-            let text = fill("row {}", &[&(flight.row + 1)]);
-            let chip = ui.add(
-                egui::Button::selectable(shown == Some(flight.row), RichText::new(text).small()).small(),
-            );
-            if chip.on_hover_text(tr("In flight: the model is answering it")).clicked() {
-                wishes.push(app::Wish::Run(Wish::Follow(Some(flight.row))));
-            }
-        }
-    });
-    ui.add_space(4.0);
 }
