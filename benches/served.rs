@@ -68,6 +68,7 @@ fn main() {
         println!("memory at the peak: {peak} MiB");
     }
     let _ = server.kill();
+    let _ = server.wait();
 }
 
 /// Questions with sixty-four pictures of about 40 kB among them.

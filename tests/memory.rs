@@ -362,8 +362,8 @@ fn an_allocation_that_fails_changes_no_answer() {
         let unused = order(&next(), devices, 80, batch);
         drop(load(&unused.checkpoint, &unused.replicas[0]));
         let of_load = |place: usize| unused.replicas[0].places()[place].meter().unwrap().allocations();
-        for place in 0..all.len() {
-            let (first, last) = (of_load(place), all[place]);
+        for (place, last) in all.into_iter().enumerate() {
+            let first = of_load(place);
             for sample in 0..14u64 {
                 let number = first + (last - first) * sample / 14 + sample % 3;
                 let path = next();

@@ -604,7 +604,7 @@ fn a_pause_lets_nothing_new_out() {
             }
         }
         // Those in flight are answered; then the server hears nothing more.
-        Event::Traffic(traffic) if traffic.in_flight == 0 && answered < 60 && answered >= 10 => {
+        Event::Traffic(traffic) if traffic.in_flight == 0 && (10..60).contains(&answered) => {
             match asked_at_rest {
                 None => asked_at_rest = Some(server.requests().len()),
                 Some(asked) => {
@@ -720,7 +720,9 @@ fn the_key_is_in_no_file_however_it_is_given() {
     let server = chatty();
     let url = server.address.as_str();
     let base = ["eval", "--endpoint", url, "--limit", "9", "--session", "s", "--json", "--concurrency", "2"];
-    let ways: [(&[&str], &[(&str, &str)]); 4] = [
+    /// Arguments, and variables of the environment.
+    type Way<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)]);
+    let ways: [Way<'_>; 4] = [
         (&[], &[("SHARDSCOPE_API_KEY", KEY)]),
         (&["--model", "tiny", "--price-in", "1", "--price-out", "2"], &[("OPENAI_API_KEY", KEY)]),
         (&["--key-header", "api-key", "--header", "X-Team: vision"], &[("SHARDSCOPE_API_KEY", KEY)]),

@@ -202,7 +202,7 @@ mod tests {
         let bounds = Rect::from_min_max(pos2(0.0, 0.0), pos2(16.0, 16.0));
         let clip = Bounds::of(bounds, 1.0, [16, 16]);
         let mut canvas = Canvas { pixels: &mut pixels, width: 16, clip };
-        let color = Color32::from_rgba_premultiplied(alpha, 0, 0, alpha);
+        let color = Color32::RED.gamma_multiply_u8(alpha);
         for corners in triangles {
             let corners = corners.map(|[x, y]| Vertex { pos: pos2(x, y), uv: WHITE_UV, color });
             fill(&mut canvas, corners, &white(), 1.0);

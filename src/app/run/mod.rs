@@ -4,8 +4,8 @@ pub mod link;
 pub mod live;
 pub mod memory;
 mod prepare;
-pub mod sampling;
 mod question;
+pub mod sampling;
 mod screen;
 
 use std::path::PathBuf;

@@ -111,6 +111,6 @@ mod tests {
                 assert!(pieces.iter().any(|piece| piece.start <= mark.start && mark.end <= piece.end));
             }
         }
-        assert_eq!(pieces("short", STEP, Some(0..5)), [0..5]);
+        assert_eq!(pieces("short", STEP, Some(0..5)).first(), Some(&(0..5)));
     }
 }

@@ -118,7 +118,7 @@ mod tests {
         (60..124).for_each(|number| window.strained(number, 124));
         assert_eq!(window.size(), 32);
         (124..156).for_each(|number| window.answered(number, 0.2, 200));
-        assert_eq!(window.size(), 32 + 32 / 33);
+        assert_eq!(window.size(), 32);
         (0..20).for_each(|round| window.strained(1000 * (round + 1), 1000 * (round + 1) + 1));
         assert_eq!(window.size(), 1);
     }

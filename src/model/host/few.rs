@@ -362,8 +362,8 @@ mod avx2 {
                     }
                     for v in 0..VECTORS {
                         let x = _mm256_loadu_ps(x.add(v * cols + at));
-                        for r in 0..ROWS {
-                            held[r][v] = _mm256_fmadd_ps(weights[r], x, held[r][v]);
+                        for (held, weights) in held.iter_mut().zip(weights) {
+                            held[v] = _mm256_fmadd_ps(weights, x, held[v]);
                         }
                     }
                 }
