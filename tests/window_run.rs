@@ -174,7 +174,7 @@ fn simulated_devices_show_what_was_measured_beside_the_forecast() {
     let folder = tempfile::tempdir().unwrap();
     let mut window = window(folder.path());
     window.state_mut().workspace.choices.devices = "sim:2x64MiB".into();
-    run_through(&mut window, 6);
+    run_through(&mut window, 24);
     let trace = &window.state().run.live().unwrap().trace;
     assert_eq!(trace.devices.iter().map(|it| it.name.as_str()).collect::<Vec<_>>(), ["sim:0", "sim:1"]);
     for device in &trace.devices {

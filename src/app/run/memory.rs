@@ -301,7 +301,10 @@ fn plot_ui(ui: &mut Ui, trace: &Trace) {
         .include_y(0.0)
         .include_x(0.0)
         .include_y(1.12 * largest as f64 / unit)
-        .x_axis_formatter(|mark, _| clock(mark.value))
+        .x_axis_formatter(|mark, range| match range.end() - range.start() {
+            short if short < 10.0 => format!("{:.1} s", mark.value),
+            _ => clock(mark.value),
+        })
         .y_axis_formatter(move |mark, _| format!("{:.1} {unit_name}", mark.value))
         .show(ui, |plot| {
             let first =

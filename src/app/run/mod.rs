@@ -9,6 +9,7 @@ pub mod sampling;
 mod screen;
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use self::link::{Link, Silence};
 use self::live::{Live, Stage};
@@ -45,6 +46,16 @@ pub enum Wish {
     Dismiss(usize),
 }
 
+/// How long a question that is followed stays, and stays again once it is answered: a fast model can be watched too.
+const STAY: Duration = Duration::from_millis(900);
+
+/// The question on which the screen rests while it follows the run.
+struct Resting {
+    row: usize,
+    answered: bool,
+    since: Instant,
+}
+
 /// The run in progress, or the last one.
 #[derive(Default)]
 pub struct Runs {
@@ -54,6 +65,7 @@ pub struct Runs {
     link: Option<Link>,
     sampling: Option<Sampling>,
     follow: Option<usize>,
+    resting: Option<Resting>,
     gallery: Gallery,
     prose: Prose,
     look: Look,
@@ -119,6 +131,7 @@ impl Runs {
                 }
             }
         }
+        self.rest();
         self.gallery.receive();
         if let Some(row) = self.shown() {
             self.gallery.want(row, None, wake);
@@ -139,7 +152,7 @@ impl Runs {
             Err(problem) => live.stage = Stage::Broken(problem),
         }
         self.live = Some(live);
-        self.follow = None;
+        (self.follow, self.resting) = (None, None);
         self.look = self.look.another();
     }
 
@@ -171,8 +184,34 @@ impl Runs {
     /// Row of the question that is shown.
     pub fn shown(&self) -> Option<usize> {
         let live = self.live.as_ref()?;
-        let chosen = self.follow.filter(|row| live.flight(*row).is_some() || live.answer(*row).is_some());
-        chosen.or_else(|| live.latest())
+        let resting = self.resting.as_ref().map(|resting| resting.row);
+        let is_there = |row: &usize| live.flight(*row).is_some() || live.answer(*row).is_some();
+        self.follow.filter(is_there).or(resting.filter(is_there)).or_else(|| live.latest())
+    }
+
+    /// Goes on to the latest question, where the one that is shown has stayed long enough.
+    fn rest(&mut self) {
+        let Some(live) = &self.live else { return };
+        let Some(latest) = live.latest() else { return self.resting = None };
+        if let Some(resting) = &mut self.resting {
+            if !resting.answered && live.answer(resting.row).is_some() {
+                (resting.answered, resting.since) = (true, Instant::now());
+            }
+            let is_there = live.flight(resting.row).is_some() || resting.answered;
+            if resting.row == latest
+                || (live.stage == Stage::Running && is_there && resting.since.elapsed() < STAY)
+            {
+                return;
+            }
+        }
+        self.resting = Some(Resting { row: latest, answered: false, since: Instant::now() });
+    }
+
+    /// How long the screen waits before it goes on to another question.
+    fn stays(&self) -> Option<Duration> {
+        let (live, resting) = (self.live.as_ref()?, self.resting.as_ref()?);
+        (live.stage == Stage::Running && live.latest() != Some(resting.row))
+            .then(|| STAY.saturating_sub(resting.since.elapsed()))
     }
 
     /// A word on the run in progress, for the top bar.
@@ -183,6 +222,9 @@ impl Runs {
     /// Draws the screen.
     pub fn ui(&mut self, ui: &mut egui::Ui, workspace: &Workspace, wishes: &mut Wishes) {
         screen::ui(self, ui, workspace, wishes);
+        if let Some(stays) = self.stays() {
+            ui.ctx().request_repaint_after(stays);
+        }
         self.seen = true;
     }
 

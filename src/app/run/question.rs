@@ -20,9 +20,9 @@ const TEXT: f32 = 14.5;
 /// Draws the question that is shown, below the ribbon of answers.
 pub fn question_ui(runs: &mut Runs, ui: &mut Ui, wishes: &mut Wishes) {
     ribbon_ui(runs, ui, wishes);
+    let shown = runs.shown();
     let Runs { live: Some(live), gallery, prose, formatted, .. } = runs else { return };
-    let shown = runs.follow.filter(|row| live.flight(*row).is_some() || live.answer(*row).is_some());
-    let Some(row) = shown.or_else(|| live.latest()) else {
+    let Some(row) = shown else {
         let tokens = Tokens::of(ui);
         ui.add_space(20.0);
         ui.label(

@@ -121,7 +121,9 @@ impl Sampling {
                         _ => drop(most.insert(now.device.clone(), now)),
                     }
                 }
-                if look % LOOKS == 0 {
+                // A run may be over before its first quarter of a second is: what it holds at first is told at once.
+                let is_first = sent.is_empty() && most.values().any(|it| it.own > 0);
+                if is_first || look % LOOKS == 0 {
                     // Temperatures are slow to ask for, and slow to change.
                     if let Some(driver) = driver.as_ref().filter(|_| look % (20 * LOOKS) == LOOKS) {
                         gpus = driver.gpus();
