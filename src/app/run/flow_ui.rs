@@ -1,7 +1,7 @@
 //! How a server stands, drawn: figures of the moment, and beside them how they came about.
 
-use egui::{Align, Color32, Layout, RichText, Ui, Vec2, vec2};
-use egui_plot::{Line, LineStyle, Plot, PlotPoints};
+use egui::{Align, Color32, Layout, Rangef, RichText, TextStyle, Ui, Vec2, vec2};
+use egui_plot::{AxisHints, GridMark, Line, LineStyle, Plot, PlotPoints};
 
 use super::flow::{Flow, Moment};
 use super::live::Live;
@@ -12,10 +12,10 @@ use crate::app::theme::Tokens;
 use crate::terminal::count;
 
 /// Narrowest plot.
-const NARROWEST: f32 = 190.0;
+const NARROWEST: f32 = 160.0;
 
 /// Width of the figures.
-const FIGURES: f32 = 250.0;
+const FIGURES: f32 = 220.0;
 
 /// Points that are drawn of a line.
 const POINTS: usize = 400;
@@ -52,7 +52,8 @@ pub fn flow_ui(ui: &mut Ui, live: &Live) {
                 },
             );
         });
-        plots_ui(ui, &live.flow);
+        // Rows of plots stand one below the other.
+        ui.vertical(|ui| plots_ui(ui, &live.flow));
     });
 }
 
@@ -60,6 +61,7 @@ pub fn flow_ui(ui: &mut Ui, live: &Live) {
 fn figures_ui(ui: &mut Ui, live: &Live) {
     let Some(now) = &live.flow.now else { return };
     ui.spacing_mut().item_spacing = vec2(8.0, 3.0);
+    ui.spacing_mut().interact_size.y = 15.0;
     let rate = |pace: Option<f64>| pace.map_or("–".to_owned(), |pace| figure::rate(60.0 * pace));
     let mut row = |name: &str, value: String, why: &str| figure_ui(ui, name, &value, why);
     row(tr("Answers a minute"), rate(now.answers_per_second), tr("Over the last half minute"));
@@ -216,6 +218,11 @@ fn plot_ui(ui: &mut Ui, name: &str, courses: &[Course], moments: &[Moment], heig
     };
     let lines: Vec<Vec<[f64; 2]>> = courses.iter().map(|course| drawn(course.of)).collect();
     let most = lines.iter().flatten().map(|[_, y]| *y).fold(0.0, f64::max);
+    let top = if most > 0.0 { 1.15 * most } else { 1.0 };
+    let axis = |hints: AxisHints<'static>, least: f32| {
+        let hints = hints.label_spacing(Rangef::new(least, least + 8.0)).tick_label_color(tokens.subdued);
+        hints.tick_label_font(TextStyle::Small.resolve(ui.style()))
+    };
     let whole = moments.last().map_or(1.0, |moment| moment.at.max(1.0));
     Plot::new(name)
         .height((height - 18.0).max(50.0))
@@ -228,10 +235,12 @@ fn plot_ui(ui: &mut Ui, name: &str, courses: &[Course], moments: &[Moment], heig
         .include_x(0.0)
         .include_x(whole)
         .include_y(0.0)
-        .include_y(if most > 0.0 { 1.15 * most } else { 1.0 })
-        .y_axis_min_width(34.0)
-        .x_axis_formatter(|mark, _| clock(mark.value))
-        .y_axis_formatter(|mark, _| figure::rate(mark.value))
+        .include_y(top)
+        .custom_x_axes(vec![axis(AxisHints::new_x(), 46.0).formatter(|mark, _| clock(mark.value))])
+        .custom_y_axes(vec![
+            axis(AxisHints::new_y(), 12.0).min_thickness(32.0).formatter(|mark, _| figure::rate(mark.value)),
+        ])
+        .y_grid_spacer(move |_| ticks(top))
         .show(ui, |plot| {
             for (course, points) in courses.iter().zip(lines) {
                 let style = if course.dashed { LineStyle::dashed_dense() } else { LineStyle::Solid };
@@ -239,4 +248,30 @@ fn plot_ui(ui: &mut Ui, name: &str, courses: &[Course], moments: &[Moment], heig
                 plot.line(line.width(if course.dashed { 1.0 } else { 1.8 }).style(style));
             }
         });
+}
+
+/// Three or four round values from nothing to the top of a plot.
+fn ticks(top: f64) -> Vec<GridMark> {
+    let rough = (top / 3.0).max(f64::MIN_POSITIVE);
+    let unit = 10f64.powf(rough.log10().floor());
+    let step =
+        [1.0, 2.0, 5.0].into_iter().map(|it| it * unit).rev().find(|step| *step <= rough).unwrap_or(unit);
+    let count = (top / step).min(8.0) as u32;
+    (0..=count).map(|nth| GridMark { value: f64::from(nth) * step, step_size: step }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn axes_have_a_few_round_values() {
+        for top in [0.004, 0.07, 1.0, 1.15, 18.4, 63.0, 999.0, 4e6] {
+            let values: Vec<f64> = ticks(top).iter().map(|mark| mark.value).collect();
+            assert!((4..=8).contains(&values.len()), "{top}: {values:?}");
+            assert!(values[0] == 0.0 && *values.last().unwrap() <= top, "{top}: {values:?}");
+            // One digit, and what makes it round.
+            assert!(figure::rate(values[1]).trim_start_matches(['0', '.']).len() <= 5, "{top}: {values:?}");
+        }
+    }
 }

@@ -39,9 +39,13 @@ pub fn head_ui(runs: &Runs, ui: &mut Ui, wishes: &mut Wishes) {
         }
         if let Some(speed) = live.tokens_per_second {
             let text = fill("{} tokens/s", &[&format!("{speed:.1}")]);
-            ui.label(RichText::new(text).color(tokens.subdued)).on_hover_text(tr(
-                "Tokens of all answers so far over the time of their decoding, prompts not counted",
-            ));
+            let why = match live.about.server {
+                Some(_) => tr("Tokens of answers over the last half minute, as the server counts them"),
+                None => {
+                    tr("Tokens of all answers so far over the time of their decoding, prompts not counted")
+                }
+            };
+            ui.label(RichText::new(text).color(tokens.subdued)).on_hover_text(why);
         }
         let what = fill("{} on {}", &[&live.about.checkpoint, &live.about.dataset]);
         ui.add(egui::Label::new(RichText::new(what).color(tokens.subdued)).truncate())

@@ -27,15 +27,20 @@ pub fn ui(runs: &mut Runs, ui: &mut Ui, workspace: &Workspace, wishes: &mut Wish
         key::key_ui(runs, ui, wishes);
     });
     let height = ui.available_height();
-    Panel::bottom("run memory")
+    let is_served = runs.live.as_ref().is_some_and(|live| live.about.server.is_some());
+    Panel::bottom(if is_served { "run server" } else { "run memory" })
         .resizable(true)
-        .default_size((height * 0.30).clamp(110.0, 240.0))
+        .default_size((height * 0.32).clamp(110.0, 250.0))
         .size_range(70.0..=(height * 0.6).max(80.0))
         .frame(Frame::new().fill(tokens.panel).inner_margin(Margin::symmetric(16, 8)))
-        .show(ui, |ui| match &runs.live {
-            Some(live) if live.about.server.is_some() => flow_ui::flow_ui(ui, live),
-            Some(live) => memory::ui(ui, &live.trace, live.is_active()),
-            None => {}
+        .show(ui, |ui| {
+            // It stays as high as it was made, however little there is to show yet.
+            ui.set_min_height(ui.available_height());
+            match &runs.live {
+                Some(live) if is_served => flow_ui::flow_ui(ui, live),
+                Some(live) => memory::ui(ui, &live.trace, live.is_active()),
+                None => {}
+            }
         });
     let width = ui.available_width();
     Panel::left("run pictures")

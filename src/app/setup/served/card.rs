@@ -2,12 +2,14 @@
 
 use egui::{RichText, TextEdit, Ui, Vec2};
 
+use crate::Problem;
 use crate::app::job::Loadable;
 use crate::app::language::{fill, tr};
 use crate::app::parts::Icon;
-use crate::app::parts::button::{button, list};
+use crate::app::parts::button::button;
 use crate::app::parts::card::{facts, note, pill, section};
 use crate::app::parts::field::field;
+use crate::app::parts::icon::named;
 use crate::app::parts::problem::{problem, remark};
 use crate::app::parts::progress::progress;
 use crate::app::served::{self, Served, Server};
@@ -15,7 +17,6 @@ use crate::app::setup::Wish;
 use crate::app::theme::Tokens;
 use crate::app::{self, Wishes};
 use crate::endpoint::{Health, ServedModel};
-use crate::{Problem, terminal};
 
 /// Draws the content of the card.
 pub fn served_ui(ui: &mut Ui, served: &Served, wishes: &mut Wishes) {
@@ -115,7 +116,7 @@ fn pairs(served: &Served, health: &Health, model: Option<&ServedModel>) -> Vec<(
         pairs.push((tr("Made from"), root.clone()));
     }
     if let Some(context) = model.context {
-        pairs.push((tr("Context"), fill("{} tokens", &[&terminal::count(context)])));
+        pairs.push((tr("Context"), fill("{} tokens", &[&context])));
     }
     pairs
 }
@@ -129,24 +130,24 @@ fn model_ui(ui: &mut Ui, served: &Served) -> Option<Server> {
     ui.horizontal(|ui| {
         ui.spacing_mut().item_spacing.x = 8.0;
         ui.label(RichText::new(tr("Model")).color(tokens.text));
-        let room = ui.available_width();
-        let width = if models.is_empty() { 0.0 } else { (room * 0.45).min(220.0) };
-        if !models.is_empty() {
-            let here = models.iter().any(|model| model.id == server.model.trim());
-            let shown = if here { server.model.trim().to_owned() } else { tr("choose one").to_owned() };
-            ui.name_inputs(tr("Models of the server"), |ui| {
-                list("served models", shown, width).show_ui(ui, |ui| {
-                    for model in models {
-                        ui.selectable_value(&mut server.model, model.id.clone(), &model.id);
-                    }
+        ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
+            if !models.is_empty() {
+                let more = egui::Button::new(Icon::Down.atom()).min_size(Vec2::splat(28.0));
+                let more = named(ui, more, tr("Models of the server"));
+                egui::Popup::menu(&more).accessible_name(tr("Models of the server")).show(|ui| {
+                    egui::ScrollArea::vertical().max_height(320.0).show(ui, |ui| {
+                        for model in models {
+                            ui.selectable_value(&mut server.model, model.id.clone(), &model.id);
+                        }
+                    });
                 });
-            });
-        }
-        let edit = TextEdit::singleline(&mut server.model)
-            .hint_text(tr("Name of the model"))
-            .desired_width(ui.available_width());
-        let named = field(ui, tr("Name of the model"), edit);
-        named.on_hover_text(tr("As the server names it"));
+            }
+            let hint =
+                if models.is_empty() { tr("Name of the model") } else { tr("Choose one, or type its name") };
+            let edit = TextEdit::singleline(&mut server.model).hint_text(hint);
+            let typed = field(ui, tr("Name of the model"), edit.desired_width(ui.available_width()));
+            typed.on_hover_text(tr("As the server names it"));
+        });
     });
     ui.spacing_mut().item_spacing = Vec2::new(12.0, 8.0);
     (server != served.server).then_some(server)

@@ -150,7 +150,7 @@ fn known_ui(setup: &Setup, ui: &mut Ui, served: &Served, habits: &Habits, wishes
             .iter()
             .map(|it| Row {
                 name: if it.model.is_empty() { it.address.clone() } else { it.model.clone() },
-                detail: it.address.clone(),
+                detail: if it.model.is_empty() { tr("recent").to_owned() } else { it.address.clone() },
                 size: String::new(),
                 named: key(it),
             })
@@ -161,6 +161,7 @@ fn known_ui(setup: &Setup, ui: &mut Ui, served: &Served, habits: &Habits, wishes
             wishes.push(app::Wish::Setup(Wish::Open(Box::new(server.clone()))));
         }
     }
+    ui.add_space(4.0);
     ui.horizontal(|ui| {
         let ports = setup.ports.0.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
         let why =
