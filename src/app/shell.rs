@@ -361,8 +361,10 @@ impl App {
                     self.screen = Screen::Results;
                 }
             }
-            // Both would hold the weights, on the same devices.
-            Wish::Ask(ask::Wish::Ask) if self.run.is_active() => self.toasts.warn(&busy()),
+            // Both would hold the weights, on the same devices; a server is asked beside any run.
+            Wish::Ask(ask::Wish::Ask) if self.run.is_active() && !self.workspace.served.is_chosen => {
+                self.toasts.warn(&busy());
+            }
             Wish::Ask(wish) => self.ask.apply(wish, &self.workspace, &self.wake),
         }
     }

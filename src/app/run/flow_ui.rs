@@ -238,7 +238,7 @@ fn plot_ui(ui: &mut Ui, name: &str, courses: &[Course], moments: &[Moment], heig
         .include_y(top)
         .custom_x_axes(vec![axis(AxisHints::new_x(), 46.0).formatter(|mark, _| clock(mark.value))])
         .custom_y_axes(vec![
-            axis(AxisHints::new_y(), 12.0).min_thickness(32.0).formatter(|mark, _| figure::rate(mark.value)),
+            axis(AxisHints::new_y(), 12.0).min_thickness(32.0).formatter(|mark, _| tick(mark)),
         ])
         .y_grid_spacer(move |_| ticks(top))
         .show(ui, |plot| {
@@ -250,7 +250,16 @@ fn plot_ui(ui: &mut Ui, name: &str, courses: &[Course], moments: &[Moment], heig
         });
 }
 
-/// Three or four round values from nothing to the top of a plot.
+/// A value at an axis, in as many digits as tell it from the next one.
+fn tick(mark: GridMark) -> String {
+    match mark.value {
+        v if v == 0.0 => "0".into(),
+        v if v >= 10_000.0 => figure::rate(v),
+        v => format!("{v:.*}", (-mark.step_size.log10().floor()).clamp(0.0, 9.0) as usize),
+    }
+}
+
+/// A few round values from nothing to the top of a plot.
 fn ticks(top: f64) -> Vec<GridMark> {
     let rough = (top / 3.0).max(f64::MIN_POSITIVE);
     let unit = 10f64.powf(rough.log10().floor());
@@ -270,8 +279,8 @@ mod tests {
             let values: Vec<f64> = ticks(top).iter().map(|mark| mark.value).collect();
             assert!((4..=8).contains(&values.len()), "{top}: {values:?}");
             assert!(values[0] == 0.0 && *values.last().unwrap() <= top, "{top}: {values:?}");
-            // One digit, and what makes it round.
-            assert!(figure::rate(values[1]).trim_start_matches(['0', '.']).len() <= 5, "{top}: {values:?}");
+            let names: std::collections::HashSet<String> = ticks(top).into_iter().map(tick).collect();
+            assert_eq!(names.len(), values.len(), "{top}: {names:?}");
         }
     }
 }
