@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::chosen::Chosen;
 use super::dialog::{self, Dialogs, SystemDialogs};
 pub use super::habits::{Habits, Theme};
 use super::job::{Job, Wake};
@@ -17,6 +18,7 @@ use super::{
     shortcut,
 };
 use crate::Problem;
+use crate::evaluation::Choices;
 use crate::evaluation::named::{self, Meant};
 
 /// A screen of the window.
@@ -90,8 +92,8 @@ pub struct App {
     /// Whether the last frame was dark.
     is_dark: bool,
     closing: Closing,
-    /// The version of the workspace that the habits know.
-    kept: Option<u64>,
+    /// The version of the workspace that the habits know, and its choices.
+    kept: Option<(u64, Choices)>,
     wake: Wake,
 }
 
@@ -121,6 +123,7 @@ impl App {
         let waking = ctx.clone();
         let wake: Wake = Arc::new(move || waking.request_repaint());
         let mut workspace = Workspace::opening(&habits.checkpoint, &habits.dataset, sessions, &wake);
+        workspace.choices = habits.chosen.choices();
         workspace.served.server.clone_from(&habits.server);
         workspace.served.is_chosen = habits.is_served;
         Self {
@@ -194,10 +197,12 @@ impl App {
 
     /// Takes what is chosen into the habits, where it has changed.
     fn keep(&mut self) {
-        if self.kept == Some(self.workspace.version) {
+        let Workspace { version, choices, .. } = &self.workspace;
+        if self.kept.as_ref().is_some_and(|(known, before)| known == version && before == choices) {
             return;
         }
-        self.kept = Some(self.workspace.version);
+        self.kept = Some((*version, choices.clone()));
+        self.habits.chosen = Chosen::of(&self.workspace.choices);
         self.habits.is_served = self.workspace.served.is_chosen;
         self.habits.server = self.workspace.served.kept().unwrap_or_default();
     }

@@ -1,6 +1,7 @@
 //! An evaluation as a person asks for it: from checkpoint, dataset and choices to a session and an order for the
 //! engine. The window and the terminal both begin their runs here.
 
+pub mod copies;
 pub mod free;
 pub mod learnt;
 pub mod named;

@@ -182,6 +182,7 @@ fn plots_ui(ui: &mut Ui, flow: &Flow) {
     if flow.now.as_ref().is_some_and(|now| now.cost.is_some()) {
         plots.push((tr("Cost so far"), vec![course(tr("Cost so far"), tokens.devices[1], |it| it.cost)]));
     }
+    let moments = flow.moments();
     let gap = 10.0;
     let room = ui.available_size();
     let columns = (((room.x + gap) / (NARROWEST + gap)) as usize).clamp(1, plots.len());
@@ -199,7 +200,7 @@ fn plots_ui(ui: &mut Ui, flow: &Flow) {
                     ui.allocate_ui_with_layout(vec2(width, height), column, |ui| {
                         ui.set_width(width);
                         ui.spacing_mut().item_spacing.y = 2.0;
-                        plot_ui(ui, name, courses, &flow.moments, height);
+                        plot_ui(ui, name, courses, &moments, height);
                     });
                 }
             });
