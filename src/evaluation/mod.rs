@@ -1,9 +1,12 @@
 //! An evaluation as a person asks for it: from checkpoint, dataset and choices to a session and an order for the
 //! engine. The window and the terminal both begin their runs here.
 
+pub mod facts;
 pub mod free;
+pub mod imported;
 pub mod learnt;
 pub mod named;
+pub mod pictures;
 pub mod placing;
 mod questions;
 mod resumption;

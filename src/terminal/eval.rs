@@ -10,7 +10,7 @@ use crossbeam_channel::Sender;
 use super::datasets::open_dataset;
 use super::judging::{self, Tally};
 use super::progress::{Progress, Reading};
-use super::{count, duration, print_json, print_line, say, size, summary};
+use super::{print_json, print_line, say, summary};
 use crate::cli::{Ending, EvalArgs, Failure, Outcome};
 use crate::dataset::{Stated, Style};
 use crate::engine::served::Traffic;
@@ -18,6 +18,7 @@ use crate::engine::{Command, Event, Run, RunSettings, Sampling};
 use crate::evaluation::{Choices, Evaluation, Learnt, Questions, named};
 use crate::scoring::Report;
 use crate::session::{Answer, default_folder};
+use crate::words::{count, duration, size};
 use crate::{Problem, Result};
 
 impl EvalArgs {
@@ -110,7 +111,7 @@ pub(super) fn listen(
     let Told { model, dataset, rule, folder, selected, left } = told;
     say(format!("session {}", folder.display()));
     let mut report = Report::default();
-    done.iter().for_each(|answer| summary::count(&mut report, answer));
+    done.iter().for_each(|answer| report.add(answer.judged()));
     if !done.is_empty() {
         say(format!("{} questions are answered already", selected - left));
     }
@@ -236,7 +237,7 @@ fn follow(
             | Event::Resumed => {}
             Event::Answered { answer, remaining, tokens_per_second, .. } => {
                 done += 1;
-                summary::count(report, &answer);
+                report.add(answer.judged());
                 if let Some(record) = &answer.judge {
                     judged.add(record);
                 }

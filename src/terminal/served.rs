@@ -10,13 +10,14 @@ use ureq::http::HeaderName;
 use super::datasets::open_dataset;
 use super::eval::{Told, choices, listen};
 use super::progress::Reading;
-use super::{count, judging, say};
+use super::{judging, say};
 use crate::cli::{EvalArgs, Outcome, at_most, seconds};
 use crate::endpoint::{Address, Endpoint, Health, Key, KeyHeader, Limits, Price, key};
 use crate::engine::served::{self, Service, Traffic};
 use crate::evaluation::served::{ServedEvaluation, header};
 use crate::picture::SentAs;
 use crate::session::default_folder;
+use crate::words::count;
 use crate::{Problem, Result};
 
 /// Most questions in flight that may be asked for.

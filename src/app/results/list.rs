@@ -10,7 +10,7 @@ use crate::app::parts::{Icon, figure, verdict};
 use crate::app::theme::Tokens;
 use crate::app::{self, Wishes};
 use crate::session::Outline;
-use crate::terminal::size;
+use crate::words::size;
 
 /// What is being typed into the filter.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -227,7 +227,7 @@ pub(super) fn count(tally: &crate::scoring::Accuracy, of: crate::scoring::Verdic
 fn category_ui(ui: &mut Ui, opened: &super::Opened, typed: &mut String, filter: &mut Filter) {
     let all = tr("All categories");
     let shown = filter.category.as_deref().unwrap_or(all);
-    let shown = crate::terminal::excerpt(shown, 24);
+    let shown = crate::words::excerpt(shown, 24);
     let list = egui::ComboBox::from_id_salt("category").selected_text(shown).height(320.0).width(130.0);
     let response = list.show_ui(ui, |ui| {
         if opened.categories.len() > 12 {

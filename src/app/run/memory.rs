@@ -10,7 +10,7 @@ use super::sampling::Measured;
 use crate::app::language::{fill, tr};
 use crate::app::theme::Tokens;
 use crate::session::Answer;
-use crate::terminal::size;
+use crate::words::size;
 
 /// Samples that are kept of each device; at four a second, ten minutes.
 const SAMPLES_KEPT: usize = 2400;

@@ -13,7 +13,7 @@ use crate::app::parts::{Icon, figure, verdict};
 use crate::app::pictures;
 use crate::app::theme::{SEMIBOLD, Tokens};
 use crate::app::{self, Screen, Wishes, Workspace};
-use crate::terminal::{duration, size};
+use crate::words::{duration, size};
 
 /// Draws the screen.
 pub fn ui(runs: &mut Runs, ui: &mut Ui, workspace: &Workspace, wishes: &mut Wishes) {

@@ -11,9 +11,9 @@ use super::job::{Job, Loadable, Wake};
 use super::language::{fill, tr};
 use super::{Wishes, Workspace};
 use crate::Result;
+use crate::evaluation::pictures::Pictures;
 use crate::session::export::{Format, export};
 use crate::session::{Record, keeping};
-use crate::terminal::exchange::Pictures;
 use listing::{By, Listing};
 
 /// What a person asks for on this screen.
