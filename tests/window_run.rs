@@ -385,6 +385,22 @@ fn a_hundred_thousand_answers_are_scrolled_with_bounded_work() {
         assert!((10..80).contains(&rows), "{rows} rows are laid out");
         window.get_by_label_contains(&format!("Question {at}, "));
     }
+    // No frame sorts them: the list stands until a job has done it.
+    window.state_mut().apply(Wish::Results(results::Wish::Sort(Column::Seconds)));
+    let listed = &window.state().results;
+    assert!(listed.is_at_work() && listed.listed().is_sorted() && listed.row() == Some(COUNT - 1));
+    settle(&mut window);
+    let seconds = |place: &usize| place * 7919 % 1000;
+    let results = &window.state().results;
+    assert!(results.listed().is_sorted_by_key(seconds) && results.listed().len() == COUNT);
+    assert_eq!(results.listed()[results.row().unwrap()], COUNT - 1, "the chosen answer stays");
+    // Opening can be stopped.
+    window.state_mut().apply(Wish::ShowSession(session));
+    window.step();
+    window.get_by_label("Cancel").click();
+    settle(&mut window);
+    assert!(window.state().results.opened().is_none());
+    window.get_by_label("No session is open");
 }
 
 #[test]

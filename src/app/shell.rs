@@ -16,6 +16,7 @@ use super::{
     shortcut,
 };
 use crate::Problem;
+use crate::evaluation::Learnt;
 use crate::evaluation::named::{self, Meant};
 
 /// A screen of the window.
@@ -107,6 +108,7 @@ impl App {
     /// The window as it was left; at its first start with the built-in pair, ready to run.
     pub fn new(ctx: &egui::Context, habits: Habits) -> Self {
         let mut app = Self::in_folder(ctx, habits, crate::session::sessions_root());
+        app.workspace.choices.learnt = Learnt::Usual;
         app.setup.look(&app.wake);
         app
     }
@@ -171,7 +173,7 @@ impl App {
             }
         }
         self.setup.receive(&self.workspace, &self.wake, &mut wishes);
-        self.board.receive(&self.workspace, &self.wake, &mut wishes);
+        self.board.receive(&self.workspace, self.run.is_active(), &self.wake, &mut wishes);
         self.run.receive(&self.wake, &mut wishes);
         self.results.receive(&self.wake, &mut wishes);
         self.sessions.receive(&self.workspace, self.run.is_active(), &self.wake, &mut wishes);

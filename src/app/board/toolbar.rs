@@ -305,7 +305,9 @@ pub fn summary_ui(ui: &mut Ui, desk: &Desk, priced: &Loadable<Arc<Priced>>, wish
             (course, if draft.plan.exact { best } else { hop }),
             (weights, tr("Weights of the whole model")),
         ];
-        for (fact, meaning) in facts.into_iter().filter(|(fact, _)| !fact.is_empty()) {
+        let corrected = super::assumptions_ui::corrections(&case.calibration);
+        let corrected = corrected.as_deref().map(|words| (tr("corrected by measurements").to_owned(), words));
+        for (fact, meaning) in facts.into_iter().chain(corrected).filter(|(fact, _)| !fact.is_empty()) {
             dot(ui);
             let fact = RichText::new(fact).color(tokens.text);
             ui.add(egui::Label::new(fact).wrap_mode(egui::TextWrapMode::Extend)).on_hover_text(meaning);

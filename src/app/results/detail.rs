@@ -79,7 +79,7 @@ pub fn ui(results: &mut Results, ui: &mut Ui, wishes: &mut Wishes) {
 fn bar_ui(results: &Results, ui: &mut Ui, chosen: usize, wishes: &mut Wishes) {
     let tokens = Tokens::of(ui);
     let Some(opened) = results.session.ready() else { return };
-    let at = results.listed.iter().position(|it| *it == chosen);
+    let at = results.row();
     let index = opened.record.outlines().get(chosen).map(|it| it.index.to_string()).unwrap_or_default();
     let category = opened.record.outlines().get(chosen).and_then(|it| it.category.clone());
     ui.horizontal(|ui| {

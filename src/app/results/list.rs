@@ -80,9 +80,9 @@ pub fn ui(results: &mut Results, ui: &mut Ui, wishes: &mut Wishes) {
         .iter()
         .position(|(column, ..)| *column == results.sort.0)
         .map(|place| (place, results.sort.1));
-    let chosen = results.chosen.and_then(|chosen| results.listed.iter().position(|it| *it == chosen));
+    let chosen = results.row();
     let outlines = opened.record.outlines();
-    let listed = &results.listed;
+    let listed = results.listed.places();
     let outline = |row: usize| &outlines[listed[row]];
     let table = Table {
         id: "answers",

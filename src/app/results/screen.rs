@@ -27,8 +27,8 @@ pub fn ui(results: &mut Results, ui: &mut Ui, wishes: &mut Wishes) {
             });
             return;
         }
-        Loadable::Loading(_) => return waiting(ui),
-        Loadable::Empty if results.comparing.is_some() => return waiting(ui),
+        Loadable::Loading(job) => return waiting(ui, job.share(), wishes),
+        Loadable::Empty if results.comparing.is_some() => return waiting(ui, None, wishes),
         Loadable::Empty => {
             let what = tr("No session is open");
             let why = tr(
@@ -51,10 +51,13 @@ pub fn ui(results: &mut Results, ui: &mut Ui, wishes: &mut Wishes) {
     }
 }
 
-fn waiting(ui: &mut Ui) {
-    ui.centered_and_justified(|ui| {
-        let tokens = Tokens::of(ui);
-        ui.label(RichText::new(tr("Opening the session")).color(tokens.subdued));
+fn waiting(ui: &mut Ui, share: Option<f32>, wishes: &mut Wishes) {
+    ui.add_space(ui.available_height() * 0.4);
+    ui.vertical_centered(|ui| {
+        ui.set_max_width(260.0);
+        if progress(ui, tr("Opening the session"), share, true) {
+            wishes.push(app::Wish::Results(Wish::Cancel));
+        }
     });
 }
 
