@@ -4,6 +4,7 @@
 pub mod free;
 pub mod learnt;
 pub mod named;
+pub mod named_map;
 pub mod placing;
 mod questions;
 mod resumption;

@@ -6,11 +6,14 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::plan_text;
+use super::{plan_text, say};
+use crate::evaluation::named_map::{NAMES, NamedMap, short};
+use crate::evaluation::placing::no_layout;
 use crate::plan::assumptions::{Assumptions, AttentionKind, Dtype, Logits, Sourced};
 use crate::plan::checks::{self, Finding};
 use crate::plan::device::Links;
 use crate::plan::device_map::DeviceMap;
+use crate::plan::exchange::{self, Form};
 use crate::plan::launch::{Server, launch};
 use crate::plan::planner::{Goal, HeadChoice, VisionChoice, Wishes};
 use crate::plan::spec::DeviceSpec;
@@ -33,9 +36,11 @@ pub struct PlanArgs {
     /// or sim:NAME(8xH100),NAME(…);network=12.5GB for several machines.
     #[arg(long, value_name = "SPEC", default_value = "auto")]
     pub devices: String,
-    /// Layout: auto, internvl, accelerate, accelerate-sequential, accelerate-balanced-low-0, mistralrs, single, or a JSON
-    /// file with a device_map [default: auto; internvl where AUTO_SPLIT=1 is set, as VLMEvalKit reads it].
-    #[arg(long, value_name = "NAME|FILE")]
+    /// Layout: auto, internvl, accelerate, accelerate-sequential, accelerate-balanced-low-0, mistralrs, single, or a map:
+    /// a file, - for standard input, or the map itself where it is short ("0:20;1:60", 3,5,5). A map is a device_map (JSON, a
+    /// Python dict, a log line that prints one), a mistral.rs topology, layers of each GPU (ORD:N;ORD:N), or shares as of
+    /// llama.cpp's --tensor-split (3,5,5) [default: auto; internvl where AUTO_SPLIT=1 is set, as VLMEvalKit reads it].
+    #[arg(long, value_name = "NAME|MAP")]
     pub layout: Option<String>,
     /// Number format of the weights: auto, f32, bf16, f16, q8_0, q4k.
     #[arg(long, value_name = "T", default_value = "auto")]
@@ -59,26 +64,33 @@ pub struct PlanArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=65536))]
     pub batch: Option<u64>,
     /// All layouts side by side.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["hf_device_map", "export", "launch", "check", "needs", "replicas"])]
     pub compare: bool,
     /// Write the plan as a Hugging Face device_map.
     #[arg(long, value_name = "FILE")]
     pub hf_device_map: Option<PathBuf>,
-    /// Read a device_map (JSON, a Python dict, or a log line that prints one) and judge it.
-    #[arg(long, value_name = "FILE")]
-    pub check: Option<PathBuf>,
+    /// Print the plan as other tools read it, and nothing else: device-map, device-layers (mistral.rs --num-device-layers),
+    /// topology (mistral.rs) or tensor-split (llama.cpp).
+    #[arg(long, value_name = "FORM", value_parser = form)]
+    pub export: Option<Form>,
+    /// Write what --export asks for to a file, and print the plan as usual.
+    #[arg(long, value_name = "FILE", requires = "export")]
+    pub out: Option<PathBuf>,
+    /// Judge a map: a file, - for standard input, or the map itself, in any form that --layout reads.
+    #[arg(long, value_name = "MAP")]
+    pub check: Option<String>,
     /// The commands that start another engine as the plan says, and what they cannot say: vllm, sglang, lmdeploy or
     /// llama.cpp.
-    #[arg(long, value_name = "ENGINE", value_parser = server)]
+    #[arg(long, value_name = "ENGINE", value_parser = server, conflicts_with = "export")]
     pub launch: Option<Server>,
     /// Print one JSON object to standard output.
     #[arg(long)]
     pub json: bool,
     /// Which sets of common cards this checkpoint and dataset need.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["hf_device_map", "export", "launch", "check", "replicas"])]
     pub needs: bool,
     /// How many copies of the model the devices could run side by side.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["hf_device_map", "export", "launch", "check"])]
     pub replicas: bool,
     /// What to prefer: safest (the smallest worst share of memory) or fewest-gpus.
     #[arg(long, value_name = "GOAL", default_value = "safest", value_parser = ["safest", "fewest-gpus"])]
@@ -235,17 +247,32 @@ pub fn run_with_links(
                 std::fs::write(file, pretty(&map))
                     .map_err(|e| Problem::io("write the device map", file, &e))?;
             }
+            let export = args.export.map(|form| Export::of(form, &planned)).transpose()?;
+            if let (Some(export), Some(file)) = (&export, &args.out) {
+                std::fs::write(file, format!("{}\n", export.text.trim_end()))
+                    .map_err(|e| Problem::io("write the map", file, &e))?;
+            }
             let name = args.checkpoint.as_deref().unwrap_or_default();
             let launch = args.launch.map(|server| launch(server, &planned.case, &planned.plan, name));
-            match (launch.transpose()?, args.json) {
-                (None, false) => plan_text::plan(&planned),
-                (Some(launch), false) => launch.text(),
-                (launch, true) => {
-                    let mut json = planned.to_json();
-                    if let Some(launch) = launch {
-                        json["launch"] = launch.to_json();
-                    }
-                    pretty(&json)
+            let launch = launch.transpose()?;
+            if args.json {
+                let mut json = planned.to_json();
+                if let Some(launch) = launch {
+                    json["launch"] = launch.to_json();
+                }
+                if let Some(export) = export {
+                    json["export"] = export.to_json();
+                }
+                pretty(&json)
+            } else if let Some(launch) = launch {
+                launch.text()
+            } else {
+                if let Some(unsaid) = export.as_ref().and_then(|export| export.unsaid.as_ref()) {
+                    say(format!("note: {unsaid}"));
+                }
+                match export {
+                    Some(export) if args.out.is_none() => export.text,
+                    _ => plan_text::plan(&planned),
                 }
             }
         }
@@ -253,6 +280,31 @@ pub fn run_with_links(
     writeln!(out, "{}", text.trim_end())
         .map_err(|e| Problem::new(format!("cannot write to standard output: {e}")))?;
     Ok(0)
+}
+
+/// A plan as another tool reads it.
+struct Export {
+    form: Form,
+    text: String,
+    /// What the form has no words for.
+    unsaid: Option<String>,
+}
+
+impl Export {
+    fn of(form: Form, planned: &Planned) -> Result<Self> {
+        let (plan, case) = (&planned.plan, &planned.case);
+        let text = form.write(plan, case).map_err(|problem| problem.at(format!("--export {form}")))?;
+        let unsaid = form.unsaid(&text, plan, case);
+        Ok(Self { form, text, unsaid })
+    }
+
+    fn to_json(&self) -> serde_json::Value {
+        serde_json::json!({ "form": self.form.name(), "text": self.text, "unsaid": self.unsaid })
+    }
+}
+
+fn form(text: &str) -> std::result::Result<Form, String> {
+    text.parse().map_err(|problem: Problem| problem.to_string())
 }
 
 fn server(text: &str) -> std::result::Result<Server, String> {
@@ -335,20 +387,34 @@ fn assumptions(args: &PlanArgs) -> Result<Assumptions> {
 fn make(args: &PlanArgs, case: Case) -> Result<Planned> {
     let asked = presets::auto_split(std::env::var("AUTO_SPLIT").ok().as_deref());
     let wanted = args.layout.as_deref().unwrap_or_else(|| asked.unwrap_or(Layout::Auto).name());
-    let by_file = Path::new(wanted);
-    let file = args.check.as_deref().or_else(|| by_file.is_file().then_some(by_file));
-    if let Some(file) = file {
-        let text = std::fs::read_to_string(file).map_err(|e| Problem::io("read the device map", file, &e))?;
-        let map = DeviceMap::parse(&text).map_err(|problem| problem.in_file(file))?;
+    let map = match &args.check {
+        Some(check) => Some(map(check)?.ok_or_else(|| {
+            Problem::new("there is no such file, and it is no map itself")
+                .at(format!("--check {}", short(check)))
+                .fix(NAMES)
+        })?),
+        None if Layout::parse(wanted).is_ok() => None,
+        None => Some(map(wanted)?.ok_or_else(|| no_layout(wanted))?),
+    };
+    if let Some(map) = map {
         let case = match args.assume.as_deref() {
             Some("released") => case.with_assumptions(case.assumptions.clone().as_released()),
             _ => case,
         };
-        let (resolved, forecast, findings) = checks::check_map(&case, &map);
-        return Ok(Planned { case, plan: resolved.plan, forecast, findings, layout: "custom".into() });
+        let read = exchange::read(&map.text, &case).map_err(|problem| map.about(problem))?;
+        let exchange::Read { plan, forecast, findings, .. } = read;
+        return Ok(Planned { case, plan, forecast, findings, layout: "custom".into() });
     }
     let layout = Layout::parse(wanted)?;
     by_layout(args, &case, layout)
+}
+
+/// What a person names as a map.
+fn map(name: &str) -> Result<Option<NamedMap>> {
+    match name {
+        "-" => NamedMap::on_standard_input().map(Some),
+        name => NamedMap::find(name),
+    }
 }
 
 /// A layout judged by the habits of the software it comes from, unless the options say otherwise.
