@@ -192,6 +192,67 @@ fn options_that_exclude_each_other_are_wrong_usage() {
 }
 
 #[test]
+fn every_assumption_is_shown_and_can_be_changed() {
+    let peaks =
+        |words: &[&str]| json(&plan(&[words, &["--vision", "alone", "--json"]].concat()))["devices"].take();
+    let usual = peaks(&[]);
+    for (words, line) in [
+        (&["--dtype", "q8_0"][..], "dtype q8_0 (chosen)"),
+        (&["--batch", "3"], "questions in flight 3 (chosen)"),
+        (&["--max-new-tokens", "77"], "longest answer 77 tokens (chosen)"),
+        (&["--tile-batch", "2"], "tiles at once 2 (chosen)"),
+        (&["--prefill-chunk", "512"], "prompt tokens at once 512 (chosen)"),
+        (&["--attention", "eager"], "attention scores whole matrix (chosen)"),
+        (&["--logits", "all"], "logits all positions (chosen)"),
+        (&["--overhead", "1GiB"], "driver overhead 1.0 GiB (chosen)"),
+        (&["--temporary", "cpu:4"], "temporary memory as on the CPU with 4 threads (chosen)"),
+        (&["--simulated", "card"], "simulated memory as a card of that size leaves (chosen)"),
+        (&["--tiles", "70", "--prompt-tokens", "20000"], "a question of 70 tiles and 20000 tokens"),
+    ] {
+        let output = plan(words);
+        let said = text(&output.stdout).split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(said.contains(line), "{words:?}: {said}{}", text(&output.stderr));
+        assert_ne!(peaks(words), usual, "{words:?} changes nothing");
+    }
+    let tied = ["--checkpoint", "InternVL2-1B", "--devices", "sim:2x2GiB"];
+    for (how, words) in [("shared", "shared with the embedding"), ("copied", "a copy each")] {
+        let output = run("plan", &[&tied[..], &["--tied-head", how]].concat(), "");
+        let said = text(&output.stdout).split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(said.contains(&format!("tied head {words}")), "{said}");
+    }
+    for words in
+        [["--overhead", "much"], ["--temporary", "cpu:0"], ["--prompt-tokens", "0"], ["--tied-head", "x"]]
+    {
+        assert_eq!(plan(&words).status.code(), Some(2), "{words:?}");
+    }
+}
+
+#[test]
+fn fixes_are_planned_anew() {
+    let map = r#"{"vision_model": 0, "mlp1": 0, "language_model.model.embed_tokens": 9, "language_model.model.layers": 1,
+                  "language_model.model.layers.90": 1, "nothing.here": 0, "language_model.model.norm": 0,
+                  "language_model.lm_head": "cpu"}"#;
+    let judged = json(&plan(&["--check", map, "--json"]));
+    let findings = judged["findings"].as_array().unwrap();
+    let codes: Vec<&str> = findings.iter().map(|f| f["code"].as_str().unwrap()).collect();
+    for code in [
+        "uncovered-unit",
+        "uncovered-buffer",
+        "absent-device",
+        "phantom-layer",
+        "unknown-key",
+        "offloaded",
+        "over-capacity",
+    ] {
+        assert!(codes.contains(&code), "{code} is not among {codes:?}");
+    }
+    for finding in findings.iter().filter(|f| f["severity"] != "note" || f["code"] == "phantom-layer") {
+        let fixes = finding["fixes"].as_array().unwrap();
+        assert!(fixes.iter().any(|fix| !fix["verdict"].is_null()), "{finding}");
+    }
+}
+
+#[test]
 fn a_run_takes_the_same_maps() {
     let checkpoint = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/chat-qwen2/checkpoint");
     let layers = {

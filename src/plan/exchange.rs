@@ -246,7 +246,7 @@ fn no_gpu() -> Problem {
 /// A plan of layers by GPU ordinal, those without one on the host; everything that is no layer lies on the first GPU.
 fn from_places(places: &[Option<usize>], case: &Case) -> Result<Plan> {
     let gpus = presets::gpus(&case.devices);
-    let first = *gpus.first().ok_or_else(|| no_gpu())?;
+    let first = *gpus.first().ok_or_else(no_gpu)?;
     let mut devices = case.devices.clone();
     let needs_cpu = places.iter().any(Option::is_none);
     let mut cpu = devices.iter().position(|d| d.kind == DeviceKind::Cpu);

@@ -9,7 +9,7 @@ use clap::Args;
 use super::{plan_text, say};
 use crate::evaluation::named_map::{NAMES, NamedMap, short};
 use crate::evaluation::placing::no_layout;
-use crate::plan::assumptions::{Assumptions, AttentionKind, Dtype, Logits, Sourced};
+use crate::plan::assumptions::{Assumptions, AttentionKind, Dtype, Engine, Logits, Sourced};
 use crate::plan::checks::{self, Finding};
 use crate::plan::device::Links;
 use crate::plan::device_map::DeviceMap;
@@ -113,6 +113,24 @@ pub struct PlanArgs {
     /// Positions the head is computed for: last or all.
     #[arg(long, value_name = "WHICH", value_parser = ["last", "all"])]
     pub logits: Option<String>,
+    /// Whose temporary memory is counted: gpu, or cpu (this program's own there, on so many threads: cpu:8).
+    #[arg(long, value_name = "gpu|cpu[:N]", value_parser = engine)]
+    pub temporary: Option<Engine>,
+    /// Memory that the driver takes on each GPU, in place of what the device says: 0.6GiB.
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub overhead: Option<u64>,
+    /// Whether simulated memory is all there (exact) or what a driver leaves of a card of that size (card).
+    #[arg(long, value_name = "HOW", value_parser = ["exact", "card"])]
+    pub simulated: Option<String>,
+    /// A head that is tied to the token embedding: one copy for both, or a copy each where that spreads better.
+    #[arg(long, value_name = "HOW", value_parser = ["shared", "copied"])]
+    pub tied_head: Option<String>,
+    /// Without a dataset: tiles of the question that is planned for [default: one picture at its most].
+    #[arg(long, value_name = "N", conflicts_with = "dataset", value_parser = clap::value_parser!(u64).range(..=1 << 20))]
+    pub tiles: Option<u64>,
+    /// Without a dataset: its prompt, pictures included, in tokens [default: that of the tiles and 200 of text].
+    #[arg(long, value_name = "N", conflicts_with = "dataset", value_parser = clap::value_parser!(u64).range(1..=1 << 30))]
+    pub prompt_tokens: Option<u64>,
     /// File of what runs have learnt about memory here, by which the forecast for such cards is corrected, or none
     /// [default: one in the platform's data folder].
     #[arg(long, value_name = "FILE")]
@@ -303,6 +321,20 @@ impl Export {
     }
 }
 
+fn engine(text: &str) -> std::result::Result<Engine, String> {
+    let threads = match text.split_once(':') {
+        None if text == "gpu" => return Ok(Engine::Gpu),
+        None if text == "cpu" => rayon::current_num_threads(),
+        Some(("cpu", threads)) => crate::cli::at_most(1024, threads)?,
+        _ => return Err("write gpu, cpu or cpu:THREADS".into()),
+    };
+    Ok(crate::evaluation::placing::on_the_cpu(threads))
+}
+
+fn size(text: &str) -> std::result::Result<u64, String> {
+    crate::plan::bytes::parse(text).map_err(|problem| problem.to_string())
+}
+
 fn form(text: &str) -> std::result::Result<Form, String> {
     text.parse().map_err(|problem: Problem| problem.to_string())
 }
@@ -342,11 +374,14 @@ fn case(args: &PlanArgs, sources: &Sources<'_>, links: FindLinks<'_>) -> Result<
     Ok(case)
 }
 
-/// Without a dataset: one image at its most tiles, its thumbnail, and two hundred tokens of text.
+/// Without a dataset: one image at its most tiles, its thumbnail, and two hundred tokens of text, unless the options say
+/// otherwise.
 fn one_image(shape: &ModelShape, args: &PlanArgs) -> Workload {
     let limit = args.max_tiles.map_or(shape.max_tiles, u64::from);
-    let tiles = if shape.vision.is_none() { 0 } else { limit + u64::from(limit > 1) };
-    Workload::assumed(tiles, tiles.saturating_mul(shape.tokens_per_tile).saturating_add(200))
+    let most = if shape.vision.is_none() { 0 } else { limit + u64::from(limit > 1) };
+    let tiles = args.tiles.unwrap_or(most);
+    let tokens = tiles.saturating_mul(shape.tokens_per_tile).saturating_add(200);
+    Workload::assumed(tiles, args.prompt_tokens.unwrap_or(tokens))
 }
 
 fn assumptions(args: &PlanArgs) -> Result<Assumptions> {
@@ -379,6 +414,18 @@ fn assumptions(args: &PlanArgs) -> Result<Assumptions> {
     }
     if let Some(logits) = &args.logits {
         assumptions.logits = Sourced::chosen(if logits == "all" { Logits::All } else { Logits::Last });
+    }
+    if let Some(engine) = args.temporary {
+        assumptions.engine = Sourced::chosen(engine);
+    }
+    if let Some(overhead) = args.overhead {
+        assumptions.overhead = Sourced::chosen(Some(overhead));
+    }
+    if let Some(simulated) = &args.simulated {
+        assumptions.nominal_cards = Sourced::chosen(simulated == "card");
+    }
+    if let Some(tied) = &args.tied_head {
+        assumptions.duplicate_tied_head = Sourced::chosen(tied == "copied");
     }
     Ok(assumptions)
 }

@@ -48,7 +48,7 @@ pub fn from_tensor_split(text: &str, case: &Case) -> Result<Plan> {
         Problem::new(what).at(format!("{text:?}")).fix("write a share for each GPU, for example 3,1")
     };
     let gpus = presets::gpus(&case.devices);
-    let first = *gpus.first().ok_or_else(|| no_gpu())?;
+    let first = *gpus.first().ok_or_else(no_gpu)?;
     // Sums and quotients in single precision, as there, so that a share at the edge of a layer falls to the same side.
     let mut until: Vec<f32> = Vec::new();
     for part in text.split([',', '/']).map(str::trim).filter(|part| !part.is_empty()) {
