@@ -214,7 +214,7 @@ fn every_assumption_is_shown_and_can_be_changed() {
         assert!(said.contains(line), "{words:?}: {said}{}", text(&output.stderr));
         assert_ne!(peaks(words), usual, "{words:?} changes nothing");
     }
-    let tied = ["--checkpoint", "InternVL2-1B", "--devices", "sim:2x2GiB"];
+    let tied = ["--checkpoint", "Qwen2.5-VL-3B", "--devices", "sim:2x6GiB"];
     for (how, words) in [("shared", "shared with the embedding"), ("copied", "a copy each")] {
         let output = run("plan", &[&tied[..], &["--tied-head", how]].concat(), "");
         let said = text(&output.stdout).split_whitespace().collect::<Vec<_>>().join(" ");
