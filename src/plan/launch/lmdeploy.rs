@@ -28,8 +28,8 @@ pub(super) fn commands(mut facts: Facts<'_>) -> Launch {
         ));
     }
     let line = format!(
-        "CUDA_VISIBLE_DEVICES={} lmdeploy serve api_server {} --tp {size} --session-len {} --max-batch-size {} --server-port \
-         23333",
+        "CUDA_VISIBLE_DEVICES={} lmdeploy serve api_server {} --tp {size} --session-len {} --max-batch-size {} \
+         --trust-remote-code --server-port 23333",
         facts.visible(&first[..size as usize]),
         quoted(facts.checkpoint),
         facts.context(),

@@ -6,8 +6,8 @@ use super::{Launch, Script, Server, quoted};
 pub(super) fn commands(mut facts: Facts<'_>) -> Launch {
     if facts.stages.len() > 1 {
         facts.cannot.push(
-            "Of the models that see, SGLang runs some in stages, and InternVL was not among them when this was written \
-             (sgl-project/sglang, issue 12958): where it refuses, share each layer (--tp-size) instead."
+            "SGLang 0.5.23 runs no InternVL in stages (\"Pipeline Parallel is not compatible with this model\"); where yours \
+             refuses, share each layer (--tp-size) instead."
                 .into(),
         );
     }

@@ -2,9 +2,11 @@
 
 use super::facts::{Facts, Stage};
 use super::{Launch, Script, Server, quoted};
+use crate::plan::bytes;
+use crate::plan::unit::UnitKind;
 
 pub(super) fn commands(mut facts: Facts<'_>) -> Launch {
-    facts.say_ends("vLLM", true);
+    facts.say_ends("vLLM", false);
     let ranks = facts.stages.len();
     let mut serve = vec!["vllm serve".to_owned(), quoted(facts.checkpoint)];
     serve.push(format!("--pipeline-parallel-size {ranks} --tensor-parallel-size 1"));
@@ -41,6 +43,14 @@ pub(super) fn commands(mut facts: Facts<'_>) -> Launch {
         let line = format!("{}{partition}{}", visible(&facts.stages), serve.join(" "));
         vec![Script { host: facts.hosts[0].0.clone(), lines: vec![line] }]
     };
+    let vision = facts.bytes_of(UnitKind::is_vision);
+    if vision > 0 && ranks > 1 {
+        notes.push(format!(
+            "vLLM 0.33 has the vision tower on the first rank alone; older versions, and this one with \
+             VLLM_USE_V2_MODEL_RUNNER=0, load it on every rank ({} more on each).",
+            bytes::human(vision)
+        ));
+    }
     notes.push(
         "--gpu-memory-utilization is one share for all GPUs, of their whole memory; what others hold there counts in it."
             .into(),
