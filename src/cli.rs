@@ -138,9 +138,9 @@ pub struct EvalArgs {
     /// sim:2x8GiB, sim:24GiB,80GiB.
     #[arg(long, value_name = "SPEC", default_value = "auto")]
     pub devices: String,
-    /// Layout: auto, internvl, accelerate, accelerate-sequential, accelerate-balanced-low-0, mistralrs, single, or a file
-    /// with a device_map.
-    #[arg(long, value_name = "NAME|FILE", default_value = "auto")]
+    /// Layout: auto, internvl, accelerate, accelerate-sequential, accelerate-balanced-low-0, mistralrs, single, or a map: a
+    /// file, - for standard input, or the map itself, in any form that `plan --layout` reads.
+    #[arg(long, value_name = "NAME|MAP", default_value = "auto")]
     pub layout: String,
     /// File of what runs have learnt about memory here, by which forecasts are corrected, or none [default: one in the
     /// platform's data folder].

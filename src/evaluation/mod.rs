@@ -6,6 +6,7 @@ pub mod free;
 pub mod imported;
 pub mod learnt;
 pub mod named;
+pub mod named_map;
 pub mod pictures;
 pub mod placing;
 mod questions;

@@ -16,6 +16,7 @@ pub mod scoring;
 pub mod served;
 pub mod sessions;
 pub mod summary;
+pub mod watch;
 
 use std::fmt::Display;
 use std::io::{ErrorKind, Write};

@@ -44,6 +44,7 @@ use super::{Wishes, Workspace};
 use crate::Problem;
 use crate::plan::checks::Finding;
 use crate::plan::edits::Draft;
+use crate::plan::exchange::Form;
 use crate::plan::needs::Needs;
 use crate::plan::{Assumptions, Case, Layout, ModelShape, Plan};
 
@@ -171,7 +172,7 @@ struct Fields {
     spec: String,
     pasted: String,
     file: String,
-    format: maps_ui::Format,
+    format: Form,
 }
 
 impl Board {

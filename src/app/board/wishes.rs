@@ -5,14 +5,13 @@ use std::sync::Arc;
 
 use super::desk::{Desk, Habits};
 use super::ground::Start;
-use super::{Board, ReadMap, Wish, assumed, maps_ui};
+use super::{Board, ReadMap, Wish, assumed};
 use crate::app::Workspace;
 use crate::app::job::{Handle, Job, Loadable, Wake};
 use crate::app::language::tr;
-use crate::plan::checks;
-use crate::plan::device_map::{DeviceMap, Resolved};
+use crate::plan::device_map::DeviceMap;
 use crate::plan::edits::Draft;
-use crate::plan::{Case, Layout, Plan, planner};
+use crate::plan::{Case, Layout, Plan, exchange, planner};
 use crate::{Problem, Result};
 
 impl Board {
@@ -184,10 +183,7 @@ pub(super) fn text_of(path: &Path) -> Result<String> {
 
 /// Reads a map in any form that is known, and judges it.
 fn read_map(text: &str, case: &Case) -> Result<ReadMap> {
-    let (plan, findings, forecast) = maps_ui::Format::read(text, case, |map| {
-        let (Resolved { plan, .. }, forecast, findings) = checks::check_map(case, map);
-        (plan, findings, forecast)
-    })?;
+    let exchange::Read { plan, findings, forecast, .. } = exchange::read(text, case)?;
     Ok(ReadMap { plan, findings, worst_share: forecast.worst_share, verdict: forecast.verdict })
 }
 
