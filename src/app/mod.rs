@@ -24,6 +24,7 @@ pub mod present;
 pub mod render;
 pub mod results;
 pub mod run;
+pub mod served;
 pub mod sessions;
 pub mod setup;
 pub mod shell;

@@ -3,6 +3,7 @@
 pub mod button;
 pub mod card;
 pub mod empty;
+pub mod field;
 pub mod figure;
 pub mod icon;
 pub mod modal;

@@ -353,7 +353,7 @@ fn plot_ui(ui: &mut Ui, trace: &Trace) {
 }
 
 /// Seconds as minutes and seconds.
-fn clock(seconds: f64) -> String {
+pub fn clock(seconds: f64) -> String {
     let whole = seconds.max(0.0).round() as u64;
     format!("{}:{:02}", whole / 60, whole % 60)
 }

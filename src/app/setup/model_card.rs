@@ -2,8 +2,8 @@
 
 use egui::{RichText, Ui, Vec2};
 
-use super::Setup;
 use super::model_facts::ModelFacts;
+use super::{Setup, served};
 use crate::app::job::Loadable;
 use crate::app::language::{fill, tr};
 use crate::app::parts::card::{card, facts, heading, legend, note, pill, section};
@@ -19,6 +19,9 @@ use crate::words::{count, size};
 pub fn model_ui(setup: &Setup, ui: &mut Ui, workspace: &Workspace, wishes: &mut Wishes) {
     card(ui, |ui| {
         ui.spacing_mut().item_spacing = Vec2::new(12.0, 8.0);
+        if workspace.served.is_chosen {
+            return served::served_ui(ui, &workspace.served, wishes);
+        }
         section(ui, tr("Checkpoint"));
         match (&workspace.subject, &setup.model) {
             (Loadable::Ready(subject), Some((_, facts))) => subject_ui(ui, subject, facts),

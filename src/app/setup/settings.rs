@@ -2,7 +2,7 @@
 
 use egui::{DragValue, RichText, TextEdit, Ui, Vec2};
 
-use super::{Setup, Wish};
+use super::{Setup, Wish, served};
 use crate::app::language::{fill, tr};
 use crate::app::parts::Icon;
 use crate::app::parts::button::{choice, list};
@@ -21,14 +21,18 @@ use crate::scoring::Rule;
 const LONGEST_ANSWER: usize = 1 << 20;
 
 /// Width of a list of choices.
-const LIST: f32 = 120.0;
+pub(super) const LIST: f32 = 120.0;
 
 /// Where a value comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum From {
+pub(super) enum From {
+    /// Of the program.
     Default,
+    /// Of the dataset.
     Dataset,
+    /// Of the checkpoint.
     Checkpoint,
+    /// A person's own.
     Chosen,
     /// It belongs to the setting above.
     Above,
@@ -39,24 +43,39 @@ pub fn settings_ui(setup: &Setup, ui: &mut Ui, workspace: &Workspace, wishes: &m
     let before = &workspace.choices;
     let usual = Choices::default();
     let mut now = before.clone();
+    let served = &workspace.served;
+    let mut server = served.server.clone();
     card(ui, |ui| {
         ui.spacing_mut().item_spacing = Vec2::new(8.0, 10.0);
         section(ui, tr("How questions are asked"));
         preset_ui(ui, &mut now);
         asking_ui(ui, &mut now, &usual, workspace);
         ui.separator();
-        section(ui, tr("Where it runs"));
-        running_ui(setup, ui, &mut now, &usual, wishes);
+        section(ui, if served.is_chosen { tr("How the server is asked") } else { tr("Where it runs") });
+        match served.is_chosen {
+            true => served::asked_ui(ui, served, &mut server),
+            false => running_ui(setup, ui, &mut now, &usual, wishes),
+        }
         ui.separator();
-        egui::CollapsingHeader::new(tr("More settings")).show(ui, |ui| more_ui(ui, &mut now, &usual));
+        egui::CollapsingHeader::new(tr("More settings")).show(ui, |ui| {
+            ui.spacing_mut().item_spacing.y = 8.0;
+            match served.is_chosen {
+                true => served::more_ui(ui, &mut server),
+                false => weights_ui(ui, &mut now, &usual),
+            }
+            more_ui(ui, &mut now, served.is_chosen);
+        });
     });
+    if server != served.server {
+        wishes.push(crate::app::Wish::Setup(Wish::Serve(Box::new(server))));
+    }
     if now != *before {
         wishes.push(crate::app::Wish::Setup(Wish::Choose(Box::new(now))));
     }
 }
 
 /// Draws one setting: its name, its control, where the value comes from; whether it is to go back to the default.
-fn row(ui: &mut Ui, name: &str, why: &str, from: From, control: impl FnOnce(&mut Ui)) -> bool {
+pub(super) fn row(ui: &mut Ui, name: &str, why: &str, from: From, control: impl FnOnce(&mut Ui)) -> bool {
     let tokens = Tokens::of(ui);
     let mut back = false;
     ui.horizontal(|ui| {
@@ -92,7 +111,8 @@ fn row(ui: &mut Ui, name: &str, why: &str, from: From, control: impl FnOnce(&mut
     back
 }
 
-fn from<T: PartialEq>(now: &T, usual: &T, otherwise: From) -> From {
+/// Where a value comes from: it is chosen where it is not the usual one.
+pub(super) fn from<T: PartialEq>(now: &T, usual: &T, otherwise: From) -> From {
     if now == usual { otherwise } else { From::Chosen }
 }
 
@@ -155,16 +175,8 @@ fn asking_ui(ui: &mut Ui, now: &mut Choices, usual: &Choices, workspace: &Worksp
     }) {
         now.settings.max_new_tokens = usual.settings.max_new_tokens;
     }
-    let own = workspace.dataset.ready().map_or(12, |dataset| dataset.profile().max_tiles);
-    let tiles = from(&now.settings.max_tiles, &None, From::Dataset);
-    let why = tr("Most tiles that an image is cut into; more tiles see more and take more memory");
-    if row(ui, tr("Tiles an image"), why, tiles, |ui| {
-        let mut most = now.settings.max_tiles.unwrap_or(own);
-        if ui.add(DragValue::new(&mut most).range(1..=1024).speed(0.1)).changed() {
-            now.settings.max_tiles = Some(most);
-        }
-    }) {
-        now.settings.max_tiles = None;
+    if !workspace.served.is_chosen {
+        tiles_ui(ui, now, workspace);
     }
     let sampling = from(&now.settings.sampling, &usual.settings.sampling, From::Default);
     let why = tr("Always the likeliest token, or a draw");
@@ -180,6 +192,21 @@ fn asking_ui(ui: &mut Ui, now: &mut Choices, usual: &Choices, workspace: &Worksp
         now.settings.sampling = usual.settings.sampling;
     }
     sampling_ui(ui, &mut now.settings.sampling);
+}
+
+/// Into how many tiles an image is cut; a server does as it likes.
+fn tiles_ui(ui: &mut Ui, now: &mut Choices, workspace: &Workspace) {
+    let own = workspace.dataset.ready().map_or(12, |dataset| dataset.profile().max_tiles);
+    let tiles = from(&now.settings.max_tiles, &None, From::Dataset);
+    let why = tr("Most tiles that an image is cut into; more tiles see more and take more memory");
+    if row(ui, tr("Tiles an image"), why, tiles, |ui| {
+        let mut most = now.settings.max_tiles.unwrap_or(own);
+        if ui.add(DragValue::new(&mut most).range(1..=1024).speed(0.1)).changed() {
+            now.settings.max_tiles = Some(most);
+        }
+    }) {
+        now.settings.max_tiles = None;
+    }
 }
 
 /// The numbers of a draw.
@@ -264,8 +291,7 @@ fn running_ui(setup: &Setup, ui: &mut Ui, now: &mut Choices, usual: &Choices, wi
     }
 }
 
-fn more_ui(ui: &mut Ui, now: &mut Choices, usual: &Choices) {
-    ui.spacing_mut().item_spacing.y = 8.0;
+fn more_ui(ui: &mut Ui, now: &mut Choices, is_served: bool) {
     let kind = from(&now.stated.kind, &None, From::Dataset);
     let why = tr("What the questions ask for, whatever the dataset's columns and name say");
     if row(ui, tr("Questions are"), why, kind, |ui| {
@@ -279,20 +305,7 @@ fn more_ui(ui: &mut Ui, now: &mut Choices, usual: &Choices) {
     }) {
         now.stated.kind = None;
     }
-    let kept = from(&now.settings.top_logprobs, &usual.settings.top_logprobs, From::Default);
-    let why = tr("Keep the log-probabilities of so many of the likeliest tokens at each step");
-    if row(ui, tr("Log-probabilities"), why, kept, |ui| {
-        ui.add(DragValue::new(&mut now.settings.top_logprobs).range(0..=100).speed(0.1));
-    }) {
-        now.settings.top_logprobs = usual.settings.top_logprobs;
-    }
-    let batch = from(&now.batch, &usual.batch, From::Default);
-    if row(ui, tr("In flight"), tr("Questions that are answered at the same time"), batch, |ui| {
-        ui.add(DragValue::new(&mut now.batch).range(1..=1024).speed(0.1));
-    }) {
-        now.batch = usual.batch;
-    }
-    let system = from(&now.settings.system, &None, From::Checkpoint);
+    let system = from(&now.settings.system, &None, if is_served { From::Default } else { From::Checkpoint });
     let why = tr("Replaces the system prompt of the checkpoint's template");
     if row(ui, tr("System prompt"), why, system, |_| {}) {
         now.settings.system = None;
@@ -306,4 +319,21 @@ fn more_ui(ui: &mut Ui, now: &mut Choices, usual: &Choices) {
         ui,
         tr("Each of these is written into the session, and a session goes on only under the same ones."),
     );
+}
+
+/// What can be asked of weights that are here.
+fn weights_ui(ui: &mut Ui, now: &mut Choices, usual: &Choices) {
+    let kept = from(&now.settings.top_logprobs, &usual.settings.top_logprobs, From::Default);
+    let why = tr("Keep the log-probabilities of so many of the likeliest tokens at each step");
+    if row(ui, tr("Log-probabilities"), why, kept, |ui| {
+        ui.add(DragValue::new(&mut now.settings.top_logprobs).range(0..=100).speed(0.1));
+    }) {
+        now.settings.top_logprobs = usual.settings.top_logprobs;
+    }
+    let batch = from(&now.batch, &usual.batch, From::Default);
+    if row(ui, tr("In flight"), tr("Questions that are answered at the same time"), batch, |ui| {
+        ui.add(DragValue::new(&mut now.batch).range(1..=1024).speed(0.1));
+    }) {
+        now.batch = usual.batch;
+    }
 }

@@ -32,10 +32,12 @@ pub fn start_ui(setup: &Setup, ui: &mut Ui, workspace: &Workspace, wishes: &mut 
             if shortcut::tip(run, "Start the run", &shortcut::START).clicked() {
                 wishes.push(Wish::Start);
             }
-            let plan = button(ui, Icon::Layout, tr("See the layout"));
-            let why = tr("Which unit sits on which device, and whether the memory holds");
-            if plan.on_hover_text(why).clicked() {
-                wishes.push(Wish::Go(Screen::Board));
+            if !workspace.served.is_chosen {
+                let plan = button(ui, Icon::Layout, tr("See the layout"));
+                let why = tr("Which unit sits on which device, and whether the memory holds");
+                if plan.on_hover_text(why).clicked() {
+                    wishes.push(Wish::Go(Screen::Board));
+                }
             }
             ui.with_layout(Layout::left_to_right(Align::Center), |ui| match &obstacle {
                 Some(problem) => {
@@ -51,10 +53,16 @@ pub fn start_ui(setup: &Setup, ui: &mut Ui, workspace: &Workspace, wishes: &mut 
                             _ => subject.name.as_str(),
                         }));
                     let dataset = name(workspace.dataset.ready().map(|dataset| dataset.name()));
-                    let text = fill(
-                        "{} answers {}, on devices: {}",
-                        &[&model, &dataset, &workspace.choices.devices],
-                    );
+                    let served = &workspace.served;
+                    let text = match (served.is_chosen, served.server.place()) {
+                        (true, Ok(place)) => {
+                            fill("{} answers {}, served at {}", &[&served.name(), &dataset, &place.host()])
+                        }
+                        _ => {
+                            let devices = &workspace.choices.devices;
+                            fill("{} answers {}, on devices: {}", &[&model, &dataset, devices])
+                        }
+                    };
                     ui.add(egui::Label::new(RichText::new(text).color(tokens.subdued)).truncate());
                 }
             });
