@@ -234,6 +234,10 @@ impl App {
                     }
                     Meant::Dataset => wishes.extend([Wish::OpenDataset(named), Wish::Go(Screen::Setup)]),
                     Meant::Session => wishes.push(Wish::ShowSession(path)),
+                    Meant::Predictions => {
+                        let import = Wish::Sessions(sessions::Wish::Import(path));
+                        wishes.extend([Wish::Go(Screen::Sessions), import]);
+                    }
                 }
                 false
             }
