@@ -24,7 +24,7 @@ pub fn prepare(checkpoint: Arc<Checkpoint>, choices: &Choices) -> Result<Ordered
     let language = Language::open(&checkpoint)?;
     let mut dataset = Dataset::from_bytes("free questions", FRAME)?;
     dataset.state(crate::dataset::Stated { kind: Some(QuestionKind::Free), answer_type: None });
-    let placings = place(choices, &checkpoint, &language, weight_type, (&dataset, &[0]))?;
+    let (placings, _) = place(choices, &checkpoint, &language, weight_type, (&dataset, &[0]))?;
     let settings =
         RunSettings { style: Style::VlmevalkitDataset, top_logprobs: 0, ..choices.settings.clone() };
     // One copy answers one question.

@@ -199,6 +199,7 @@ pub(super) fn choices(args: &EvalArgs) -> Choices {
         devices: args.devices.clone(),
         layout: args.layout.clone(),
         batch: args.batch,
+        canary: args.canary,
         replicas: args.replicas,
         threads: args.threads,
         learnt: Learnt::named(args.calibration.as_deref()),

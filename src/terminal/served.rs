@@ -31,7 +31,7 @@ pub struct ServedArgs {
     #[arg(
         long,
         value_name = "URL",
-        conflicts_with_all = ["checkpoint", "dtype", "devices", "layout", "batch", "max_tiles", "top_logprobs", "threads"]
+        conflicts_with_all = ["checkpoint", "dtype", "devices", "layout", "batch", "canary", "max_tiles", "top_logprobs", "threads"]
     )]
     pub endpoint: Option<String>,
     /// The model, as the server names it [default: the only one that it offers].
