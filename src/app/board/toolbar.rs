@@ -11,7 +11,7 @@ use super::{Priced, Wish, ask};
 use crate::app::Wishes;
 use crate::app::job::Loadable;
 use crate::app::language::{fill, tr};
-use crate::app::parts::button::choice;
+use crate::app::parts::button::{self, choice};
 use crate::app::theme::{Tokens, semibold};
 use crate::plan::bytes::human;
 use crate::plan::{Forecast, Layout};
@@ -264,8 +264,7 @@ pub fn list(
     width: f32,
     content: impl FnOnce(&mut Ui),
 ) -> egui::Response {
-    let list = egui::ComboBox::from_id_salt(title).selected_text(now).width(width).truncate();
-    let response = list.show_ui(ui, content).response;
+    let response = button::list(title, now, width).show_ui(ui, content).response;
     name(&response, egui::Role::ComboBox, &format!("{title}: {now}"));
     response
 }

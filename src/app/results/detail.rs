@@ -138,8 +138,10 @@ fn pictures_ui(
         (None, _) if loading => drop(ui.allocate_space(size)),
         (None, Loadable::Refused(why)) => {
             let mut why = why.clone();
-            why.what =
-                fill("The pictures cannot be shown, since the dataset cannot be opened: {}", &[&told(&why.what)]);
+            why.what = fill(
+                "The pictures cannot be shown, since the dataset cannot be opened: {}",
+                &[&told(&why.what)],
+            );
             problem(ui, &why);
         }
         (None, _) => {

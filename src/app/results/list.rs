@@ -5,10 +5,11 @@ use egui::{RichText, Ui, vec2};
 use super::view::{Bounds, Column, Filter};
 use super::{Results, Wish};
 use crate::app::language::{fill, tr};
+use crate::app::parts::button::list;
 use crate::app::parts::table::{self, Table, text};
 use crate::app::parts::{Icon, figure, verdict};
 use crate::app::theme::Tokens;
-use crate::app::{self, Wishes};
+use crate::app::{self, Wishes, shortcut};
 use crate::session::Outline;
 use crate::terminal::size;
 
@@ -160,6 +161,9 @@ fn filter_ui(results: &mut Results, ui: &mut Ui, wishes: &mut Wishes) {
         search.widget_info(|| {
             egui::WidgetInfo::labeled(egui::Role::TextInput, true, tr("Search questions and answers"))
         });
+        if shortcut::seeks(ui.ctx()) {
+            search.request_focus();
+        }
         let entered = search.lost_focus() && ui.input(|input| input.key_pressed(egui::Key::Enter));
         // A large session is searched when the person has finished typing.
         if (search.changed() && opened.record.len() <= 5_000)
@@ -228,8 +232,7 @@ fn category_ui(ui: &mut Ui, opened: &super::Opened, typed: &mut String, filter: 
     let all = tr("All categories");
     let shown = filter.category.as_deref().unwrap_or(all);
     let shown = crate::terminal::excerpt(shown, 24);
-    let list = egui::ComboBox::from_id_salt("category").selected_text(shown).height(320.0).width(130.0);
-    let response = list.show_ui(ui, |ui| {
+    let response = list("category", shown, 130.0).show_ui(ui, |ui| {
         if opened.categories.len() > 12 {
             let edit = ui.add(egui::TextEdit::singleline(typed).hint_text(tr("Search")).desired_width(180.0));
             edit.widget_info(|| {

@@ -67,7 +67,7 @@ fn to_sessions(ui: &mut Ui, wishes: &mut Wishes) {
     }
 }
 
-/// Arrows go through the list; `P` presents, `/` and the usual key search.
+/// Arrows go through the list; `P` presents.
 fn keys(results: &Results, ui: &Ui, wishes: &mut Wishes) {
     if ui.ctx().text_edit_focused() || egui::Popup::is_any_open(ui.ctx()) {
         return;
@@ -169,7 +169,7 @@ fn head_ui(results: &mut Results, ui: &mut Ui, wishes: &mut Wishes) {
 fn export_ui(results: &Results, ui: &mut Ui, wishes: &mut Wishes) {
     let Some(opened) = results.session.ready() else { return };
     ui.add_enabled_ui(results.exporting.is_none(), |ui| {
-        ui.menu_button(tr("Export"), |ui| {
+        ui.menu_button((Icon::Export.atom(), tr("Export")), |ui| {
             for format in Format::ALL {
                 let entry = ui.button(format_name(format));
                 if entry.on_hover_text(format_meaning(format)).clicked() {
