@@ -38,13 +38,14 @@ fn texts(path: &Path) -> Vec<String> {
     TEXT.captures_iter(&source).map(|found| text(&found[1])).collect()
 }
 
-fn all_texts(folder: &Path, found: &mut HashSet<String>) {
+fn all_texts(folder: &Path, found: &mut HashSet<String>, whole: &mut String) {
     for entry in std::fs::read_dir(folder).unwrap().flatten() {
         let path = entry.path();
         if path.is_dir() {
-            all_texts(&path, found);
+            all_texts(&path, found, whole);
         } else if path.extension().is_some_and(|e| e == "rs") && !path.ends_with("tests.rs") {
             found.extend(texts(&path).iter().map(|text| core(text)));
+            whole.push_str(&std::fs::read_to_string(&path).unwrap());
         }
     }
 }
@@ -72,14 +73,15 @@ const PACK: &str = include_str!("../../../assets/languages/zh-CN.sentences.toml"
 
 #[test]
 fn every_pattern_of_the_pack_is_a_text_of_the_source() {
-    let mut source = HashSet::new();
-    all_texts(Path::new("src"), &mut source);
+    let (mut source, mut whole) = (HashSet::new(), String::new());
+    all_texts(Path::new("src"), &mut source, &mut whole);
     // The last room is what the system and a library say.
     let (ours, _) = PACK.split_once("# What the system").unwrap();
     let lost: Vec<String> = toml::from_str::<HashMap<String, String>>(ours)
         .unwrap()
         .into_keys()
-        .filter(|pattern| !source.contains(&core(pattern)))
+        // A file with quotes in raw texts is not read in full.
+        .filter(|pattern| !source.contains(&core(pattern)) && !whole.contains(&format!("\"{pattern}\"")))
         .collect();
     assert!(lost.is_empty(), "the source no longer says: {lost:#?}");
 }

@@ -24,16 +24,26 @@ pub struct Draft {
 
 /// Columns of the table, and what each is sorted by.
 const COLUMNS: [(Column, f32, f32, bool); 9] = [
-    (Column::Index, 84.0, 0.5, false),
-    (Column::Verdict, 124.0, 0.0, false),
-    (Column::Category, 90.0, 1.0, false),
+    (Column::Index, 76.0, 0.5, false),
+    (Column::Verdict, 122.0, 0.0, false),
+    (Column::Category, 84.0, 1.0, false),
     (Column::Read, 64.0, 1.0, false),
     (Column::Gold, 64.0, 1.0, false),
+    (Column::Seconds, 66.0, 0.0, true),
+    (Column::Tokens, 60.0, 0.0, true),
     (Column::Tiles, 52.0, 0.0, true),
-    (Column::Tokens, 62.0, 0.0, true),
-    (Column::Seconds, 70.0, 0.0, true),
-    (Column::Peak, 82.0, 0.0, true),
+    (Column::Peak, 80.0, 0.0, true),
 ];
+
+/// How many of the columns there is room for; what the last ones say stands beside as well.
+fn fitting(room: f32) -> usize {
+    let mut taken = 8.0;
+    let fits = |(_, width, ..): &&(Column, f32, f32, bool)| {
+        taken += width;
+        taken <= room
+    };
+    COLUMNS.iter().take_while(fits).count().max(5)
+}
 
 /// The heading of a column.
 fn heading(column: Column) -> &'static str {
@@ -87,7 +97,7 @@ pub fn ui(results: &mut Results, ui: &mut Ui, wishes: &mut Wishes) {
     let outline = |row: usize| &outlines[listed[row]];
     let table = Table {
         id: "answers",
-        columns: &columns,
+        columns: &columns[..fitting(ui.available_width())],
         rows: listed.len(),
         row_height: 26.0,
         sorted,

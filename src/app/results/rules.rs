@@ -4,7 +4,7 @@ use egui::{RichText, Ui};
 
 use super::{Results, Wish};
 use crate::app::job::Loadable;
-use crate::app::language::{fill, tr};
+use crate::app::language::{fill, told, tr};
 use crate::app::parts::button::list;
 use crate::app::parts::card::{card, note};
 use crate::app::parts::problem::problem;
@@ -110,6 +110,6 @@ fn reading(ui: &mut Ui, reading: &Reading) {
     let color = tokens.verdict(reading.verdict);
     let (rect, _) = ui.allocate_exact_size(egui::vec2(12.0, 14.0), egui::Sense::hover());
     verdict::mark(ui.painter(), rect.center(), 10.0, reading.verdict, color);
-    let words = fill("{}, by {}", &[&value_text(&reading.read), &reading.by]);
+    let words = fill("{}, by {}", &[&value_text(&reading.read), &told(&reading.by)]);
     text(ui, excerpt(&value_text(&reading.read), 40), tokens.text).on_hover_text(words);
 }
