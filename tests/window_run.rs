@@ -224,6 +224,15 @@ fn answers_are_filtered_sorted_searched_and_gone_through_by_keys() {
     wish(&mut window, results::Wish::Sort(Column::Seconds));
     let seconds = |place: &usize| place * 7919 % 1000;
     assert!(window.state().results.listed().is_sorted_by_key(|place| std::cmp::Reverse(seconds(place))));
+    // A key begins a search, and is no part of it.
+    window.key_press(Key::Slash);
+    window.run_steps(2);
+    let search = window.get_by_label("Search questions and answers");
+    assert!(search.is_focused() && search.value().unwrap_or_default().is_empty());
+    search.type_text("case 12");
+    settle(&mut window);
+    assert_eq!(window.state().results.listed(), [12]);
+    window.key_press(Key::Escape);
     // What an answer says.
     let filter = Filter { text: "CASE 7".into(), ..Filter::default() };
     wish(&mut window, results::Wish::Filter(Box::new(filter)));

@@ -4,6 +4,7 @@ use egui::{Color32, CornerRadius, Frame, Margin, RichText, Stroke, Ui};
 
 use super::icon::Icon;
 use crate::Problem;
+use crate::app::language::told;
 use crate::app::theme::Tokens;
 
 /// Draws a problem as a card.
@@ -34,7 +35,7 @@ fn notice(ui: &mut Ui, icon: Icon, color: Color32, problem: &Problem) {
                     ui.label(RichText::new(sentence(&problem.what)).color(tokens.strong));
                     if let Some(place) = &problem.place {
                         ui.label(
-                            RichText::new(place).text_style(egui::TextStyle::Monospace).color(tokens.subdued),
+                            RichText::new(told(place)).text_style(egui::TextStyle::Monospace).color(tokens.subdued),
                         );
                     }
                     if let Some(fix) = &problem.fix {
@@ -45,8 +46,9 @@ fn notice(ui: &mut Ui, icon: Icon, color: Color32, problem: &Problem) {
         });
 }
 
-/// A text that begins with a capital, as sentences in a window do.
+/// A text in the window's language that begins with a capital, as sentences in a window do.
 pub fn sentence(text: &str) -> String {
+    let text = told(text);
     let mut characters = text.chars();
     match characters.next() {
         Some(first) => first.to_uppercase().chain(characters).collect(),

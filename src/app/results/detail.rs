@@ -5,7 +5,7 @@ use egui::{Align, Layout, RichText, ScrollArea, Ui, vec2};
 use super::session::Looked;
 use super::{Results, Wish};
 use crate::app::job::Loadable;
-use crate::app::language::{fill, tr};
+use crate::app::language::{fill, told, tr};
 use crate::app::parts::button::button;
 use crate::app::parts::card::{card, facts, note, section};
 use crate::app::parts::problem::problem;
@@ -138,8 +138,10 @@ fn pictures_ui(
         (None, _) if loading => drop(ui.allocate_space(size)),
         (None, Loadable::Refused(why)) => {
             let mut why = why.clone();
-            why.what =
-                fill("The pictures cannot be shown, since the dataset cannot be opened: {}", &[&why.what]);
+            why.what = fill(
+                "The pictures cannot be shown, since the dataset cannot be opened: {}",
+                &[&told(&why.what)],
+            );
             problem(ui, &why);
         }
         (None, _) => {

@@ -5,7 +5,7 @@ use egui::{Align, CentralPanel, Frame, Layout, Margin, Panel, RichText, Ui};
 use super::{Page, Results, Wish, charts, comparison, detail, list, rules};
 use crate::app::dialog::{Then, What};
 use crate::app::job::{Job, Loadable};
-use crate::app::language::{fill, tr};
+use crate::app::language::{fill, told, tr};
 use crate::app::parts::button::{choice, primary};
 use crate::app::parts::empty::empty;
 use crate::app::parts::problem::problem;
@@ -67,7 +67,7 @@ fn to_sessions(ui: &mut Ui, wishes: &mut Wishes) {
     }
 }
 
-/// Arrows go through the list; `P` presents, `/` and the usual key search.
+/// Arrows go through the list; `P` presents.
 fn keys(results: &Results, ui: &Ui, wishes: &mut Wishes) {
     if ui.ctx().text_edit_focused() || egui::Popup::is_any_open(ui.ctx()) {
         return;
@@ -151,7 +151,7 @@ fn head_ui(results: &mut Results, ui: &mut Ui, wishes: &mut Wishes) {
         }
         if let Some(first) = opened.record.problems().first() {
             let text = fill("{} lines cannot be read", &[&opened.record.damaged()]);
-            ui.label(RichText::new(text).color(tokens.bad)).on_hover_text(first.to_string());
+            ui.label(RichText::new(text).color(tokens.bad)).on_hover_text(told(&first.to_string()));
         }
         if let Loadable::Refused(why) = &results.dataset {
             let label = ui.label(RichText::new(tr("pictures are missing")).color(tokens.warning));
@@ -169,7 +169,7 @@ fn head_ui(results: &mut Results, ui: &mut Ui, wishes: &mut Wishes) {
 fn export_ui(results: &Results, ui: &mut Ui, wishes: &mut Wishes) {
     let Some(opened) = results.session.ready() else { return };
     ui.add_enabled_ui(results.exporting.is_none(), |ui| {
-        ui.menu_button(tr("Export"), |ui| {
+        ui.menu_button((Icon::Export.atom(), tr("Export")), |ui| {
             for format in Format::ALL {
                 let entry = ui.button(format_name(format));
                 if entry.on_hover_text(format_meaning(format)).clicked() {

@@ -17,7 +17,7 @@ use crate::app::parts::problem::problem;
 use crate::app::parts::progress::progress;
 use crate::app::parts::table::{Column, Table, text};
 use crate::app::theme::Tokens;
-use crate::app::{Screen, Wishes};
+use crate::app::{Screen, Wishes, shortcut};
 use crate::session::State;
 
 /// Draws the screen.
@@ -103,7 +103,10 @@ fn head_ui(sessions: &mut Sessions, ui: &mut Ui, wishes: &mut Wishes) {
             let field = TextEdit::singleline(&mut sessions.search)
                 .hint_text(tr("Search sessions"))
                 .margin(Margin::symmetric(8, 6));
-            ui.add(field.desired_width(220.0));
+            let field = ui.add(field.desired_width(220.0));
+            if shortcut::seeks(ui.ctx()) {
+                field.request_focus();
+            }
         });
     });
     if let Some(share) = sessions.exporting.as_ref().map(|job| job.share())
