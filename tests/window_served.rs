@@ -16,7 +16,7 @@ use serde_json::json;
 use server::{Exchange, Server, completion};
 use shardscope::app::run::live::Stage;
 use shardscope::app::served::{Hidden, KeyFrom};
-use shardscope::app::{App, Screen, Wish, run, setup};
+use shardscope::app::{App, Screen, Wish, ask, run, setup};
 use shardscope::session::Record;
 use window_support::{settle, wait, window, window_with};
 
@@ -402,4 +402,43 @@ fn a_key_in_the_wrong_field_is_in_no_file_either() {
     let refused = window.state().run.refused().unwrap();
     assert!(refused.what.contains("the key stands in a setting"), "{refused}");
     assert!(!written(&mut window, folder.path()).contains("hunter2"));
+}
+
+#[test]
+fn a_free_question_is_answered_by_a_server_and_a_silent_one_is_given_up() {
+    let silent = Arc::new(AtomicBool::new(false));
+    let quiet = silent.clone();
+    let server = Server::new(move |_, exchange| {
+        if exchange.path() != "/v1/models" && quiet.load(Ordering::SeqCst) {
+            return exchange.hang();
+        }
+        answer(exchange, &["tiny"]);
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let mut window = window(folder.path());
+    connect(&mut window, &server.address);
+    window.state_mut().screen = Screen::Ask;
+    settle(&mut window);
+    window.get_by_label_contains("Questions go to tiny");
+    window.state_mut().ask.write("What color is it?");
+    window.state_mut().apply(Wish::Ask(ask::Wish::Ask));
+    wait(&mut window, "the answer", |app| !app.ask.is_busy() && !app.ask.exchanges().is_empty());
+    let Some(ask::End::Answered(answer)) = &window.state().ask.exchanges()[0].end else { panic!("answered") };
+    assert_eq!((answer.response.as_str(), answer.prompt_tokens), ("B", 120));
+    let asked = server.requests().pop().unwrap().body;
+    assert!(asked.contains("What color is it?") && asked.contains("\"model\":\"tiny\""), "{asked}");
+    silent.store(true, Ordering::SeqCst);
+    window.state_mut().ask.write("And this?");
+    window.state_mut().apply(Wish::Ask(ask::Wish::Ask));
+    wait(&mut window, "the question", |app| app.ask.exchanges().len() == 2);
+    window.run_steps(2);
+    window.get_by_label("Stop").click();
+    wait(&mut window, "the end", |app| !app.ask.is_busy());
+    assert!(matches!(window.state().ask.exchanges()[1].end, Some(ask::End::Stopped)));
+    // The next question is heard again.
+    silent.store(false, Ordering::SeqCst);
+    window.state_mut().ask.write("Once more");
+    window.state_mut().apply(Wish::Ask(ask::Wish::Ask));
+    wait(&mut window, "the answer", |app| !app.ask.is_busy() && app.ask.exchanges().len() == 3);
+    assert!(matches!(window.state().ask.exchanges()[2].end, Some(ask::End::Answered(_))));
 }

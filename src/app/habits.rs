@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::board::view::Kept;
+use super::chosen::Chosen;
 use super::language::Language;
 use super::served::Server;
 use crate::demo::BUILT_IN;
@@ -31,6 +32,8 @@ pub struct Habits {
     pub checkpoints: Vec<String>,
     /// Datasets opened, the latest first.
     pub datasets: Vec<String>,
+    /// How runs are made.
+    pub chosen: Chosen,
     /// The server that was chosen last, and how it is asked; no key is among what is kept of it.
     pub server: Server,
     /// Whether it answers, and not the checkpoint.
@@ -51,6 +54,7 @@ impl Default for Habits {
             dataset: BUILT_IN.to_owned(),
             checkpoints: Vec::new(),
             datasets: Vec::new(),
+            chosen: Chosen::default(),
             server: Server::default(),
             is_served: false,
             servers: Vec::new(),

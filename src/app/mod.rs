@@ -12,6 +12,7 @@
 pub mod ask;
 mod bar;
 pub mod board;
+pub mod chosen;
 pub mod dialog;
 pub mod habits;
 pub mod job;

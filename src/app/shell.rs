@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::chosen::Chosen;
 use super::dialog::{self, Dialogs, SystemDialogs};
 pub use super::habits::{Habits, Theme};
 use super::job::{Job, Wake};
@@ -17,8 +18,8 @@ use super::{
     shortcut,
 };
 use crate::Problem;
-use crate::evaluation::Learnt;
 use crate::evaluation::named::{self, Meant};
+use crate::evaluation::{Choices, Learnt};
 
 /// A screen of the window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -91,8 +92,8 @@ pub struct App {
     /// Whether the last frame was dark.
     is_dark: bool,
     closing: Closing,
-    /// The version of the workspace that the habits know.
-    kept: Option<u64>,
+    /// The version of the workspace that the habits know, and its choices.
+    kept: Option<(u64, Choices)>,
     wake: Wake,
 }
 
@@ -123,6 +124,7 @@ impl App {
         let waking = ctx.clone();
         let wake: Wake = Arc::new(move || waking.request_repaint());
         let mut workspace = Workspace::opening(&habits.checkpoint, &habits.dataset, sessions, &wake);
+        workspace.choices = habits.chosen.choices();
         workspace.served.server.clone_from(&habits.server);
         workspace.served.is_chosen = habits.is_served;
         Self {
@@ -196,10 +198,12 @@ impl App {
 
     /// Takes what is chosen into the habits, where it has changed.
     fn keep(&mut self) {
-        if self.kept == Some(self.workspace.version) {
+        let Workspace { version, choices, .. } = &self.workspace;
+        if self.kept.as_ref().is_some_and(|(known, before)| known == version && before == choices) {
             return;
         }
-        self.kept = Some(self.workspace.version);
+        self.kept = Some((*version, choices.clone()));
+        self.habits.chosen = Chosen::of(&self.workspace.choices);
         self.habits.is_served = self.workspace.served.is_chosen;
         self.habits.server = self.workspace.served.kept().unwrap_or_default();
     }
@@ -367,8 +371,10 @@ impl App {
                     self.screen = Screen::Results;
                 }
             }
-            // Both would hold the weights, on the same devices.
-            Wish::Ask(ask::Wish::Ask) if self.run.is_active() => self.toasts.warn(&busy()),
+            // Both would hold the weights, on the same devices; a server is asked beside any run.
+            Wish::Ask(ask::Wish::Ask) if self.run.is_active() && !self.workspace.served.is_chosen => {
+                self.toasts.warn(&busy());
+            }
             Wish::Ask(wish) => self.ask.apply(wish, &self.workspace, &self.wake),
         }
     }

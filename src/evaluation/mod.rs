@@ -2,6 +2,7 @@
 //! engine. The window and the terminal both begin their runs here.
 
 mod canary;
+pub mod copies;
 pub mod facts;
 pub mod free;
 pub mod imported;

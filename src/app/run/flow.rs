@@ -49,33 +49,37 @@ impl From<&Traffic> for Moment {
 pub struct Flow {
     /// The latest that was said.
     pub now: Option<Traffic>,
-    /// Earlier moments, the latest last.
-    pub moments: Vec<Moment>,
-    /// One of so many moments is kept.
-    every: usize,
-    skipped: usize,
+    /// Every so many moments one, from the first.
+    kept: Vec<Moment>,
+    /// How far apart those are, as a power of two.
+    apart: u32,
+    /// Moments that there were.
+    seen: u64,
 }
 
 impl Flow {
     /// Takes what the engine says.
     pub fn take(&mut self, traffic: Traffic) {
-        let moment = Moment::from(&traffic);
-        self.now = Some(traffic);
-        let every = self.every.max(1);
-        // The latest moment stands in for those that are left out until the next one is kept.
-        if self.skipped > 0 {
-            self.moments.pop();
+        if self.seen.is_multiple_of(1 << self.apart) {
+            self.kept.push(Moment::from(&traffic));
         }
-        self.moments.push(moment);
-        self.skipped = (self.skipped + 1) % every;
-        if self.moments.len() > KEPT {
+        self.seen += 1;
+        self.now = Some(traffic);
+        if self.kept.len() > KEPT {
             let mut place = 0;
-            self.moments.retain(|_| {
+            self.kept.retain(|_| {
                 place += 1;
                 place % 2 == 1
             });
-            (self.every, self.skipped) = (2 * every, 0);
+            self.apart += 1;
         }
+    }
+
+    /// The moments that are kept, and the latest.
+    pub fn moments(&self) -> Vec<Moment> {
+        let latest = self.now.as_ref().map(Moment::from);
+        let is_new = |latest: &Moment| self.kept.last().is_none_or(|last| last.at < latest.at);
+        self.kept.iter().copied().chain(latest.filter(is_new)).collect()
     }
 
     /// What the run will have cost when `left` more questions are answered: those so far tell what one costs. Nothing
@@ -97,10 +101,10 @@ mod tests {
         let mut flow = Flow::default();
         for second in 0..100_000u32 {
             flow.take(Traffic { seconds: f64::from(second), ..Traffic::default() });
-            let last = flow.moments.last().unwrap();
-            assert!(last.at == f64::from(second) && flow.moments.len() <= KEPT);
+            assert!(flow.kept.len() <= KEPT);
         }
-        let at: Vec<f64> = flow.moments.iter().map(|moment| moment.at).collect();
+        let at: Vec<f64> = flow.moments().iter().map(|moment| moment.at).collect();
+        assert_eq!(at.last(), Some(&99_999.0));
         assert!(at[0] == 0.0 && at.is_sorted() && at.len() > KEPT / 3, "{}", at.len());
         let gaps: Vec<f64> = at.windows(2).map(|pair| pair[1] - pair[0]).collect();
         let (least, most) =

@@ -182,6 +182,7 @@ fn plots_ui(ui: &mut Ui, flow: &Flow) {
     if flow.now.as_ref().is_some_and(|now| now.cost.is_some()) {
         plots.push((tr("Cost so far"), vec![course(tr("Cost so far"), tokens.devices[1], |it| it.cost)]));
     }
+    let moments = flow.moments();
     let gap = 10.0;
     let room = ui.available_size();
     let columns = (((room.x + gap) / (NARROWEST + gap)) as usize).clamp(1, plots.len());
@@ -199,7 +200,7 @@ fn plots_ui(ui: &mut Ui, flow: &Flow) {
                     ui.allocate_ui_with_layout(vec2(width, height), column, |ui| {
                         ui.set_width(width);
                         ui.spacing_mut().item_spacing.y = 2.0;
-                        plot_ui(ui, name, courses, &flow.moments, height);
+                        plot_ui(ui, name, courses, &moments, height);
                     });
                 }
             });
@@ -238,7 +239,7 @@ fn plot_ui(ui: &mut Ui, name: &str, courses: &[Course], moments: &[Moment], heig
         .include_y(top)
         .custom_x_axes(vec![axis(AxisHints::new_x(), 46.0).formatter(|mark, _| clock(mark.value))])
         .custom_y_axes(vec![
-            axis(AxisHints::new_y(), 12.0).min_thickness(32.0).formatter(|mark, _| figure::rate(mark.value)),
+            axis(AxisHints::new_y(), 12.0).min_thickness(32.0).formatter(|mark, _| tick(mark)),
         ])
         .y_grid_spacer(move |_| ticks(top))
         .show(ui, |plot| {
@@ -250,7 +251,16 @@ fn plot_ui(ui: &mut Ui, name: &str, courses: &[Course], moments: &[Moment], heig
         });
 }
 
-/// Three or four round values from nothing to the top of a plot.
+/// A value at an axis, in as many digits as tell it from the next one.
+fn tick(mark: GridMark) -> String {
+    match mark.value {
+        v if v == 0.0 => "0".into(),
+        v if v >= 10_000.0 => figure::rate(v),
+        v => format!("{v:.*}", (-mark.step_size.log10().floor()).clamp(0.0, 9.0) as usize),
+    }
+}
+
+/// A few round values from nothing to the top of a plot.
 fn ticks(top: f64) -> Vec<GridMark> {
     let rough = (top / 3.0).max(f64::MIN_POSITIVE);
     let unit = 10f64.powf(rough.log10().floor());
@@ -270,8 +280,8 @@ mod tests {
             let values: Vec<f64> = ticks(top).iter().map(|mark| mark.value).collect();
             assert!((4..=8).contains(&values.len()), "{top}: {values:?}");
             assert!(values[0] == 0.0 && *values.last().unwrap() <= top, "{top}: {values:?}");
-            // One digit, and what makes it round.
-            assert!(figure::rate(values[1]).trim_start_matches(['0', '.']).len() <= 5, "{top}: {values:?}");
+            let names: std::collections::HashSet<String> = ticks(top).into_iter().map(tick).collect();
+            assert_eq!(names.len(), values.len(), "{top}: {names:?}");
         }
     }
 }

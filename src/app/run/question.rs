@@ -63,7 +63,7 @@ pub fn question_ui(runs: &mut Runs, ui: &mut Ui, wishes: &mut Wishes) {
                 ui.add_space(4.0);
                 response_ui(ui, prose, &name, answer, *formatted, TEXT);
             }
-            (None, Some(flight)) => streaming_ui(ui, &name, flight),
+            (None, Some(flight)) => streaming_ui(ui, &name, flight, live.about.server.is_some()),
             _ => {}
         });
     });
@@ -106,10 +106,11 @@ fn cost(flight: Option<&Flight>, done: Option<&Answer>) -> String {
 }
 
 /// An answer that is being written.
-fn streaming_ui(ui: &mut Ui, name: &str, flight: &Flight) {
+fn streaming_ui(ui: &mut Ui, name: &str, flight: &Flight, is_served: bool) {
     let tokens = Tokens::of(ui);
     let (thinking, answer, still) = parted(&flight.text);
     let state = match (flight.text.is_empty(), still) {
+        (true, _) if is_served => tr("with the server, which has said nothing yet"),
         (true, _) => tr("taking in the pictures and the prompt"),
         (_, true) => tr("thinking"),
         _ => tr("answering"),

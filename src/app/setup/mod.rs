@@ -1,5 +1,6 @@
 //! Setup: pick a checkpoint and a dataset, see what they are, and run.
 
+mod copies;
 mod dataset_card;
 mod model_card;
 mod model_facts;
@@ -27,6 +28,7 @@ use crate::dataset::Dataset;
 use crate::evaluation::{Choices, Questions};
 use crate::plan::ModelShape;
 
+use copies::Copies;
 use model_facts::ModelFacts;
 use questions::{DatasetFacts, PAGE, Sample};
 use sources::Found;
@@ -83,6 +85,8 @@ pub struct Setup {
     first: usize,
     samples: Loadable<Vec<Sample>>,
     prose: Prose,
+    /// How many copies of the model the devices could hold.
+    copies: Copies,
     /// Ports of this machine on which servers are looked for.
     pub ports: Ports,
     nearby: Loadable<Vec<Nearby>>,
@@ -110,6 +114,7 @@ impl Setup {
         self.found.poll();
         self.nearby.poll();
         self.facts.poll();
+        self.copies.receive(workspace, wake);
         let subject = workspace.subject.ready();
         match subject {
             Some(subject) if self.model.as_ref().is_none_or(|(of, _)| !Arc::ptr_eq(of, &subject.shape)) => {

@@ -2,7 +2,7 @@
 
 use egui::{DragValue, RichText, TextEdit, Ui, Vec2};
 
-use super::{Setup, Wish, served};
+use super::{Setup, Wish, copies, served};
 use crate::app::language::{fill, tr};
 use crate::app::parts::Icon;
 use crate::app::parts::button::{choice, list};
@@ -20,8 +20,11 @@ use crate::scoring::Rule;
 /// Longest answer that can be chosen, as on the command line.
 const LONGEST_ANSWER: usize = 1 << 20;
 
+/// Width of the word that says where a value comes from.
+const SOURCE: f32 = 72.0;
+
 /// Width of a list of choices.
-pub(super) const LIST: f32 = 120.0;
+pub(super) const LIST: f32 = 112.0;
 
 /// Where a value comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +35,10 @@ pub(super) enum From {
     Dataset,
     /// Of the checkpoint.
     Checkpoint,
+    /// Of the preset that is chosen.
+    Preset,
+    /// Of a file that was chosen.
+    File,
     /// A person's own.
     Chosen,
     /// It belongs to the setting above.
@@ -87,22 +94,7 @@ pub(super) fn row(ui: &mut Ui, name: &str, why: &str, from: From, control: impl 
         inside.add(egui::Label::new(RichText::new(name).color(tokens.text)).truncate().selectable(false));
         label.on_hover_text(why);
         ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
-            match from {
-                From::Chosen => back = Icon::Refresh.button(ui, tr("Back to the default")).clicked(),
-                _ => {
-                    let text = match from {
-                        From::Dataset => tr("dataset"),
-                        From::Checkpoint => tr("checkpoint"),
-                        From::Default => tr("default"),
-                        From::Chosen | From::Above => "",
-                    };
-                    let width = 64.0;
-                    let (rect, _) = ui.allocate_exact_size(Vec2::new(width, 20.0), egui::Sense::hover());
-                    let font = egui::TextStyle::Small.resolve(ui.style());
-                    let at = rect.right_center();
-                    ui.painter().text(at, egui::Align2::RIGHT_CENTER, text, font, tokens.subdued);
-                }
-            }
+            back = source_ui(ui, from);
             ui.with_layout(egui::Layout::left_to_right(egui::Align::Center), |ui| {
                 ui.name_inputs(name, control);
             });
@@ -111,25 +103,63 @@ pub(super) fn row(ui: &mut Ui, name: &str, why: &str, from: From, control: impl 
     back
 }
 
+/// Draws where a value comes from; whether a chosen one is to go back to the default.
+fn source_ui(ui: &mut Ui, from: From) -> bool {
+    let tokens = Tokens::of(ui);
+    let (text, why) = match from {
+        From::Dataset => (tr("dataset"), tr("What the dataset says")),
+        From::Checkpoint => (tr("checkpoint"), tr("What the checkpoint says")),
+        From::Default => (tr("default"), tr("What the program does unless it is told otherwise")),
+        From::Preset => (tr("preset"), tr("What belongs to the preset that is chosen above")),
+        From::File => (tr("file"), tr("What a file says; a click goes back to the default")),
+        From::Chosen => (tr("chosen"), tr("What you chose; a click goes back to the default")),
+        From::Above => return false,
+    };
+    let (rect, _) = ui.allocate_exact_size(Vec2::new(SOURCE, 24.0), egui::Sense::hover());
+    let mut inside = ui.new_child(
+        egui::UiBuilder::new().max_rect(rect).layout(egui::Layout::right_to_left(egui::Align::Center)),
+    );
+    let ui = &mut inside;
+    if !matches!(from, From::Chosen | From::File) {
+        let label = egui::Label::new(RichText::new(text).small().color(tokens.subdued)).selectable(false);
+        ui.add(label).on_hover_text(why);
+        return false;
+    }
+    ui.spacing_mut().button_padding = Vec2::new(4.0, 2.0);
+    ui.spacing_mut().item_spacing.x = 2.0;
+    let word = RichText::new(text).small().color(tokens.accent);
+    let button = egui::Button::new((word, Icon::Refresh.atom())).frame_when_inactive(false);
+    let button = ui.add(button);
+    button.widget_info(|| {
+        egui::WidgetInfo::labeled(egui::Role::Button, true, format!("{text}: {}", tr("Back to the default")))
+    });
+    button.on_hover_text(why).clicked()
+}
+
 /// Where a value comes from: it is chosen where it is not the usual one.
 pub(super) fn from<T: PartialEq>(now: &T, usual: &T, otherwise: From) -> From {
     if now == usual { otherwise } else { From::Chosen }
 }
 
-/// Ways of asking and reading that belong together.
+/// Ways of asking and reading that belong together: name, rule, style of prompts.
+const PRESETS: [(&str, &str, Style); 3] = [
+    ("Shardscope", "shardscope", Style::Vlmevalkit),
+    ("VLMEvalKit", "vlmevalkit", Style::Vlmevalkit),
+    ("MMMU", "mmmu", Style::Mmmu),
+];
+
+/// The preset that these choices are, by its place.
+fn preset(now: &Choices) -> Option<usize> {
+    let is_it =
+        |(_, rule, style): &(&str, &str, Style)| same_rule(&now.rule, rule) && now.settings.style == *style;
+    PRESETS.iter().position(is_it)
+}
+
 fn preset_ui(ui: &mut Ui, now: &mut Choices) {
-    let presets = [
-        (tr("Shardscope"), "shardscope", Style::Vlmevalkit),
-        (tr("VLMEvalKit"), "vlmevalkit", Style::Vlmevalkit),
-        (tr("MMMU"), "mmmu", Style::Mmmu),
-    ];
-    let mut chosen = presets
-        .iter()
-        .position(|(_, rule, style)| same_rule(&now.rule, rule) && now.settings.style == *style)
-        .unwrap_or(usize::MAX);
-    let names: Vec<(usize, &str)> = presets.iter().enumerate().map(|(i, (name, ..))| (i, *name)).collect();
+    let mut chosen = preset(now).unwrap_or(usize::MAX);
+    let names: Vec<(usize, &str)> = PRESETS.iter().enumerate().map(|(i, (name, ..))| (i, *name)).collect();
     if choice(ui, &mut chosen, &names)
-        && let Some((_, rule, style)) = presets.get(chosen)
+        && let Some((_, rule, style)) = PRESETS.get(chosen)
     {
         now.rule = (*rule).to_owned();
         now.settings.style = *style;
@@ -141,7 +171,10 @@ fn same_rule(one: &str, other: &str) -> bool {
 }
 
 fn asking_ui(ui: &mut Ui, now: &mut Choices, usual: &Choices, workspace: &Workspace) {
-    let prompt = from(&now.settings.style, &usual.settings.style, From::Default);
+    let is_preset = preset(now).is_some();
+    // What differs from the default, and belongs to the preset, is the preset's.
+    let preset = |own: From| if own == From::Chosen && is_preset { From::Preset } else { own };
+    let prompt = preset(from(&now.settings.style, &usual.settings.style, From::Default));
     let why = tr("The words around a question, as the named evaluation puts them");
     if row(ui, tr("Prompts"), why, prompt, |ui| {
         let shown = now.settings.style.name();
@@ -153,7 +186,7 @@ fn asking_ui(ui: &mut Ui, now: &mut Choices, usual: &Choices, workspace: &Worksp
     }) {
         now.settings.style = usual.settings.style;
     }
-    let rule = if same_rule(&now.rule, &usual.rule) { From::Default } else { From::Chosen };
+    let rule = preset(if same_rule(&now.rule, &usual.rule) { From::Default } else { From::Chosen });
     let why = tr("How the answer is found in what the model says, and judged; it can be changed afterwards");
     if row(ui, tr("Rule"), why, rule, |ui| {
         list("rule", &now.rule, LIST).show_ui(ui, |ui| {
@@ -280,7 +313,9 @@ fn running_ui(setup: &Setup, ui: &mut Ui, now: &mut Choices, usual: &Choices, wi
     if let Err(refusal) = DeviceSpec::parse(&now.devices) {
         problem(ui, &refusal);
     }
+    let is_named = crate::plan::Layout::parse(&now.layout).is_ok();
     let layout = from(&now.layout, &usual.layout, From::Default);
+    let layout = if is_named { layout } else { From::File };
     let why = tr("Which unit sits on which device; drawn and edited on the layout screen");
     if row(ui, tr("Layout"), why, layout, |ui| {
         if ui.add(egui::Button::new(&now.layout).truncate()).on_hover_text(why).clicked() {
@@ -289,6 +324,7 @@ fn running_ui(setup: &Setup, ui: &mut Ui, now: &mut Choices, usual: &Choices, wi
     }) {
         now.layout.clone_from(&usual.layout);
     }
+    copies::copies_ui(&setup.copies, ui, now);
 }
 
 fn more_ui(ui: &mut Ui, now: &mut Choices, is_served: bool) {
