@@ -131,6 +131,9 @@ pub struct EvalArgs {
     /// Copies of the model, each on devices of its own, which answer different questions.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one)]
     pub replicas: usize,
+    /// Ask the question first that is forecast to take the most memory, so that what does not fit shows at once.
+    #[arg(long)]
+    pub canary: bool,
     /// Number format of the weights: auto, f32, bf16, f16, q8_0, q4k. On the CPU sums are always in f32.
     #[arg(long, value_name = "T", default_value = "auto")]
     pub dtype: String,
@@ -138,9 +141,9 @@ pub struct EvalArgs {
     /// sim:2x8GiB, sim:24GiB,80GiB.
     #[arg(long, value_name = "SPEC", default_value = "auto")]
     pub devices: String,
-    /// Layout: auto, internvl, accelerate, accelerate-sequential, accelerate-balanced-low-0, mistralrs, single, or a file
-    /// with a device_map.
-    #[arg(long, value_name = "NAME|FILE", default_value = "auto")]
+    /// Layout: auto, internvl, accelerate, accelerate-sequential, accelerate-balanced-low-0, mistralrs, single, or a map: a
+    /// file, - for standard input, or the map itself, in any form that `plan --layout` reads.
+    #[arg(long, value_name = "NAME|MAP", default_value = "auto")]
     pub layout: String,
     /// File of what runs have learnt about memory here, by which forecasts are corrected, or none [default: one in the
     /// platform's data folder].

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
-use made::{HALF_BILLION, SMALLER, Shape};
+use made::Shape;
 use safetensors::tensor::Dtype;
 use shardscope::checkpoint::{Checkpoint, Folder};
 use shardscope::demo;
@@ -21,6 +21,36 @@ use shardscope::plan::device_map::DeviceMap;
 use shardscope::plan::{Assumptions, Calibration, Engine, QuestionCost, Sourced};
 use shardscope::scoring::Verdict;
 use shardscope::session::{Answer, Record};
+
+/// Qwen2-0.5B behind InternViT-300M, a quarter as wide, with fewer layers and tiles of a quarter the pixels.
+const SMALLER: Shape = Shape {
+    vision_layers: 3,
+    vision_hidden: 256,
+    vision_heads: 4,
+    vision_ff: 1024,
+    image: 224,
+    layers: 6,
+    hidden: 224,
+    heads: 7,
+    kv_heads: 1,
+    ff: 1216,
+    vocab: 9000,
+};
+
+/// Qwen2-0.5B behind InternViT-300M.
+const HALF_BILLION: Shape = Shape {
+    vision_layers: 24,
+    vision_hidden: 1024,
+    vision_heads: 16,
+    vision_ff: 4096,
+    image: 448,
+    layers: 24,
+    hidden: 896,
+    heads: 14,
+    kv_heads: 2,
+    ff: 4864,
+    vocab: 151_674,
+};
 
 /// One question, put to the network as the engine does.
 #[derive(Debug, Clone, Copy)]

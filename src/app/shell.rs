@@ -18,8 +18,8 @@ use super::{
     shortcut,
 };
 use crate::Problem;
-use crate::evaluation::Choices;
 use crate::evaluation::named::{self, Meant};
+use crate::evaluation::{Choices, Learnt};
 
 /// A screen of the window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -112,6 +112,7 @@ impl App {
     /// The window as it was left; at its first start with the built-in pair, ready to run.
     pub fn new(ctx: &egui::Context, habits: Habits) -> Self {
         let mut app = Self::in_folder(ctx, habits, crate::session::sessions_root());
+        app.workspace.choices.learnt = Learnt::Usual;
         app.setup.look(&app.wake);
         app
     }
@@ -185,7 +186,7 @@ impl App {
         }
         self.keep();
         self.setup.receive(&self.workspace, &self.wake, &mut wishes);
-        self.board.receive(&self.workspace, &self.wake, &mut wishes);
+        self.board.receive(&self.workspace, self.run.is_active(), &self.wake, &mut wishes);
         self.run.receive(&self.wake, &mut wishes);
         self.results.receive(&self.wake, &mut wishes);
         self.sessions.receive(&self.workspace, self.run.is_active(), &self.wake, &mut wishes);
@@ -237,6 +238,10 @@ impl App {
                     }
                     Meant::Dataset => wishes.extend([Wish::OpenDataset(named), Wish::Go(Screen::Setup)]),
                     Meant::Session => wishes.push(Wish::ShowSession(path)),
+                    Meant::Predictions => {
+                        let import = Wish::Sessions(sessions::Wish::Import(path));
+                        wishes.extend([Wish::Go(Screen::Sessions), import]);
+                    }
                 }
                 false
             }

@@ -172,8 +172,8 @@ fn subject(named: String) -> Result<Subject> {
             .at(named)
             .fix(tr("choose a folder that holds config.json and safetensors, or a model of the catalogue")));
     }
-    let facts = crate::terminal::plan_sources::facts(&named)?;
-    let checkpoint = crate::terminal::plan_sources::open(&named).and_then(Result::ok).map(Arc::new);
+    let facts = crate::evaluation::facts::of(&named)?;
+    let checkpoint = crate::evaluation::facts::open(&named).and_then(Result::ok).map(Arc::new);
     let language = checkpoint.as_deref().map(Language::open);
     Ok(Subject {
         name: facts.shape.name.clone(),

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use serde_json::{Value, json};
 
+use super::order::Event;
 use super::pace::{Pace, Survey};
-use super::worker::{Event, panicked};
+use super::worker::panicked;
 use crate::dataset::{Dataset, QuestionKind, Style, prompt};
 use crate::scoring::judge::{AnyJudge, JudgeStep};
 use crate::scoring::{Rule, Verdict};

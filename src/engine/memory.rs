@@ -12,7 +12,7 @@ use super::scheduler::Need;
 use crate::devices::Meter;
 use crate::model::Placement;
 use crate::plan::calibration::{Component, Lesson};
-use crate::plan::{Assumptions, Calibration, Case, CostTable, Holding, Plan, Sourced};
+use crate::plan::{Assumptions, Calibration, Case, CostTable, Device, Holding, Plan, Sourced};
 use crate::session::journal::{MemorySample, now};
 
 /// Bytes of each metered place, by name.
@@ -220,6 +220,17 @@ impl Forecasting {
             self.plan.devices.iter().zip(&holdings).filter(|(_, holding)| **holding != Holding::default());
         let peak = |holding: &Holding| costs.moment_at(holding, &activations, prompt_tokens, answer).peak();
         devices.map(|(device, holding)| (device.name.clone(), peak(holding))).collect()
+    }
+
+    /// How full the device is at its peak that is filled the most, of those that are used, while a question of so many
+    /// tiles and prompt tokens is answered at the greatest length: 1 where it is just full.
+    pub fn fill(&self, tiles: u64, prompt_tokens: u64) -> f64 {
+        let held = self.bytes(tiles, prompt_tokens, self.case.costs.answer_limit());
+        let devices = self.plan.devices.iter().zip(self.case.usable(&self.plan.devices));
+        let share = |(device, usable): (&Device, u64)| {
+            held.get(&device.name).map_or(0.0, |held| *held as f64 / usable.max(1) as f64)
+        };
+        devices.map(share).fold(0.0, f64::max)
     }
 
     /// Whether a question may enter beside those in flight: their keys and values, the weights, and the largest

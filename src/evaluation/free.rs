@@ -25,7 +25,7 @@ pub fn prepare(checkpoint: Arc<Checkpoint>, choices: &Choices) -> Result<Ordered
     let weight_type = model::weight_type(&choices.dtype)?;
     let language = Language::open(&checkpoint)?;
     let dataset = frame()?;
-    let placings = place(choices, &checkpoint, &language, weight_type, (&dataset, &[0]))?;
+    let (placings, _) = place(choices, &checkpoint, &language, weight_type, (&dataset, &[0]))?;
     let settings = settings(choices);
     // One copy answers one question.
     let Some(placement) = placings.first().map(Placing::placement) else {

@@ -7,7 +7,7 @@ use super::model::{percent, verdict_name};
 use super::paint;
 use super::{Wish, ask};
 use crate::app::Wishes;
-use crate::app::language::tr;
+use crate::app::language::{told, tr};
 use crate::app::theme::Tokens;
 use crate::plan::checks::{Change, Finding, Fix, Severity};
 
@@ -79,8 +79,9 @@ fn card(ui: &mut Ui, finding: &Finding, can_apply: bool, wishes: &mut Wishes) {
     ui.painter().rect_filled(stripe, corners, color);
 }
 
-/// A sentence with its first letter large; names of units stay as they are.
+/// A sentence in the window's language with its first letter large; names of units stay as they are.
 fn sentence(text: &str) -> String {
+    let text = &*told(text);
     let first_word = text.split(' ').next().unwrap_or_default();
     let mut chars = text.chars();
     match chars.next() {

@@ -32,7 +32,7 @@ pub fn seconds(seconds: f64) -> String {
         s if s < 0.1 => format!("{:.0} ms", 1000.0 * s),
         s if s < 10.0 => format!("{s:.2} s"),
         s if s < 120.0 => format!("{s:.1} s"),
-        s => crate::terminal::duration(s),
+        s => crate::words::duration(s),
     }
 }
 

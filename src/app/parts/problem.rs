@@ -4,7 +4,7 @@ use egui::{Color32, CornerRadius, Frame, Margin, RichText, Stroke, Ui};
 
 use super::icon::Icon;
 use crate::Problem;
-use crate::app::language::tr;
+use crate::app::language::{told, tr};
 use crate::app::theme::Tokens;
 
 /// Draws a problem as a card.
@@ -35,7 +35,7 @@ fn notice(ui: &mut Ui, icon: Icon, color: Color32, problem: &Problem) {
                     ui.label(RichText::new(sentence(&problem.what)).color(tokens.strong));
                     if let Some(place) = &problem.place {
                         ui.label(
-                            RichText::new(in_window(place))
+                            RichText::new(in_window(&told(place)))
                                 .text_style(egui::TextStyle::Monospace)
                                 .color(tokens.subdued),
                         );
@@ -48,9 +48,9 @@ fn notice(ui: &mut Ui, icon: Icon, color: Color32, problem: &Problem) {
         });
 }
 
-/// A text as a sentence in a window: it begins with a capital, and speaks of the window's settings.
+/// A text as a sentence in a window: in its language, with a capital, and of its settings.
 pub fn sentence(text: &str) -> String {
-    let text = in_window(text);
+    let text = in_window(&told(text));
     let mut characters = text.chars();
     match characters.next() {
         Some(first) => first.to_uppercase().chain(characters).collect(),

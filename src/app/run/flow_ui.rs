@@ -9,7 +9,7 @@ use super::memory::clock;
 use crate::app::language::{fill, tr};
 use crate::app::parts::{figure, plot};
 use crate::app::theme::Tokens;
-use crate::terminal::count;
+use crate::words::count;
 
 /// Narrowest plot.
 const NARROWEST: f32 = 160.0;

@@ -10,7 +10,7 @@ use crate::app::parts::problem::problem;
 use crate::app::parts::{Icon, figure, verdict};
 use crate::app::theme::{SEMIBOLD, Tokens};
 use crate::app::{self, Wishes};
-use crate::terminal::{duration, size};
+use crate::words::{duration, size};
 
 /// Draws progress, score and controls.
 pub fn head_ui(runs: &Runs, ui: &mut Ui, wishes: &mut Wishes) {

@@ -13,7 +13,6 @@ use crate::app::served::wants_key;
 use crate::engine::Event;
 use crate::scoring::{Report, Verdict};
 use crate::session::Answer;
-use crate::terminal::summary;
 
 /// Answers that can be looked at again without opening the session.
 const ANSWERS_KEPT: usize = 400;
@@ -117,7 +116,7 @@ impl Live {
     /// A run that begins now, or goes on with answers that are there.
     pub fn new(about: About, earlier: &[Answer], trace: Trace) -> Self {
         let mut report = Report::default();
-        earlier.iter().for_each(|answer| summary::count(&mut report, answer));
+        earlier.iter().for_each(|answer| report.add(answer.judged()));
         Self {
             about,
             stage: Stage::Loading(0, 0),
@@ -162,7 +161,7 @@ impl Live {
             }
             Event::Answered { row, answer, remaining, tokens_per_second } => {
                 self.flights.retain(|flight| flight.row != row);
-                summary::count(&mut self.report, &answer);
+                self.report.add(answer.judged());
                 self.done += 1;
                 self.trace.answered(row, &answer);
                 self.answers.push_back(Done { row, answer: answer.into() });

@@ -11,7 +11,7 @@ use crate::app::language::{fill, tr};
 use crate::app::parts::plot;
 use crate::app::theme::Tokens;
 use crate::session::Answer;
-use crate::terminal::size;
+use crate::words::size;
 
 /// Samples that are kept of each device; at four a second, ten minutes.
 const SAMPLES_KEPT: usize = 2400;

@@ -13,7 +13,7 @@ use crate::app::theme::Tokens;
 use crate::app::workspace::Subject;
 use crate::app::{Wish, Wishes, Workspace};
 use crate::demo::BUILT_IN;
-use crate::terminal::{count, size};
+use crate::words::{count, size};
 
 /// Draws the card.
 pub fn model_ui(setup: &Setup, ui: &mut Ui, workspace: &Workspace, wishes: &mut Wishes) {

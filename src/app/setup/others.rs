@@ -15,7 +15,7 @@ use crate::app::parts::card::{card, note, section};
 use crate::app::theme::Tokens;
 use crate::app::{Wish, Wishes, Workspace, shortcut};
 use crate::demo::BUILT_IN;
-use crate::terminal::{count, size};
+use crate::words::{count, size};
 
 /// Height of a row.
 const ROW: f32 = 40.0;

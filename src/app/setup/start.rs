@@ -3,7 +3,7 @@
 use egui::{Align, Layout, RichText, Ui};
 
 use super::Setup;
-use crate::app::language::{fill, tr};
+use crate::app::language::{fill, told, tr};
 use crate::app::parts::Icon;
 use crate::app::parts::button::{button, primary};
 use crate::app::parts::problem::{in_window, sentence};
@@ -44,7 +44,7 @@ pub fn start_ui(setup: &Setup, ui: &mut Ui, workspace: &Workspace, wishes: &mut 
                     Icon::Warning.ui(ui, 16.0, tokens.warning);
                     let place = problem.place.as_deref().and_then(|it| it.rsplit(['/', '\\']).next());
                     let what = match place.filter(|place| !place.is_empty()) {
-                        Some(place) => format!("{} ({})", sentence(&problem.what), in_window(place)),
+                        Some(place) => format!("{} ({})", sentence(&problem.what), in_window(&told(place))),
                         None => sentence(&problem.what),
                     };
                     let text = RichText::new(&what).color(tokens.text);

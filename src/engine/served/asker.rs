@@ -15,9 +15,9 @@ use super::letter::{Letter, letter};
 use super::{Service, cost};
 use crate::dataset::{Dataset, Question, prompt};
 use crate::endpoint::{Cause, Endpoint, Fault, Reply, Usage};
+use crate::engine::Event;
 use crate::engine::RunSettings;
 use crate::engine::asking::blank;
-use crate::engine::worker::Event;
 use crate::scoring::{Rule, Verdict};
 use crate::session::{Answer, Finish, Seconds};
 

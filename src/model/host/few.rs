@@ -146,7 +146,7 @@ fn dot<W: Weight>(weights: &[W], x: &[f32]) -> f32 {
 
 /// Adds the lanes by halves.
 #[inline(always)]
-fn sum(mut lanes: [f32; LANES]) -> f32 {
+pub(crate) fn sum(mut lanes: [f32; LANES]) -> f32 {
     let mut half = LANES / 2;
     while half > 0 {
         for i in 0..half {
@@ -167,7 +167,7 @@ mod avx2 {
     use super::{LANES, STRIP, Target, Weight, sum};
 
     /// Bytes that are asked of memory ahead of one row.
-    const AHEAD: usize = 2048;
+    const AHEAD: usize = 8192;
     /// Vectors up to which a row is read on its own.
     const FEWEST: usize = 3;
     /// Groups of lanes of one block; a strip's block of weights and a tile's of vectors stay in the first cache.
