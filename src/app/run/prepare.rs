@@ -80,7 +80,7 @@ pub fn new(workspace: &Workspace, wake: &Wake) -> Result<Job<Prepared>> {
             let mut watch = |bytes| handle.at(bytes, total);
             let evaluation =
                 ServedEvaluation::prepare(patient, service, &health, dataset, choices, &mut watch)?;
-            begin_served(evaluation, folder, false)
+            begin_served(evaluation, folder, false, false)
         }));
     }
     let checkpoint = workspace.subject.ready().and_then(|subject| subject.checkpoint.clone());
@@ -116,7 +116,8 @@ fn resumed_served(
     let (brief, patient) = opening.endpoints(manifest, &folder)?;
     let health = served::health(&brief)?;
     let mut watch = |file: &Path, bytes| handle.at(bytes, length(file));
-    begin_served(ServedEvaluation::going_on(&folder, patient, &health, &mut watch)?, folder, true)
+    let evaluation = ServedEvaluation::going_on(&folder, patient, &health, &mut watch)?;
+    begin_served(evaluation, folder, true, opening.failed_again)
 }
 
 /// Bytes of a file, 0 where unknown.
@@ -124,7 +125,12 @@ fn length(file: &Path) -> u64 {
     file.metadata().map_or(0, |about| about.len())
 }
 
-fn begin_served(evaluation: ServedEvaluation, folder: PathBuf, resume: bool) -> Result<Prepared> {
+fn begin_served(
+    evaluation: ServedEvaluation,
+    folder: PathBuf,
+    resume: bool,
+    failed_again: bool,
+) -> Result<Prepared> {
     let about = About {
         folder: folder.clone(),
         checkpoint: evaluation.endpoint.model().to_owned(),
@@ -134,7 +140,7 @@ fn begin_served(evaluation: ServedEvaluation, folder: PathBuf, resume: bool) -> 
         server: Some(evaluation.endpoint.address().host().to_owned()),
     };
     let (dataset, notes) = (evaluation.dataset.clone(), evaluation.notes.clone());
-    let (order, earlier) = evaluation.begin(&folder, resume, false)?;
+    let (order, earlier) = evaluation.begin(&folder, resume, failed_again)?;
     let order = Order::Served(Box::new(order));
     Ok(Prepared { order, dataset, earlier, about, trace: Trace::default(), cutting: None, notes })
 }
