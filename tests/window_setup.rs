@@ -112,3 +112,31 @@ fn copies_are_chosen_where_they_fit_and_answer_side_by_side() {
     let four = window.get_by_label_contains("4 copies on 1 device each: does not fit");
     assert!(four.accesskit_node().is_disabled());
 }
+
+#[test]
+fn what_a_number_means_is_told_under_the_pointer() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut window = window(folder.path());
+    for (name, why) in [
+        ("Parameters", "Numbers in its weights, shared ones counted once"),
+        ("3.8 M", "Numbers in its weights, shared ones counted once"),
+        ("Questions", "Questions in the file"),
+    ] {
+        window.get_by_label(name).hover();
+        window.run_steps(90);
+        assert!(window.query_all_by_label(why).next().is_some(), "{why}");
+    }
+}
+
+#[test]
+fn the_keys_of_every_screen_are_listed() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut window =
+        window_with(folder.path(), shardscope::app::Habits::default(), Vec2::new(1360.0, 2000.0));
+    window.key_press(egui::Key::F1);
+    settle(&mut window);
+    for (_, keys, name) in shardscope::app::shortcut::ON_SCREENS {
+        assert!(window.query_all_by_label(keys).next().is_some(), "{keys}");
+        assert!(window.query_all_by_label(name).next().is_some(), "{name}");
+    }
+}

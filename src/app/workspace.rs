@@ -116,6 +116,16 @@ impl Workspace {
         Some(path.unwrap_or_else(|| crate::demo::BUILT_IN.to_owned()))
     }
 
+    /// Who answers, by a name for people; none where nobody is chosen yet.
+    pub fn answerer(&self) -> Option<String> {
+        if self.served.is_chosen {
+            return Some(self.served.name());
+        }
+        let subject = self.subject.ready()?;
+        let is_built_in = subject.source == crate::demo::BUILT_IN;
+        Some(if is_built_in { tr("Built-in demonstration").to_owned() } else { subject.name.clone() })
+    }
+
     /// What keeps a run of what is chosen from beginning.
     pub fn obstacle(&self) -> Option<Problem> {
         let model = match self.served.is_chosen {

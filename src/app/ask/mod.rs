@@ -317,7 +317,7 @@ impl Ask {
         }
         let Some(checkpoint) = subject.checkpoint.clone() else { return };
         let choices = workspace.choices.clone();
-        self.of = Some((wanted(workspace), subject.name.clone()));
+        self.of = Some((wanted(workspace), workspace.answerer().unwrap_or_default()));
         self.model = Model::Preparing(Job::start("prepare the model", wake, move |_| {
             free::prepare(checkpoint, &choices).map(|ordered| Ordered::Here(Box::new(ordered)))
         }));

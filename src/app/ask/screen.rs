@@ -111,6 +111,7 @@ impl Ask {
             let edit = egui::TextEdit::multiline(&mut self.question)
                 .hint_text(tr("Ask the model anything; Enter sends, Shift+Enter begins a new line"))
                 .desired_rows(2)
+                .background_color(Tokens::of(ui).card)
                 .desired_width(ui.available_width())
                 .return_key(egui::KeyboardShortcut::new(egui::Modifiers::SHIFT, Key::Enter));
             let edit = ui.add(edit);
@@ -192,11 +193,8 @@ impl Ask {
 
 /// Who would answer.
 fn who(workspace: &Workspace) -> Option<String> {
-    let served = &workspace.served;
-    match served.is_chosen {
-        true => served.obstacle().is_none().then(|| served.name()),
-        false => workspace.subject.ready().map(|subject| subject.name.clone()),
-    }
+    let is_ready = !workspace.served.is_chosen || workspace.served.obstacle().is_none();
+    workspace.answerer().filter(|_| is_ready)
 }
 
 fn exchange_ui(ui: &mut Ui, it: &Exchange, prose: &mut Prose, formatted: bool) {

@@ -7,6 +7,7 @@ pub mod field;
 pub mod figure;
 pub mod icon;
 pub mod modal;
+pub mod plot;
 pub mod problem;
 pub mod progress;
 pub mod table;

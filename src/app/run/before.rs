@@ -9,7 +9,7 @@ use crate::Problem;
 use crate::app::language::{fill, tr};
 use crate::app::parts::Icon;
 use crate::app::parts::button::primary;
-use crate::app::parts::card::{card, fact, heading};
+use crate::app::parts::card::{card, fact, facts, heading};
 use crate::app::parts::problem::problem;
 use crate::app::parts::progress::progress;
 use crate::app::{self, Screen, Wishes, Workspace};
@@ -75,23 +75,23 @@ fn chosen_ui(ui: &mut Ui, title: &str, workspace: &Workspace, wishes: &mut Wishe
     let waiting = tr("being opened").to_owned();
     let none = tr("not chosen").to_owned();
     let served = &workspace.served;
-    if served.is_chosen {
-        fact(ui, tr("Served model"), served.name());
-        fact(ui, tr("Address"), served.server.address.trim());
-    } else {
-        let subject = match &workspace.subject {
-            it if it.is_loading() => waiting.clone(),
-            it => it.ready().map_or_else(|| none.clone(), |subject| subject.name.clone()),
-        };
-        fact(ui, tr("Checkpoint"), subject);
-        fact(ui, tr("Devices"), workspace.choices.devices.clone());
-    }
+    let model = match &workspace.subject {
+        subject if subject.is_loading() && !served.is_chosen => waiting.clone(),
+        _ => workspace.answerer().unwrap_or_else(|| none.clone()),
+    };
+    let (name, place) = match served.is_chosen {
+        true => (tr("Served model"), (tr("Address"), served.server.address.trim().to_owned())),
+        false => (tr("Checkpoint"), (tr("Devices"), workspace.choices.devices.clone())),
+    };
     let dataset = match &workspace.dataset {
         it if it.is_loading() => waiting,
         it => it.ready().map_or(none, |it| fill("{}, {} questions", &[&it.name(), &it.len()])),
     };
-    fact(ui, tr("Dataset"), dataset);
-    fact(ui, tr("Rule"), workspace.choices.rule.clone());
+    let rule = (tr("Rule"), workspace.choices.rule.clone());
+    ui.scope(|ui| {
+        ui.spacing_mut().item_spacing = vec2(12.0, 8.0);
+        facts(ui, 200.0, &[(name, model), (tr("Dataset"), dataset), place, rule]);
+    });
     ui.add_space(8.0);
     ui.horizontal(|ui| {
         let ready = workspace.obstacle().is_none();

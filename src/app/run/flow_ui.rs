@@ -1,13 +1,13 @@
 //! How a server stands, drawn: figures of the moment, and beside them how they came about.
 
-use egui::{Align, Color32, Layout, Rangef, RichText, TextStyle, Ui, Vec2, vec2};
-use egui_plot::{AxisHints, GridMark, Line, LineStyle, Plot, PlotPoints};
+use egui::{Align, Color32, Layout, RichText, Ui, Vec2, vec2};
+use egui_plot::{Line, LineStyle, Plot, PlotPoints};
 
 use super::flow::{Flow, Moment};
 use super::live::Live;
 use super::memory::clock;
 use crate::app::language::{fill, tr};
-use crate::app::parts::figure;
+use crate::app::parts::{figure, plot};
 use crate::app::theme::Tokens;
 use crate::words::count;
 
@@ -220,10 +220,6 @@ fn plot_ui(ui: &mut Ui, name: &str, courses: &[Course], moments: &[Moment], heig
     let lines: Vec<Vec<[f64; 2]>> = courses.iter().map(|course| drawn(course.of)).collect();
     let most = lines.iter().flatten().map(|[_, y]| *y).fold(0.0, f64::max);
     let top = if most > 0.0 { 1.15 * most } else { 1.0 };
-    let axis = |hints: AxisHints<'static>, least: f32| {
-        let hints = hints.label_spacing(Rangef::new(least, least + 8.0)).tick_label_color(tokens.subdued);
-        hints.tick_label_font(TextStyle::Small.resolve(ui.style()))
-    };
     let whole = moments.last().map_or(1.0, |moment| moment.at.max(1.0));
     Plot::new(name)
         .height((height - 18.0).max(50.0))
@@ -237,51 +233,15 @@ fn plot_ui(ui: &mut Ui, name: &str, courses: &[Course], moments: &[Moment], heig
         .include_x(whole)
         .include_y(0.0)
         .include_y(top)
-        .custom_x_axes(vec![axis(AxisHints::new_x(), 46.0).formatter(|mark, _| clock(mark.value))])
-        .custom_y_axes(vec![
-            axis(AxisHints::new_y(), 12.0).min_thickness(32.0).formatter(|mark, _| tick(mark)),
-        ])
-        .y_grid_spacer(move |_| ticks(top))
-        .show(ui, |plot| {
+        .custom_x_axes(vec![plot::across(ui).formatter(|mark, _| clock(mark.value))])
+        .custom_y_axes(vec![plot::upwards(ui).min_thickness(32.0).formatter(|mark, _| plot::tick(mark))])
+        .x_grid_spacer(move |_| plot::times(whole))
+        .y_grid_spacer(move |_| plot::ticks(top))
+        .show(ui, |drawing| {
             for (course, points) in courses.iter().zip(lines) {
                 let style = if course.dashed { LineStyle::dashed_dense() } else { LineStyle::Solid };
                 let line = Line::new(course.name, PlotPoints::from(points)).color(course.color);
-                plot.line(line.width(if course.dashed { 1.0 } else { 1.8 }).style(style));
+                drawing.line(line.width(if course.dashed { 1.0 } else { 1.8 }).style(style));
             }
         });
-}
-
-/// A value at an axis, in as many digits as tell it from the next one.
-fn tick(mark: GridMark) -> String {
-    match mark.value {
-        v if v == 0.0 => "0".into(),
-        v if v >= 10_000.0 => figure::rate(v),
-        v => format!("{v:.*}", (-mark.step_size.log10().floor()).clamp(0.0, 9.0) as usize),
-    }
-}
-
-/// A few round values from nothing to the top of a plot.
-fn ticks(top: f64) -> Vec<GridMark> {
-    let rough = (top / 3.0).max(f64::MIN_POSITIVE);
-    let unit = 10f64.powf(rough.log10().floor());
-    let step =
-        [1.0, 2.0, 5.0].into_iter().map(|it| it * unit).rev().find(|step| *step <= rough).unwrap_or(unit);
-    let count = (top / step).min(8.0) as u32;
-    (0..=count).map(|nth| GridMark { value: f64::from(nth) * step, step_size: step }).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn axes_have_a_few_round_values() {
-        for top in [0.004, 0.07, 1.0, 1.15, 18.4, 63.0, 999.0, 4e6] {
-            let values: Vec<f64> = ticks(top).iter().map(|mark| mark.value).collect();
-            assert!((4..=8).contains(&values.len()), "{top}: {values:?}");
-            assert!(values[0] == 0.0 && *values.last().unwrap() <= top, "{top}: {values:?}");
-            let names: std::collections::HashSet<String> = ticks(top).into_iter().map(tick).collect();
-            assert_eq!(names.len(), values.len(), "{top}: {names:?}");
-        }
-    }
 }

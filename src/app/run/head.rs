@@ -20,7 +20,9 @@ pub fn head_ui(runs: &Runs, ui: &mut Ui, wishes: &mut Wishes) {
         // The main button is taller than the others; the head keeps its height whether it is there or not.
         ui.set_min_height(36.0);
         let done = format!("{} / {}", live.done, live.about.total);
-        ui.label(RichText::new(done).size(20.0).family(semibold()).color(tokens.strong));
+        ui.label(RichText::new(done).size(20.0).family(semibold()).color(tokens.strong)).on_hover_text(tr(
+            "Questions answered, those of earlier runs of the session counted, of those that were selected",
+        ));
         stage_ui(ui, live);
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
             controls_ui(live, runs.shown(), ui, wishes)

@@ -17,6 +17,9 @@ use crate::session::Answer;
 /// Size of questions and answers in points.
 const TEXT: f32 = 14.5;
 
+/// Width of the name of a question in flight.
+const CHIP: f32 = 62.0;
+
 /// Draws the question that is shown, below the ribbon of answers.
 pub fn question_ui(runs: &mut Runs, ui: &mut Ui, wishes: &mut Wishes) {
     ribbon_ui(runs, ui, wishes);
@@ -139,9 +142,10 @@ fn ribbon_ui(runs: &Runs, ui: &mut Ui, wishes: &mut Wishes) {
         }
         ui.add_space(6.0);
         // A server is asked many questions at once: the latest of them are shown, the others counted.
-        let most = ((0.5 * ui.available_width() / 64.0) as usize).max(1);
+        let most = ((0.5 * ui.available_width() / (CHIP + 2.0)) as usize).max(1);
         let hidden = live.flights.len().saturating_sub(most);
-        let flights = (live.flights.len() - hidden) as f32 * 64.0 + if hidden > 0 { 40.0 } else { 0.0 };
+        let flights =
+            (live.flights.len() - hidden) as f32 * (CHIP + 2.0) + if hidden > 0 { 40.0 } else { 0.0 };
         let room = ((ui.available_width() - flights) / (cell + 2.0)).max(0.0) as usize;
         let kept: Vec<_> = live.verdicts().rev().take(room).collect();
         for (row, of) in kept.into_iter().rev() {
@@ -162,15 +166,16 @@ fn ribbon_ui(runs: &Runs, ui: &mut Ui, wishes: &mut Wishes) {
                 wishes.push(app::Wish::Run(Wish::Follow(Some(row))));
             }
         }
+        ui.spacing_mut().button_padding = vec2(4.0, 2.0);
         if hidden > 0 {
             let words = fill("{} more questions are in flight", &[&hidden]);
             ui.label(RichText::new(format!("+{hidden}")).small().color(tokens.subdued)).on_hover_text(words);
         }
         for flight in live.flights.iter().skip(hidden) {
             let text = fill("row {}", &[&(flight.row + 1)]);
-            let chip = ui.add(
-                egui::Button::selectable(shown == Some(flight.row), RichText::new(text).small()).small(),
-            );
+            let here = shown == Some(flight.row);
+            let chip = egui::Button::selectable(here, RichText::new(&text).small()).truncate();
+            let chip = ui.add_sized([CHIP, 20.0], chip);
             if chip.on_hover_text(tr("In flight: the model is answering it")).clicked() {
                 wishes.push(app::Wish::Run(Wish::Follow(Some(flight.row))));
             }

@@ -20,7 +20,7 @@ pub fn ui(runs: &mut Runs, ui: &mut Ui, workspace: &Workspace, wishes: &mut Wish
         return before::empty_ui(runs, ui, workspace, wishes);
     }
     let tokens = Tokens::of(ui);
-    keys(ui, wishes);
+    keys(runs, ui, wishes);
     let bar = Frame::new().fill(tokens.panel).inner_margin(Margin::symmetric(16, 10));
     Panel::top("run head").frame(bar).show(ui, |ui| {
         head::head_ui(runs, ui, wishes);
@@ -75,7 +75,7 @@ pub fn badge_ui(runs: &Runs, ui: &mut Ui, wishes: &mut Wishes) {
     }
 }
 
-fn keys(ui: &Ui, wishes: &mut Wishes) {
+fn keys(runs: &Runs, ui: &Ui, wishes: &mut Wishes) {
     if ui.ctx().text_edit_focused() || ui.memory(|memory| memory.focused().is_some()) {
         return;
     }
@@ -85,6 +85,13 @@ fn keys(ui: &Ui, wishes: &mut Wishes) {
         .extend(steps.iter().filter(|(key, _)| pressed(*key)).map(|(_, by)| app::Wish::Run(Wish::Step(*by))));
     if pressed(egui::Key::End) {
         wishes.push(app::Wish::Run(Wish::Follow(None)));
+    }
+    if pressed(egui::Key::Space) {
+        match runs.live.as_ref().map(|live| &live.stage) {
+            Some(Stage::Paused) => wishes.push(app::Wish::Run(Wish::Resume)),
+            Some(Stage::Running | Stage::Loading(..)) => wishes.push(app::Wish::Run(Wish::Pause)),
+            _ => {}
+        }
     }
 }
 

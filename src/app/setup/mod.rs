@@ -180,7 +180,7 @@ impl Setup {
 
     fn columns_ui(&mut self, ui: &mut Ui, workspace: &Workspace, habits: &Habits, wishes: &mut Wishes) {
         const GAP: f32 = 16.0;
-        const SETTINGS: f32 = 336.0;
+        const SETTINGS: f32 = 380.0;
         let room = ui.available_width();
         let beside = room >= 1120.0;
         let columns = if beside { room - SETTINGS - GAP } else { room };

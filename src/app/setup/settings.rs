@@ -24,7 +24,7 @@ const LONGEST_ANSWER: usize = 1 << 20;
 const SOURCE: f32 = 72.0;
 
 /// Width of a list of choices.
-pub(super) const LIST: f32 = 112.0;
+pub(super) const LIST: f32 = 140.0;
 
 /// Where a value comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,6 +126,7 @@ fn source_ui(ui: &mut Ui, from: From) -> bool {
         return false;
     }
     ui.spacing_mut().button_padding = Vec2::new(4.0, 2.0);
+    ui.spacing_mut().interact_size.y = 20.0;
     ui.spacing_mut().item_spacing.x = 2.0;
     let word = RichText::new(text).small().color(tokens.accent);
     let button = egui::Button::new((word, Icon::Refresh.atom())).frame_when_inactive(false);
@@ -297,7 +298,7 @@ fn running_ui(setup: &Setup, ui: &mut Ui, now: &mut Choices, usual: &Choices, wi
     let why = tr("auto, cpu, cuda:0,2 or simulated ones such as sim:8x40GiB");
     if row(ui, tr("Devices"), why, devices, |ui| {
         let field = TextEdit::singleline(&mut now.devices).margin(egui::Margin::symmetric(8, 5));
-        ui.add(field.desired_width(LIST - 48.0));
+        ui.add(field.desired_width(LIST - 42.0));
         let more = egui::Button::new(Icon::Down.atom()).min_size(Vec2::new(26.0, 28.0));
         let more = named(ui, more, tr("Common devices"));
         egui::Popup::menu(&more).accessible_name(tr("Common devices")).show(|ui| {

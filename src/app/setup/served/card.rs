@@ -7,7 +7,7 @@ use crate::app::job::Loadable;
 use crate::app::language::{fill, tr};
 use crate::app::parts::Icon;
 use crate::app::parts::button::button;
-use crate::app::parts::card::{facts, note, pill, section};
+use crate::app::parts::card::{Explained, explained, note, pill, section};
 use crate::app::parts::field::field;
 use crate::app::parts::icon::named;
 use crate::app::parts::problem::{problem, remark};
@@ -37,7 +37,7 @@ pub fn served_ui(ui: &mut Ui, served: &Served, wishes: &mut Wishes) {
             None => drop(note(ui, tr("It has not been asked yet what it offers"))),
         },
     }
-    if served.server.is_overheard() {
+    if served.server.is_overheard() && fault.is_none() {
         remark(ui, &overheard());
     }
     if let Some(server) = model_ui(ui, served) {
@@ -82,7 +82,7 @@ fn head_ui(ui: &mut Ui, served: &Served) {
 /// What the server said of itself.
 fn health_ui(ui: &mut Ui, served: &Served, health: &Health) {
     let model = health.model(served.server.model.trim());
-    facts(ui, 128.0, &pairs(served, health, model));
+    explained(ui, 128.0, &pairs(served, health, model));
     if let Some(why) = &health.problem {
         let what = fill("the server has no list of its models: {}", &[why]);
         remark(ui, &Problem::new(what).fix(tr("type the model's name as the server knows it")));
@@ -96,27 +96,34 @@ fn health_ui(ui: &mut Ui, served: &Served, health: &Health) {
     }
 }
 
-fn pairs(served: &Served, health: &Health, model: Option<&ServedModel>) -> Vec<(&'static str, String)> {
+fn pairs(served: &Served, health: &Health, model: Option<&ServedModel>) -> Vec<Explained<'static>> {
     let mut pairs = Vec::new();
     if let Ok(place) = served.server.place() {
-        pairs.push((tr("Address"), place.base().to_owned()));
+        pairs.push((
+            tr("Address"),
+            place.base().to_owned(),
+            tr("What is asked, with the version of its interface"),
+        ));
     }
     let server = [health.server.as_deref(), health.version.as_deref()];
     let server: Vec<&str> = server.into_iter().flatten().collect();
     if !server.is_empty() {
-        pairs.push((tr("Server"), server.join(" ")));
+        pairs.push((tr("Server"), server.join(" "), tr("What the server calls itself")));
     }
-    pairs.push((tr("Answered in"), served::latency(health.seconds)));
-    pairs.push((tr("Models offered"), health.models.len().to_string()));
+    let why = tr("From the question for its models to the first sign of a reply");
+    pairs.push((tr("Answered in"), served::latency(health.seconds), why));
+    let models = health.models.len().to_string();
+    pairs.push((tr("Models offered"), models, tr("Models in the server's list")));
     let Some(model) = model else { return pairs };
     if let Some(owner) = &model.owner {
-        pairs.push((tr("Served by"), owner.clone()));
+        pairs.push((tr("Served by"), owner.clone(), tr("What serves the model, or to whom it belongs")));
     }
     if let Some(root) = model.root.as_ref().filter(|root| **root != model.id) {
-        pairs.push((tr("Made from"), root.clone()));
+        pairs.push((tr("Made from"), root.clone(), tr("The checkpoint behind the name")));
     }
     if let Some(context) = model.context {
-        pairs.push((tr("Context"), fill("{} tokens", &[&context])));
+        let why = tr("Tokens of prompt and answer together that the server allows");
+        pairs.push((tr("Context"), fill("{} tokens", &[&context]), why));
     }
     pairs
 }
