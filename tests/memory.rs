@@ -458,3 +458,42 @@ fn capacity_decides_how_much_goes_at_once_and_what_cannot_be_answered() {
     }
     assert_eq!(lost, 0);
 }
+
+#[test]
+#[ignore = "explores"]
+fn explore() {
+    let dir = tempfile::tempdir().unwrap();
+    for (devices, batch) in [
+        ("sim:1x64MiB", 1),
+        ("sim:1x64MiB", 4),
+        ("sim:1x64MiB", 8),
+        ("sim:2x64MiB", 1),
+        ("sim:2x64MiB", 4),
+        ("sim:2x64MiB", 8),
+        ("sim:3x64MiB", 4),
+        ("sim:3x64MiB", 8),
+    ] {
+        for round in 0..2 {
+            let session = dir.path().join(format!("{}-{batch}-{round}", devices.replace(':', "-")));
+            let order = order(&session, devices, 4, batch);
+            let forecasting = order.forecasting.clone().unwrap();
+            let places = order.replicas[0].places().to_vec();
+            let answers = answers(order);
+            for place in places {
+                let name = place.name();
+                let peak = answers.values().map(|a| a.peak_bytes[name]).max().unwrap();
+                let said = answers.values().map(|a| a.forecast_bytes[name]).max().unwrap();
+                let worst: Vec<f64> = answers
+                    .values()
+                    .map(|a| a.forecast_bytes[name] as f64 / a.peak_bytes[name] as f64)
+                    .collect();
+                let low = worst.iter().copied().fold(f64::INFINITY, f64::min);
+                let high = worst.iter().copied().fold(0.0, f64::max);
+                let plan = answers.values().map(|a| forecasting.bytes(a.tiles, a.prompt_tokens, 24)[name]).max().unwrap();
+                println!("{devices} {batch} {name}: measured {peak}, plan {plan} {:.3}, said {said}, of each {low:.3} to {high:.3}", plan as f64 / peak as f64);
+            }
+            let a = answers.values().max_by_key(|a| a.prompt_tokens).unwrap();
+            println!("  {} answers, {} tiles, {} tokens", answers.len(), a.tiles, a.prompt_tokens);
+        }
+    }
+}

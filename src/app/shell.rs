@@ -301,6 +301,11 @@ impl App {
                 if screen == Screen::Sessions {
                     self.sessions.look(&self.wake);
                 }
+                if screen == Screen::Results
+                    && let Some(newest) = self.sessions.newest()
+                {
+                    self.results.apply(results::Wish::Offer(newest), &self.wake);
+                }
                 self.screen = screen;
             }
             Wish::OpenCheckpoint(named) => {

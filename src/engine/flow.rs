@@ -4,11 +4,15 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, never, select};
+use serde_json::json;
 
 use super::ahead::{Ready, Skipped};
 use super::order::{Command, Event};
 use super::scheduler::Scheduler;
 use super::stages::{Done, Gate};
+use crate::Problem;
+use crate::devices::Alarm;
+use crate::plan::bytes::human;
 
 /// Questions, passes and commands as they come.
 pub(super) struct Flow {
@@ -25,6 +29,8 @@ pub(super) struct Flow {
     pub(super) gate: Arc<Gate>,
     pub(super) outbox: Sender<Event>,
     pub(super) paused: bool,
+    /// Devices on which other processes have grown: no question begins meanwhile.
+    pub(super) crowded: HashSet<String>,
     pub(super) stopping: bool,
 }
 
@@ -36,14 +42,21 @@ impl Flow {
         finished: &Receiver<Done>,
         ready: &Receiver<Ready>,
         kept: &Receiver<()>,
+        alarms: &Receiver<Alarm>,
     ) {
-        let mut more = true;
+        let silence = never();
+        let (mut more, mut alarms) = (true, alarms);
         loop {
             while let Ok(done) = finished.try_recv() {
                 self.scheduler.receive(done);
             }
+            if self.scheduler.broken().is_some() {
+                self.stop();
+            }
             if !self.paused && !self.stopping {
-                if let Some(waiting) = self.waiting.take() {
+                if self.crowded.is_empty()
+                    && let Some(waiting) = self.waiting.take()
+                {
                     self.enter(waiting);
                 }
                 while self.has_room() && more {
@@ -70,6 +83,11 @@ impl Flow {
                     Ok(one) => self.enter(one),
                     Err(_) => more = false,
                 },
+                recv(alarms) -> alarm => match alarm {
+                    Ok(alarm) => self.look_round(alarm),
+                    // Nobody watches any more.
+                    Err(_) => alarms = &silence,
+                },
                 recv(kept) -> word => match word {
                     Ok(()) => self.kept += 1,
                     // The keeper has ended, which it says itself.
@@ -81,6 +99,7 @@ impl Flow {
 
     fn has_room(&self) -> bool {
         self.waiting.is_none()
+            && self.crowded.is_empty()
             && self.scheduler.has_room()
             && self.scheduler.settled() < self.kept + self.backlog
     }
@@ -101,11 +120,15 @@ impl Flow {
             Command::Pause if !self.paused => {
                 self.gate.hold();
                 self.paused = true;
-                self.say(Event::Paused);
+                if self.crowded.is_empty() {
+                    self.say(Event::Paused);
+                }
             }
-            Command::Resume if self.paused => {
+            // Whoever says so has seen that it is crowded.
+            Command::Resume if self.paused || !self.crowded.is_empty() => {
                 self.gate.open();
                 self.paused = false;
+                self.crowded.clear();
                 self.say(Event::Resumed);
             }
             Command::Pause | Command::Resume => {}
@@ -117,6 +140,43 @@ impl Flow {
                     self.say(Event::Skipped { row });
                 }
             }
+        }
+    }
+
+    /// Follows what is heard of other processes on the devices.
+    fn look_round(&mut self, alarm: Alarm) {
+        let waited = self.paused || !self.crowded.is_empty();
+        match alarm {
+            Alarm::Neighbour { device, grown, who } => {
+                let name = who.as_ref().and_then(|who| who.name.clone());
+                let details = json!({
+                    "device": device, "grown": grown, "process": who.as_ref().map(|who| who.pid), "name": name,
+                });
+                self.scheduler.tell("neighbour", details);
+                let who = match (who, name) {
+                    (Some(who), Some(name)) => format!("{name} (process {})", who.pid),
+                    (Some(who), None) => format!("process {}", who.pid),
+                    (None, _) => "another process".to_owned(),
+                };
+                let what = format!(
+                    "{who} has taken {} more on {device}; no question begins meanwhile",
+                    human(grown)
+                );
+                let fix = "the run goes on by itself when the memory is free again; or tell it to go on";
+                self.say(Event::Note(Problem::new(what).fix(fix)));
+                self.crowded.insert(device);
+                if !waited {
+                    self.say(Event::Paused);
+                }
+            }
+            Alarm::Relieved { device } => {
+                if self.crowded.remove(&device) && self.crowded.is_empty() && !self.paused {
+                    self.scheduler.tell("neighbour_gone", json!({ "device": device }));
+                    self.say(Event::Resumed);
+                }
+            }
+            // What is computed there fails, and says so.
+            Alarm::Lost { .. } => {}
         }
     }
 

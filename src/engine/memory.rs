@@ -184,6 +184,10 @@ impl Books {
     /// top of that, where they have grown three times in a row.
     pub fn leak(&mut self, kept: u64) -> Option<u64> {
         let left = self.above_floor().values().sum::<u64>().saturating_sub(kept);
+        if left <= SLACK {
+            // Whatever had grown has come back.
+            self.risen = (0, 0);
+        }
         if left <= SLACK.saturating_add(self.risen.1) {
             return None;
         }
@@ -311,5 +315,52 @@ impl Drop for Sampling {
             // A thread that panicked has nothing left to say.
             let _ = thread.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::devices::Part;
+    use crate::engine::RunSettings;
+    use crate::model::Place;
+
+    #[test]
+    fn what_grows_three_times_in_a_row_is_a_leak_and_is_told_once() {
+        let place = Place::simulated("sim:0", 1 << 30).unwrap();
+        let meter = place.meter().unwrap().clone();
+        let weights = meter.charge(Part::Weights, 50 << 20);
+        let ladder = Ladder::new(&RunSettings::default());
+        let mut books = Books::new(&[Placement::single(place)], None, &ladder);
+        assert_eq!(books.leak(0), None, "weights are no leak");
+        // What is kept for later questions is none, however much it grows.
+        let kept: Vec<_> = (1..=8u64)
+            .map(|count| {
+                let kept = meter.charge(Part::Kv, 10 << 20);
+                assert_eq!(books.leak(count * (10 << 20)), None);
+                kept
+            })
+            .collect();
+        drop(kept);
+        // Nor is what has grown and stays so.
+        let once = meter.charge(Part::Activation, 30 << 20);
+        assert!((0..20).all(|_| books.leak(0).is_none()));
+        drop(once);
+        // Nor what comes and goes.
+        for size in 1..20u64 {
+            let one = meter.charge(Part::Activation, size << 22);
+            assert_eq!(books.leak(0), None);
+            drop(one);
+            assert_eq!(books.leak(0), None);
+        }
+        let mut left = Vec::new();
+        let told: Vec<Option<u64>> = (0..6)
+            .map(|_| {
+                left.push(meter.charge(Part::Activation, 5 << 20));
+                books.leak(0)
+            })
+            .collect();
+        assert_eq!(told, [None, None, Some(15 << 20), None, None, None]);
+        drop((left, weights));
     }
 }

@@ -27,6 +27,6 @@ pub use asking::{Asked, RunSettings};
 pub use generation::Sampling;
 pub use memory::Forecasting;
 pub use model::{Language, Model};
-pub use order::{Command, Event, Learn, Order};
+pub use order::{Command, Event, Learn, Neighbours, Order};
 pub use scheduler::{Admission, Need, Settings as Schedule};
 pub use worker::Run;

@@ -9,6 +9,7 @@ use super::scheduler::Settings;
 use super::served::Traffic;
 use crate::checkpoint::Checkpoint;
 use crate::dataset::Dataset;
+use crate::devices::{Reading, sampler};
 use crate::model::{Placement, WeightType};
 use crate::plan::calibration::Lesson;
 use crate::scoring::Rule;
@@ -45,8 +46,18 @@ pub struct Order {
     pub session: Session,
     /// Takes in what the run has measured about memory.
     pub learn: Option<Learn>,
+    /// Reads what other processes hold of the devices, where a driver can tell.
+    pub neighbours: Option<Neighbours>,
     /// What there is to know before it begins.
     pub notes: Vec<Problem>,
+}
+
+/// How other processes on the devices are watched: where one grows, no question begins until it has gone back.
+pub struct Neighbours {
+    /// Gives one reading a device, under the device's name.
+    pub read: Box<dyn FnMut() -> Vec<Reading> + Send>,
+    /// How often it is read, and how much growth matters.
+    pub settings: sampler::Settings,
 }
 
 /// Takes in what a run has measured about memory.

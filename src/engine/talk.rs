@@ -176,6 +176,7 @@ fn work(
         say(match asked.unwrap_or_else(|panic| Err(panicked(&*panic))) {
             Ok(Some(answer)) => Said::Answered { number, answer: Box::new(answer) },
             Ok(None) => Said::Stopped { number },
+            Err(problem) if problem.is_final => return Err(problem),
             Err(problem) => Said::Failed { number, problem },
         });
     }

@@ -1,5 +1,6 @@
 //! The worker thread of a run.
 
+use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -15,13 +16,14 @@ use super::keeping::Keeper;
 use super::ladder::Ladder;
 use super::memory::{Books, Sampling};
 use super::model::{Model, tiling};
-use super::order::{Command, Event, Order};
+use super::order::{Command, Event, Neighbours, Order};
 use super::pace::Survey;
 use super::reuse::Pictures;
 use super::scheduler::Scheduler;
 use super::stages::{Gate, Stages};
 use crate::checkpoint::Unit;
 use crate::dataset::prompt;
+use crate::devices::{Sampler, sampler};
 use crate::model::{Loading, Network};
 use crate::{Problem, Result};
 
@@ -40,19 +42,21 @@ impl Run {
     /// # Errors
     /// The system gives no thread.
     pub fn start(order: Order) -> Result<Self> {
+        Self::of(move |inbox, outbox| {
+            let gate = Arc::default();
+            Worker { order, inbox, outbox, gate, skips: Vec::new(), stopping: false }.run()
+        })
+    }
+
+    /// A run whose work is done on a thread of its own: it follows commands, tells events, and gives whether every
+    /// question was asked. How it ended is said last, whatever happens.
+    pub(super) fn of(
+        work: impl FnOnce(Receiver<Command>, Sender<Event>) -> Result<bool> + Send + 'static,
+    ) -> Result<Self> {
         let (commands, inbox) = unbounded();
         let (outbox, events) = unbounded();
         let body = move || {
-            let worker = Worker {
-                order,
-                inbox,
-                outbox: outbox.clone(),
-                gate: Arc::default(),
-                skips: Vec::new(),
-                stopping: false,
-            };
-            let ended = catch_unwind(AssertUnwindSafe(|| worker.run()));
-            let last = match ended {
+            let last = match catch_unwind(AssertUnwindSafe(|| work(inbox, outbox.clone()))) {
                 Ok(Ok(complete)) => Event::Finished { complete },
                 Ok(Err(problem)) => Event::Failed(problem),
                 Err(panic) => Event::Failed(panicked(&*panic)),
@@ -63,11 +67,6 @@ impl Run {
         let thread = std::thread::Builder::new().name("engine".into()).spawn(body);
         let thread = thread.map_err(|e| Problem::new(format!("the system gives no thread: {e}")))?;
         Ok(Self { commands, events, thread: Some(thread) })
-    }
-
-    /// A run whose worker was started elsewhere.
-    pub(super) fn of(commands: Sender<Command>, events: Receiver<Event>, thread: JoinHandle<()>) -> Self {
-        Self { commands, events, thread: Some(thread) }
     }
 
     /// Waits until the worker has ended.
@@ -222,20 +221,33 @@ impl Worker {
             gate,
             outbox,
             paused: false,
+            crowded: HashSet::new(),
             stopping: false,
         };
+        let (heard, alarms) = unbounded();
+        let watching = order.neighbours.map(|Neighbours { read, settings }| {
+            Sampler::start(sampler::Settings { tell: Some(heard), ..settings }, read)
+        });
+        if let Some(Err(problem)) = &watching {
+            flow.say(Event::Note(problem.clone()));
+        }
         skips.into_iter().for_each(|row| flow.heed(Command::Skip(row)));
-        flow.go(&inbox, &finished, &ready, &keeping.kept);
+        flow.go(&inbox, &finished, &ready, &keeping.kept, &alarms);
         let kept = flow.kept;
+        let broken = flow.scheduler.broken().cloned();
         let lessons = flow.scheduler.lessons();
         if let Some(Err(problem)) = order.learn.map(|learn| learn(&lessons)) {
             flow.say(Event::Note(problem));
         }
-        drop((flow, ready, sampling));
+        drop((flow, ready, sampling, watching));
         drop(preparing.join());
         let words = keeping.kept.clone();
         let mut session = keeping.end()?;
         let complete = kept + words.try_iter().count() == questions;
+        if let Some(problem) = broken {
+            session.event("broken", json!({ "what": problem.what }))?;
+            return Err(problem);
+        }
         session.event(if complete { "finished" } else { "stopped" }, json!({}))?;
         Ok(complete)
     }

@@ -16,7 +16,7 @@ mod resumption;
 pub mod served;
 
 use std::cell::OnceCell;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -28,8 +28,9 @@ pub use questions::Questions;
 
 use crate::checkpoint::{Checkpoint, Folder, Identity, Layout};
 use crate::dataset::{Dataset, Stated};
+use crate::devices::{Driver, Reading, sampler};
 use crate::engine::costs::Pricing;
-use crate::engine::{Admission, Language, Order, RunSettings, Schedule, model};
+use crate::engine::{Admission, Language, Neighbours, Order, RunSettings, Schedule, model};
 use crate::model::WeightType;
 use crate::plan::{Assumptions, Sourced};
 use crate::scoring::Rule;
@@ -206,6 +207,7 @@ impl Evaluation {
                 others.iter().copied().filter(|other| other.replica == need.replica).collect();
             beside.is_empty() || forecasts.get(need.replica).is_none_or(|of| of.admits(&beside, need))
         });
+        let neighbours = neighbours(&self.manifest.devices);
         let order = Order {
             checkpoint: self.checkpoint,
             language: self.language,
@@ -220,6 +222,7 @@ impl Evaluation {
             judge: self.judge,
             session,
             learn: Some(Box::new(move |lessons| learnt.learn(lessons))),
+            neighbours,
             notes,
         };
         Ok((order, done))
@@ -265,6 +268,24 @@ fn place(
     let placings = Placing::new(wanted, choices.replicas, &mut || costs().clone())?;
     let canary = choices.canary.then(|| canary::heaviest(&placings, costs(), dataset)).flatten();
     Ok((placings, canary))
+}
+
+/// How other processes on GPUs are watched; where there are none, or no driver tells, nothing is.
+fn neighbours(devices: &[DeviceRecord]) -> Option<Neighbours> {
+    let named = |device: &DeviceRecord| Some((device.uuid.clone()?, device.name.clone()));
+    let names: HashMap<String, String> = devices.iter().filter_map(named).collect();
+    if names.is_empty() {
+        return None;
+    }
+    let driver = Driver::open().ok()?;
+    let read = move || {
+        let ours = |reading: Reading| {
+            let device = names.get(&reading.device)?.clone();
+            Some(Reading { device, ..reading })
+        };
+        driver.readings().into_iter().filter_map(ours).collect()
+    };
+    Some(Neighbours { read: Box::new(read), settings: sampler::Settings::default() })
 }
 
 /// The path that a manifest keeps: as the system resolves it, or that of the built-in pair.

@@ -8,6 +8,7 @@ pub mod eval;
 pub mod exchange;
 pub mod inspect;
 pub mod judging;
+pub mod keys;
 pub mod plan;
 pub mod plan_sources;
 mod plan_text;

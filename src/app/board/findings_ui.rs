@@ -85,7 +85,7 @@ fn sentence(text: &str) -> String {
     let first_word = text.split(' ').next().unwrap_or_default();
     let mut chars = text.chars();
     match chars.next() {
-        Some(first) if !first_word.contains(['.', ':', '_']) => first.to_uppercase().chain(chars).collect(),
+        Some(first) if !first_word.contains(['.', ':', '_']) && first_word != "cpu" => first.to_uppercase().chain(chars).collect(),
         _ => text.to_owned(),
     }
 }
@@ -133,6 +133,7 @@ mod tests {
     #[test]
     fn names_keep_their_letters() {
         assert_eq!(sentence("use Shardscope's own plan"), "Use Shardscope's own plan");
+        assert_eq!(sentence("cpu would need 40 GiB"), "cpu would need 40 GiB");
         assert_eq!(sentence("sim:0 would need 40 GiB"), "sim:0 would need 40 GiB");
         assert_eq!(sentence("language_model.lm_head lies on sim:1"), "language_model.lm_head lies on sim:1");
         assert_eq!(sentence(""), "");

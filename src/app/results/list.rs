@@ -203,7 +203,7 @@ fn filter_ui(results: &mut Results, ui: &mut Ui, wishes: &mut Wishes) {
             category_ui(ui, &opened, &mut draft.category, &mut filter);
         }
         more_ui(ui, &opened, &mut draft.bounds, &mut filter);
-        if filter.is_set() && ui.small_button(tr("Clear")).clicked() {
+        if filter.is_set() && ui.button(tr("Clear")).clicked() {
             filter = Filter::default();
             *draft = Draft::default();
         }

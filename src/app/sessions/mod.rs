@@ -86,6 +86,12 @@ impl Sessions {
         self.listing.ready()
     }
 
+    /// The newest session that can be opened.
+    pub fn newest(&self) -> Option<PathBuf> {
+        let mut entries = self.listing()?.entries.iter();
+        entries.find(|entry| entry.manifest().is_some()).map(|entry| entry.summary.dir.clone())
+    }
+
     /// Reads the folder again; the last listing stands until that is done.
     pub fn look(&mut self, wake: &Wake) {
         let root = self.root.clone();

@@ -67,7 +67,7 @@ impl Scheduler {
     }
 
     /// Notes something in the session.
-    pub(super) fn tell(&self, kind: &'static str, details: Value) {
+    pub fn tell(&self, kind: &'static str, details: Value) {
         // A keeper that is gone has said why.
         let _ = self.lines.send(Word::Event(kind, details));
     }

@@ -108,6 +108,8 @@ pub struct Scheduler {
     events: Sender<Event>,
     lines: Sender<Word>,
     ladder: Ladder,
+    /// What has happened after which nothing more can be computed.
+    broken: Option<Problem>,
 }
 
 impl Scheduler {
@@ -152,6 +154,7 @@ impl Scheduler {
             events,
             lines,
             ladder,
+            broken: None,
             asking,
         }
     }
@@ -159,6 +162,11 @@ impl Scheduler {
     /// What the run has measured, for forecasts to come.
     pub fn lessons(&self) -> Vec<Lesson> {
         self.books.lessons()
+    }
+
+    /// What has happened after which nothing more can be computed; the questions in flight are left open.
+    pub fn broken(&self) -> Option<&Problem> {
+        self.broken.as_ref()
     }
 
     /// Whether nothing is in flight.

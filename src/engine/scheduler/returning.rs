@@ -19,6 +19,15 @@ impl Scheduler {
     pub fn receive(&mut self, done: Done) {
         let Some((replica, sent)) = self.sent.remove(&done.ticket) else { return };
         self.replicas[replica].out -= 1;
+        if let Err(problem) = &done.outcome
+            && problem.is_final
+        {
+            self.broken.get_or_insert_with(|| problem.clone());
+        }
+        if self.broken.is_some() {
+            // No question has failed: all of them are asked again.
+            return;
+        }
         match (sent, done.outcome) {
             (Sent::Tiles(parts), Ok(Some(Pass::Tiles(pass)))) => self.seen(replica, &parts, pass.features()),
             (Sent::Tiles(parts), Err(problem)) => self.unseen(parts, &problem),

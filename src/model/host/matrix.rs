@@ -7,7 +7,7 @@ use candle_core::DType;
 use half::{bf16, f16};
 use rayon::prelude::*;
 
-use super::few::{self, STRIP, Target, arrange};
+use super::few::{self, STRIP, Target, Vectors};
 use super::few_blocks::{self, Rounded};
 use super::product::{Lying, Size, multiply};
 use super::{Blocks, Kernel, SharedMut, simd};
@@ -207,18 +207,25 @@ impl Matrix {
         let cells = |rows: &Range<usize>| rows.start * cols..rows.end * cols;
         match &self.data {
             // SAFETY (all): `by_rows` gives a target that reaches these rows of every vector, and to nobody else.
-            Data::F32(w) => self.by_rows(count, bias, y, |rows, target| unsafe {
-                few::rows_times(&w.get()[cells(&rows)], cols, x, count, target);
-            }),
-            Data::Bf16(w) => {
-                let x = arrange::<bf16>(x, cols);
+            Data::F32(w) => {
+                let x = Vectors::new::<f32>(x, cols);
                 self.by_rows(count, bias, y, |rows, target| unsafe {
-                    few::rows_times(&w.get()[cells(&rows)], cols, &x, count, target);
+                    few::rows_times(&w.get()[cells(&rows)], &x, target);
                 });
             }
-            Data::F16(_) => self.by_rows(count, bias, y, |rows, target| unsafe {
-                self.widened_times(rows, x, count, target);
-            }),
+            Data::Bf16(w) => {
+                let x = Vectors::new::<bf16>(x, cols);
+                self.by_rows(count, bias, y, |rows, target| unsafe {
+                    few::rows_times(&w.get()[cells(&rows)], &x, target);
+                });
+            }
+            Data::F16(_) => {
+                let lines = if count == 1 { 1 } else { TILE };
+                let x = Vectors::new::<f32>(x, cols);
+                self.by_rows(count, bias, y, |rows, target| unsafe {
+                    self.widened_times(rows, lines, &x, target);
+                });
+            }
             Data::Blocks(format, bytes) => {
                 let line = format.line_bytes(cols);
                 let x = Rounded::new(x, *format);
@@ -259,25 +266,21 @@ impl Matrix {
         }
     }
 
-    /// Products of rows that are widened before.
+    /// Products of rows that are widened before, so many at a time; a row that meets one vector need not leave the
+    /// nearest cache.
     ///
     /// # Safety
     /// `target` reaches these rows of every vector, and nothing else writes them meanwhile.
-    unsafe fn widened_times(&self, rows: Range<usize>, x: &[f32], count: usize, target: Target) {
-        // A row that meets one vector need not leave the nearest cache.
-        let lines = if count == 1 { 1 } else { TILE.min(rows.len()) };
-        let mut wide = vec![0f32; lines * self.cols];
+    unsafe fn widened_times(&self, rows: Range<usize>, lines: usize, x: &Vectors<'_>, target: Target) {
+        let mut wide = vec![0f32; lines.min(rows.len()) * self.cols];
         for first in rows.clone().step_by(lines) {
-            let lines = lines.min(rows.end - first);
-            let wide = &mut wide[..lines * self.cols];
+            let wide = &mut wide[..lines.min(rows.end - first) * self.cols];
             for (i, wide) in wide.chunks_exact_mut(self.cols).enumerate() {
                 self.widen(first + i, wide);
             }
+            let target = Target { to: target.to.wrapping_add(first - rows.start), ..target };
             // SAFETY: the caller's promise.
-            unsafe {
-                let target = Target { to: target.to.add(first - rows.start), ..target };
-                few::rows_times(wide, self.cols, x, count, target);
-            }
+            unsafe { few::rows_times(wide, x, target) };
         }
     }
 
