@@ -489,8 +489,15 @@ fn explore() {
                     .collect();
                 let low = worst.iter().copied().fold(f64::INFINITY, f64::min);
                 let high = worst.iter().copied().fold(0.0, f64::max);
-                let plan = answers.values().map(|a| forecasting.bytes(a.tiles, a.prompt_tokens, 24)[name]).max().unwrap();
-                println!("{devices} {batch} {name}: measured {peak}, plan {plan} {:.3}, said {said}, of each {low:.3} to {high:.3}", plan as f64 / peak as f64);
+                let plan = answers
+                    .values()
+                    .map(|a| forecasting.bytes(a.tiles, a.prompt_tokens, 24)[name])
+                    .max()
+                    .unwrap();
+                println!(
+                    "{devices} {batch} {name}: measured {peak}, plan {plan} {:.3}, said {said}, of each {low:.3} to {high:.3}",
+                    plan as f64 / peak as f64
+                );
             }
             let a = answers.values().max_by_key(|a| a.prompt_tokens).unwrap();
             println!("  {} answers, {} tiles, {} tokens", answers.len(), a.tiles, a.prompt_tokens);

@@ -85,7 +85,9 @@ fn sentence(text: &str) -> String {
     let first_word = text.split(' ').next().unwrap_or_default();
     let mut chars = text.chars();
     match chars.next() {
-        Some(first) if !first_word.contains(['.', ':', '_']) && first_word != "cpu" => first.to_uppercase().chain(chars).collect(),
+        Some(first) if !first_word.contains(['.', ':', '_']) && first_word != "cpu" => {
+            first.to_uppercase().chain(chars).collect()
+        }
         _ => text.to_owned(),
     }
 }
