@@ -11,7 +11,7 @@ pub use super::habits::{Habits, Theme};
 use super::job::{Job, Wake};
 use super::language::{self, tr};
 use super::parts::toast::Toasts;
-use super::served::Opening;
+use super::served::{Opening, Served};
 use super::theme::{self, Tokens};
 use super::{
     Wish, Wishes, Workspace, ask, bar, board, overlay, pictures, present, results, run, sessions, setup,
@@ -125,8 +125,7 @@ impl App {
         let wake: Wake = Arc::new(move || waking.request_repaint());
         let mut workspace = Workspace::opening(&habits.checkpoint, &habits.dataset, sessions, &wake);
         workspace.choices = habits.chosen.choices();
-        workspace.served.server.clone_from(&habits.server);
-        workspace.served.is_chosen = habits.is_served;
+        workspace.served = Served::remembered(habits.server.clone(), habits.is_served);
         Self {
             screen: Screen::default(),
             workspace,

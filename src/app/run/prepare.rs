@@ -69,12 +69,13 @@ pub fn new(workspace: &Workspace, wake: &Wake) -> Result<Job<Prepared>> {
     };
     let total = dataset.path().and_then(|path| path.metadata().ok()).map_or(0, |about| about.len());
     if workspace.served.is_chosen {
-        let (brief, patient) = workspace.served.endpoints()?;
+        let door = workspace.served.door()?;
         let service = workspace.served.server.service()?;
         // What can be asked of weights that are here alone.
         let mut choices = Choices { batch: 1, replicas: 1, ..choices };
         (choices.settings.top_logprobs, choices.settings.max_tiles) = (0, None);
         return Ok(Job::start("prepare a run", wake, move |handle| {
+            let (brief, patient) = door.open()?;
             let folder = unused_folder(&root, patient.model(), dataset.name(), &jiff::Zoned::now());
             let health = served::health(&brief)?;
             let mut watch = |bytes| handle.at(bytes, total);

@@ -30,6 +30,7 @@ impl Served {
             } else {
                 String::new()
             },
+            stored: if server.stored == self.proved { safe(&server.stored) } else { String::new() },
             key_header: if server.header_of_key().is_ok() { safe(&server.key_header) } else { String::new() },
             headers: super::Hidden::default(),
             extra: if server.fields().is_ok() { safe(&server.extra) } else { String::new() },
@@ -47,7 +48,8 @@ mod tests {
 
     #[test]
     fn a_key_is_kept_in_no_field_whatever_it_was_typed_into() {
-        let misplaced: [fn(&mut Server); 5] = [
+        let misplaced: [fn(&mut Server); 6] = [
+            |it| (it.key_from, it.stored) = (KeyFrom::Stored, KEY.into()),
             |it| it.model = KEY.into(),
             |it| it.variable = KEY.into(),
             |it| it.key_header = KEY.into(),

@@ -3,32 +3,23 @@
 //! What is typed stays as it is until it is used. A key that was typed is held in memory alone: no habit, session or
 //! picture knows it.
 
+mod door;
 mod kept;
 pub mod nearby;
 mod opening;
 pub mod server;
 
 use std::collections::HashMap;
-use std::time::Duration;
 
+pub use door::{Door, Line};
 pub use opening::Opening;
 pub use server::{Hidden, KeyFrom, MOST_IN_FLIGHT, Server};
 
 use super::job::{Job, Loadable, Wake};
 use super::language::{fill, tr};
-use crate::endpoint::{Address, Endpoint, Health, Key, Limits, key};
+use crate::endpoint::{Address, Endpoint, Health, Key};
 use crate::{Problem, Result};
-
-/// For a word with the server while a person waits.
-pub fn brief() -> Limits {
-    Limits {
-        connect: Duration::from_secs(5),
-        first_token: Some(Duration::from_secs(15)),
-        answer: Duration::from_secs(20),
-        retries: 0,
-        ..Limits::default()
-    }
-}
+use door::Lock;
 
 /// The served model that is chosen, or could be.
 #[derive(Default)]
@@ -43,15 +34,22 @@ pub struct Served {
     others: HashMap<String, Hidden>,
     /// What it said of itself.
     pub health: Loadable<Health>,
-    /// Who is being asked; shut where nobody waits for the reply.
-    asked: Option<Endpoint>,
+    /// Who is being asked.
+    asked: Line,
+    /// The name of a key in the key store that has opened the server: it is a name, and no key in the wrong field.
+    proved: String,
 }
 
 impl Served {
+    /// The server of the last time, as it was kept.
+    pub fn remembered(server: Server, is_chosen: bool) -> Self {
+        Self { is_chosen, proved: server.stored.clone(), server, ..Self::default() }
+    }
+
     /// Takes other settings; what the server said of itself holds only for the place and key with which it was asked.
     pub fn change(&mut self, server: Server) {
         let asked = |it: &Server| {
-            let of = (it.address.clone(), it.allow_http, it.key_from, it.variable.clone());
+            let of = (it.address.clone(), it.allow_http, it.key_from, it.variable.clone(), it.stored.clone());
             (of, it.key_header.clone(), it.headers.clone())
         };
         if asked(&self.server) != asked(&server) {
@@ -94,63 +92,63 @@ impl Served {
     /// Stops asking, and forgets what was said.
     pub fn forget(&mut self) {
         self.health = Loadable::Empty;
-        if let Some(endpoint) = self.asked.take() {
-            endpoint.shut();
-        }
+        std::mem::take(&mut self.asked).cut();
     }
 
-    /// The key for an address, where there is one.
+    /// The key for an address, or where it lies.
     ///
     /// # Errors
-    /// The variable that is named is not set, or the key cannot be sent.
-    pub fn key_for(&self, address: &Address) -> Result<Option<Key>> {
-        match self.server.key_from {
-            KeyFrom::Usual => Key::for_served(address),
-            KeyFrom::Typed => Key::new(&self.key.0),
-            KeyFrom::Nowhere => Ok(None),
+    /// The variable that is named is not set, no key is named, or the key cannot be sent.
+    fn lock(&self, address: &Address) -> Result<Lock> {
+        let key = match self.server.key_from {
+            KeyFrom::Usual => Key::for_served(address)?,
+            KeyFrom::Typed => Key::new(&self.key.0)?,
+            KeyFrom::Nowhere => None,
             KeyFrom::Variable => {
                 let name = self.server.variable.trim();
                 let is_name = !name.is_empty() && !name.contains(['=', '\0']);
                 let found = if is_name { Key::from_environment(&[name])? } else { None };
-                found.map(Some).ok_or_else(|| {
+                Some(found.ok_or_else(|| {
                     Problem::new(tr("the variable that should hold the key is not set"))
                         .fix(tr("set it before the program starts, or type the key"))
-                })
+                })?)
             }
-        }
+            KeyFrom::Stored if self.server.stored.trim().is_empty() => {
+                return Err(Problem::new(tr("no key of the key store is named"))
+                    .fix(tr("name the key as it was kept: shardscope key set NAME")));
+            }
+            KeyFrom::Stored => return Ok(Lock::Stored(self.server.stored.trim().to_owned())),
+        };
+        Ok(Lock::Here(key))
     }
 
-    /// The model, to be asked within these limits. Nothing is sent.
+    /// The key for an address, where it is here.
+    fn key_for(&self, address: &Address) -> Result<Option<Key>> {
+        Ok(match self.lock(address)? {
+            Lock::Here(key) => key,
+            Lock::Stored(_) => None,
+        })
+    }
+
+    /// The way to the model. Nothing is sent.
     ///
     /// # Errors
     /// What is typed cannot be used.
-    pub fn endpoint(&self, limits: Limits) -> Result<Endpoint> {
+    pub fn door(&self) -> Result<Door> {
         let address = self.server.place()?;
-        let key = self.key_for(&address)?;
-        let endpoint = Endpoint::new(address, self.server.model.trim(), key, limits);
-        Ok(endpoint
-            .with_key_names(&key::SERVED_KEYS)
-            .with_key_header(self.server.header_of_key()?)
-            .with_headers(self.server.further()?))
-    }
-
-    /// The same twice: for a brief word, and for questions, which may take long.
-    ///
-    /// # Errors
-    /// As [`Served::endpoint`].
-    pub fn endpoints(&self) -> Result<(Endpoint, Endpoint)> {
-        Ok((self.endpoint(brief())?, self.endpoint(self.server.limits())?))
+        Ok(Door {
+            lock: self.lock(&address)?,
+            address,
+            model: self.server.model.trim().to_owned(),
+            key_header: self.server.header_of_key()?,
+            headers: self.server.further()?,
+            patient: self.server.limits(),
+        })
     }
 
     /// What keeps it from being asked anything.
     pub fn fault(&self) -> Option<Problem> {
-        let checked = || {
-            self.key_for(&self.server.place()?)?;
-            self.server.header_of_key()?;
-            self.server.further()?;
-            self.server.service()
-        };
-        checked().err()
+        self.door().and_then(|_| self.server.service()).err()
     }
 
     /// What keeps it from answering a run's questions.
@@ -171,11 +169,18 @@ impl Served {
     pub fn connect(&mut self, wake: &Wake) {
         self.forget();
         self.is_chosen = true;
-        self.health = match self.endpoint(brief()) {
+        self.health = match self.door() {
             Err(problem) => Loadable::Refused(problem),
-            Ok(endpoint) => {
-                self.asked = Some(endpoint.clone());
-                Loadable::Loading(Job::start("ask the server", wake, move |_| health(&endpoint)))
+            Ok(door) => {
+                let line = self.asked.clone();
+                Loadable::Loading(Job::start("ask the server", wake, move |handle| {
+                    let (endpoint, _) = door.open()?;
+                    line.is(&endpoint);
+                    match handle.goes_on() {
+                        true => health(&endpoint),
+                        false => Err(Problem::new("stopped")),
+                    }
+                }))
             }
         };
     }
@@ -185,7 +190,10 @@ impl Served {
         if !self.health.poll() {
             return false;
         }
-        self.asked = None;
+        self.asked = Line::default();
+        if self.health.ready().is_some() && self.server.key_from == KeyFrom::Stored {
+            self.proved.clone_from(&self.server.stored);
+        }
         if let (true, Some([only])) =
             (self.server.model.trim().is_empty(), self.health.ready().map(|health| health.models.as_slice()))
         {

@@ -52,7 +52,7 @@ impl Opening {
         if let Some(key) = &self.key {
             served.server.key_from = KeyFrom::Typed;
             served.key.clone_from(key);
-        } else if served.key_for(&address).is_err()
+        } else if served.lock(&address).is_err()
             || (served.server.key_from == KeyFrom::Typed && served.key.0.is_empty())
         {
             served.server.key_from = KeyFrom::Usual;
@@ -60,6 +60,6 @@ impl Opening {
         // What was said when the session was begun holds: its address, its model, its leave to use plain http.
         served.server.address = address.base().to_owned();
         (served.server.allow_http, served.server.model) = (true, model);
-        served.endpoints()
+        served.door()?.open()
     }
 }

@@ -36,6 +36,8 @@ pub enum KeyFrom {
     Usual,
     /// A variable that is named.
     Variable,
+    /// The platform's key store, under a name.
+    Stored,
     /// It is typed.
     Typed,
     /// None is sent.
@@ -56,6 +58,8 @@ pub struct Server {
     pub key_from: KeyFrom,
     /// The variable that holds the key, where one is named.
     pub variable: String,
+    /// The name of the key in the platform's key store, where it lies there.
+    pub stored: String,
     /// The header that carries the key alone; empty for a bearer token.
     pub key_header: String,
     /// Further headers, a line each; their values may be secrets.
@@ -88,6 +92,7 @@ impl Default for Server {
             model: String::new(),
             key_from: KeyFrom::default(),
             variable: String::new(),
+            stored: String::new(),
             key_header: String::new(),
             headers: Hidden::default(),
             in_flight: Service::default().concurrency,
