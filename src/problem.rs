@@ -80,16 +80,17 @@ impl std::error::Error for Problem {}
 
 impl fmt::Display for OutOfMemory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("out of memory")?;
-        if !self.device.is_empty() {
-            write!(f, " on {}", self.device)?;
-        }
-        match (self.needed, self.capacity) {
-            (0, _) => Ok(()),
-            (needed, Some(capacity)) if needed > capacity => {
-                write!(f, ": {} needed, {} there", human(needed), human(capacity))
+        let there = self.capacity.filter(|capacity| self.needed > *capacity).map(human);
+        let needed = human(self.needed);
+        match (self.device.as_str(), self.needed, there) {
+            ("", 0, _) => write!(f, "out of memory"),
+            ("", _, None) => write!(f, "out of memory: {needed} could not be held"),
+            ("", _, Some(there)) => write!(f, "out of memory: {needed} needed, {there} there"),
+            (device, 0, _) => write!(f, "out of memory on {device}"),
+            (device, _, None) => write!(f, "out of memory on {device}: {needed} could not be held"),
+            (device, _, Some(there)) => {
+                write!(f, "out of memory on {device}: {needed} needed, {there} there")
             }
-            (needed, _) => write!(f, ": {} could not be held", human(needed)),
         }
     }
 }

@@ -734,9 +734,6 @@ fn options_of_one_column_are_lettered() {
     assert_eq!(question.kind, QuestionKind::Option);
     assert_eq!(question.options[1], ('B', "it's blue".to_owned()));
     let text = prompt::build(&dataset, &question, Style::Vlmevalkit, None).unwrap().text;
-    assert!(
-        text.contains("Which? The choices are listed below:\n(A) a red one\n(B) it's blue\n"),
-        "{text}"
-    );
+    assert!(text.contains("Which? The choices are listed below:\n(A) a red one\n(B) it's blue\n"), "{text}");
     assert!(dataset.question(1).unwrap().options.is_empty());
 }

@@ -78,11 +78,7 @@ impl Presentation {
         let tokens = Tokens::of(ui);
         ui.horizontal(|ui| {
             if let Some(looked) = results.answer() {
-                let at = results
-                    .listed()
-                    .iter()
-                    .position(|it| Some(*it) == results.chosen())
-                    .map_or(0, |at| at + 1);
+                let at = results.row().map_or(0, |at| at + 1);
                 let number = fill("Question {}", &[&looked.answer.index]);
                 ui.label(RichText::new(number).size(15.0).family(semibold()).color(tokens.strong));
                 if let Some(category) = &looked.answer.category {

@@ -55,17 +55,13 @@ pub fn import(file: &Path, session: &Path, said: &Said) -> Result<(usize, Vec<Pr
     if unknown > 0 {
         let place = dataset.as_ref().map(|dataset| dataset.name().to_owned()).unwrap_or_default();
         let what = format!("{unknown} of {count} answers are to questions that this dataset does not have");
-        let fix = "name the dataset that the predictions are about with --dataset";
+        let fix = "name the dataset that the predictions are about (--dataset)";
         warnings.push(Problem::new(what).at(place).fix(fix));
     }
     if unjudged > 0 {
         let what = format!("{unjudged} of {count} answers cannot be judged: gold answer or type is unknown");
         let problem = Problem::new(what);
-        warnings.push(if dataset.is_none() {
-            problem.fix("name the dataset with --dataset")
-        } else {
-            problem
-        });
+        warnings.push(if dataset.is_none() { problem.fix("name the dataset (--dataset)") } else { problem });
     }
     Ok((count, warnings))
 }

@@ -2,11 +2,13 @@
 //! engine. The window and the terminal both begin their runs here.
 
 mod canary;
+pub mod copies;
 pub mod facts;
 pub mod free;
 pub mod imported;
 pub mod learnt;
 pub mod named;
+pub mod named_map;
 pub mod pictures;
 pub mod placing;
 mod questions;

@@ -15,6 +15,7 @@ use crate::cli::{Ending, EvalArgs, Failure, Outcome};
 use crate::dataset::{Stated, Style};
 use crate::engine::served::Traffic;
 use crate::engine::{Command, Event, Run, RunSettings, Sampling};
+use crate::evaluation::named_map::NamedMap;
 use crate::evaluation::{Choices, Evaluation, Learnt, Questions, named};
 use crate::scoring::Report;
 use crate::session::{Answer, default_folder};
@@ -48,7 +49,10 @@ pub fn run(args: &EvalArgs) -> Outcome {
     }
     use_threads(args.threads)?;
     let checkpoint = Arc::new(named::open_checkpoint(args.checkpoint.as_deref())?);
-    let choices = choices(args);
+    let mut choices = choices(args);
+    if choices.layout == "-" {
+        choices.layout = NamedMap::on_standard_input()?.text;
+    }
     let dataset = open_dataset(args.dataset.as_deref(), choices.stated)?;
     let mut reading = dataset.path().map(Reading::of);
     let mut watch = |bytes| reading.as_mut().is_none_or(|reading| reading.at(bytes));

@@ -8,6 +8,7 @@ pub mod eval;
 pub mod exchange;
 pub mod inspect;
 pub mod judging;
+pub mod keys;
 pub mod plan;
 pub mod plan_sources;
 mod plan_text;
@@ -16,6 +17,7 @@ pub mod scoring;
 pub mod served;
 pub mod sessions;
 pub mod summary;
+pub mod watch;
 
 use std::fmt::Display;
 use std::io::{ErrorKind, Write};

@@ -6,7 +6,7 @@ use super::devices::DevicesArgs;
 use super::plan::{PlanArgs, Sources, run_with_links as plan};
 use super::{print_line, say};
 use crate::Result;
-use crate::cli::{Ending, Outcome};
+use crate::cli::{Ending, Failure, Outcome};
 use crate::dataset::Stated;
 use crate::devices::{Driver, find, host};
 use crate::engine::Language;
@@ -41,8 +41,16 @@ pub fn run(args: &PlanArgs) -> Outcome {
 /// Runs `shardscope devices`.
 ///
 /// # Errors
-/// A SPEC that makes no sense.
+/// A SPEC that makes no sense, or nothing to watch.
 pub fn devices(args: &DevicesArgs) -> Outcome {
+    if args.watch {
+        let line = |text: &str| match print_line(text) {
+            Ok(()) => Ok(()),
+            Err(Failure::Refused(problem) | Failure::Broken(problem)) => Err(problem),
+        };
+        super::watch::watch(args, Driver::open()?, line)?;
+        return Ok(Ending::Done);
+    }
     printed(|out| super::devices::run(args, &Driver::open(), out))
 }
 

@@ -3,16 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::desk::Habits;
+use super::desk::{Desk, Habits};
 use super::ground::Start;
-use super::{Board, ReadMap, Wish, assumed, maps_ui};
+use super::{Board, ReadMap, Wish, assumed};
 use crate::app::Workspace;
 use crate::app::job::{Handle, Job, Loadable, Wake};
 use crate::app::language::tr;
-use crate::plan::checks;
-use crate::plan::device_map::{DeviceMap, Resolved};
+use crate::plan::device_map::DeviceMap;
 use crate::plan::edits::Draft;
-use crate::plan::{Case, Layout, Plan, planner};
+use crate::plan::{Case, Layout, Plan, exchange, planner};
 use crate::{Problem, Result};
 
 impl Board {
@@ -42,6 +41,14 @@ impl Board {
                 self.writing = Loadable::Loading(Job::start("write a file", wake, write));
             }
             Wish::Use => self.use_plan(workspace, wake),
+            Wish::Undo => {
+                self.refused = None;
+                self.turn(Desk::undo);
+            }
+            Wish::Redo => {
+                self.refused = None;
+                self.turn(Desk::redo);
+            }
             wish => {
                 self.refused = None;
                 if let Err(problem) = self.edit(wish, wake) {
@@ -77,8 +84,6 @@ impl Board {
                 let draft = desk.draft().unpin(&units);
                 desk.step(draft);
             }
-            Wish::Undo => _ = desk.undo(),
-            Wish::Redo => _ = desk.redo(),
             Wish::Adopt(assignment) => {
                 let plan = desk.draft().plan.clone();
                 if assignment.len() != plan.assignment.len() {
@@ -178,10 +183,7 @@ pub(super) fn text_of(path: &Path) -> Result<String> {
 
 /// Reads a map in any form that is known, and judges it.
 fn read_map(text: &str, case: &Case) -> Result<ReadMap> {
-    let (plan, findings, forecast) = maps_ui::Format::read(text, case, |map| {
-        let (Resolved { plan, .. }, forecast, findings) = checks::check_map(case, map);
-        (plan, findings, forecast)
-    })?;
+    let exchange::Read { plan, findings, forecast, .. } = exchange::read(text, case)?;
     Ok(ReadMap { plan, findings, worst_share: forecast.worst_share, verdict: forecast.verdict })
 }
 
