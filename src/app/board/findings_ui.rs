@@ -3,8 +3,8 @@
 use egui::{Color32, CornerRadius, Frame, Margin, RichText, Stroke, Ui};
 
 use super::desk::Desk;
-use super::model::{percent, verdict_name};
 use super::paint;
+use super::words::{percent, verdict_name};
 use super::{Wish, ask};
 use crate::app::Wishes;
 use crate::app::language::{told, tr};
@@ -85,7 +85,9 @@ fn sentence(text: &str) -> String {
     let first_word = text.split(' ').next().unwrap_or_default();
     let mut chars = text.chars();
     match chars.next() {
-        Some(first) if !first_word.contains(['.', ':', '_']) && first_word != "cpu" => first.to_uppercase().chain(chars).collect(),
+        Some(first) if !first_word.contains(['.', ':', '_']) && first_word != "cpu" => {
+            first.to_uppercase().chain(chars).collect()
+        }
         _ => text.to_owned(),
     }
 }
