@@ -35,7 +35,9 @@ fn notice(ui: &mut Ui, icon: Icon, color: Color32, problem: &Problem) {
                     ui.label(RichText::new(sentence(&problem.what)).color(tokens.strong));
                     if let Some(place) = &problem.place {
                         ui.label(
-                            RichText::new(told(place)).text_style(egui::TextStyle::Monospace).color(tokens.subdued),
+                            RichText::new(told(place))
+                                .text_style(egui::TextStyle::Monospace)
+                                .color(tokens.subdued),
                         );
                     }
                     if let Some(fix) = &problem.fix {
