@@ -171,3 +171,52 @@ fn a_neighbour_that_grows_is_named() {
     assert!(*grown > 250 << 20);
     assert_eq!(who.pid, 1);
 }
+
+/// The program itself, with the scripted library where the system's own would be.
+fn program(name: &str, scenario: &[&str], words: &[&str]) -> std::process::Output {
+    let built = library(name, scenario);
+    let folder = built.with_extension("folder");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::copy(&built, folder.join("libnvidia-ml.so.1")).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_shardscope"));
+    command.env("LD_LIBRARY_PATH", &folder).env_remove("CUDA_VISIBLE_DEVICES").args(words);
+    command.output().unwrap()
+}
+
+#[test]
+fn the_program_watches_and_keeps_a_trace() {
+    let folder = tempfile::tempdir().unwrap();
+    let trace = folder.path().join("memory.jsonl");
+    let words =
+        ["devices", "--watch", "--every", "0.05", "--seconds", "1.5", "--trace", trace.to_str().unwrap()];
+    let output = program("watched", &["GPUS=2", "NEIGHBOUR=100", "LOST_AT=3"], &words);
+    let (said, noted) =
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert!(output.status.success(), "{noted}");
+    assert!(said.lines().count() >= 2 && said.contains("GPU-5ca1ab1e-0000"), "{said}");
+    assert!(noted.contains("GPU-5ca1ab1e-0001 has fallen off the bus"), "{noted}");
+    assert!(noted.contains("other processes on GPU-5ca1ab1e-0000 have grown by"), "{noted}");
+    let lines = std::fs::read_to_string(trace).unwrap();
+    let others: Vec<u64> = lines
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+        .filter(|line| line["device"] == "GPU-5ca1ab1e-0000")
+        .map(|line| line["others"].as_u64().unwrap())
+        .collect();
+    assert!(others.len() >= 4 && others.windows(2).all(|pair| pair[1] > pair[0]), "{others:?}");
+    // A trace that cannot be written, and a machine without GPUs, are refused before anything is watched.
+    let nowhere = ["devices", "--watch", "--trace", "/nowhere/at/all.jsonl"];
+    assert_eq!(program("watched", &["GPUS=2"], &nowhere).status.code(), Some(3));
+    assert_eq!(program("bare", &["GPUS=0"], &["devices", "--watch"]).status.code(), Some(3));
+}
+
+#[test]
+fn the_program_plans_for_a_slice_alone() {
+    let words =
+        ["plan", "--checkpoint", "InternVL3-2B", "--devices", "auto", "--calibration", "none", "--json"];
+    let output = program("sliced-plan", &["GPUS=2", "SLICED=1"], &words);
+    let plan: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let devices = plan["devices"].as_array().unwrap();
+    assert_eq!(devices.len(), 1, "{devices:?}");
+    assert_eq!(devices[0]["capacity"].as_u64(), Some(20 << 30));
+}

@@ -85,6 +85,7 @@ pub static TABLE: &[Shortcut] = &[
 /// Keys that a screen takes itself, since they depend on what is marked there: listed, not consumed here. The screen,
 /// the keys in words, and what they do in English.
 pub static ON_SCREENS: &[(Screen, &str, &str)] = &[
+    (Screen::Setup, "Enter", "Open the path, ask the server of the address"),
     (Screen::Board, "Ctrl+Z, Ctrl+Shift+Z", "Undo and redo"),
     (Screen::Board, "Shift, Ctrl", "Mark a range, mark several"),
     (Screen::Board, "Ctrl+A, Esc", "Mark all, mark none"),
@@ -93,6 +94,8 @@ pub static ON_SCREENS: &[(Screen, &str, &str)] = &[
     (Screen::Board, "P", "Pin or unpin"),
     (Screen::Run, "← →", "Through the questions that were shown"),
     (Screen::Run, "End", "Follow the latest question"),
+    (Screen::Run, "Space", "Pause, go on"),
+    (Screen::Run, "+ −", "Make the picture larger or smaller, where it has the focus"),
     (Screen::Results, "↑ ↓, PgUp PgDn", "Through the answers, twenty at once"),
     (Screen::Results, "Home, End", "The first answer, the last one"),
     (Screen::Results, "/, Ctrl+F", "Search"),
@@ -102,6 +105,7 @@ pub static ON_SCREENS: &[(Screen, &str, &str)] = &[
     (Screen::Sessions, "Enter", "Open the results"),
     (Screen::Sessions, "F2", "Give it a name"),
     (Screen::Sessions, "Del", "Move to the trash"),
+    (Screen::Ask, "Enter, Shift+Enter", "Ask the question, begin a new line"),
     (Screen::Present, "← →", "The answer before, the next one"),
     (Screen::Present, "Space, Esc", "Reveal the answer, leave"),
 ];

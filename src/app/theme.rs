@@ -102,7 +102,7 @@ const LIGHT: Tokens = Tokens {
     panel: hex(0xF7_F8_FA),
     canvas: hex(0xED_EF_F3),
     card: hex(0xFF_FF_FF),
-    raised: hex(0xF0_F3_F8),
+    raised: hex(0xE6_EA_F1),
     field: hex(0xF5_F7_FA),
     line: hex(0xD9_DD_E3),
     text: hex(0x2B_30_38),

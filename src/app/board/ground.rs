@@ -11,13 +11,13 @@ use crate::devices::{Driver, find, host};
 use crate::engine::Language;
 use crate::engine::costs::Pricing;
 use crate::engine::model::weight_type;
+use crate::evaluation::named_map::NamedMap;
 use crate::evaluation::{Choices, Learnt, Questions};
 use crate::model::weights;
 use crate::picture::tiles::Tiling;
 use crate::plan::assumptions::Engine;
-use crate::plan::checks;
 use crate::plan::device::Links;
-use crate::plan::device_map::DeviceMap;
+use crate::plan::exchange;
 use crate::plan::planner::{self, Wishes};
 use crate::plan::spec::DeviceSpec;
 use crate::plan::{Assumptions, Case, Device, Layout, Model, ModelShape, Plan, QuestionCost, Workload};
@@ -145,7 +145,7 @@ impl Asked {
 pub enum Start {
     /// A layout by name.
     Layout(Layout),
-    /// A file with a device map.
+    /// A map in a file, or one that stands there itself.
     File(PathBuf),
 }
 
@@ -254,9 +254,10 @@ impl Ground {
             Start::Layout(layout) if layout.is_from_pytorch() => planner::plan(&released, *layout)?,
             Start::Layout(layout) => planner::plan(&own, *layout)?,
             Start::File(path) => {
-                let text = super::wishes::text_of(path)?;
-                let map = DeviceMap::parse(&text).map_err(|problem| problem.in_file(path))?;
-                checks::check_map(&own, &map).0.plan
+                let name = path.to_string_lossy();
+                let map = NamedMap::find(&name)?
+                    .ok_or_else(|| Problem::new("this layout is no longer there").in_file(path))?;
+                exchange::read(&map.text, &own).map_err(|problem| map.about(problem))?.plan
             }
         };
         Ok(Laid { ground: self, own: Arc::new(own), released: Arc::new(released), plan })

@@ -46,6 +46,7 @@ use super::theme::Tokens;
 use super::{Wishes, Workspace};
 use crate::Problem;
 use crate::plan::edits::Draft;
+use crate::plan::exchange::Form;
 use crate::plan::needs::Needs;
 use crate::plan::{Case, ModelShape};
 
@@ -118,7 +119,7 @@ struct Fields {
     spec: String,
     pasted: String,
     file: String,
-    format: maps_ui::Format,
+    format: Form,
 }
 
 impl Board {

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use super::assumed::Assume;
 use super::desk::{Desk, Habits, Pull};
 use super::ground::Start;
-use super::{Board, assumed, maps_ui};
+use super::{Board, assumed};
 use crate::app::Workspace;
 use crate::app::job::{Handle, Job, Loadable, Wake};
 use crate::app::language::tr;
-use crate::plan::checks::{self, Finding};
-use crate::plan::device_map::{DeviceMap, Resolved};
+use crate::plan::checks::Finding;
+use crate::plan::device_map::DeviceMap;
 use crate::plan::edits::Draft;
-use crate::plan::{Assumptions, Case, Layout, Plan, planner};
+use crate::plan::{Assumptions, Case, Layout, Plan, exchange, planner};
 use crate::{Problem, Result};
 
 /// What a person asks for on this screen.
@@ -242,10 +242,7 @@ pub(super) fn text_of(path: &Path) -> Result<String> {
 
 /// Reads a map in any form that is known, and judges it.
 fn read_map(text: &str, case: &Case) -> Result<ReadMap> {
-    let (plan, findings, forecast) = maps_ui::Format::read(text, case, |map| {
-        let (Resolved { plan, .. }, forecast, findings) = checks::check_map(case, map);
-        (plan, findings, forecast)
-    })?;
+    let exchange::Read { plan, findings, forecast, .. } = exchange::read(text, case)?;
     Ok(ReadMap { plan, findings, worst_share: forecast.worst_share, verdict: forecast.verdict })
 }
 

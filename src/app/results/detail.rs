@@ -18,7 +18,7 @@ use crate::app::theme::{Tokens, semibold};
 use crate::app::{self, Wishes};
 use crate::scoring::Verdict;
 use crate::session::Answer;
-use crate::terminal::size;
+use crate::words::size;
 
 /// Size of questions and answers in points.
 const TEXT: f32 = 14.0;
@@ -235,6 +235,6 @@ fn cost_ui(ui: &mut Ui, name: &str, answer: &Answer) {
             .reply
             .as_ref()
             .map_or_else(|| judge.problem.clone().unwrap_or_default(), |it| it.text.clone());
-        note(ui, fill("Judge {}: {}", &[&judge.judge, &crate::terminal::excerpt(&reply, 200)]));
+        note(ui, fill("Judge {}: {}", &[&judge.judge, &crate::words::excerpt(&reply, 200)]));
     }
 }

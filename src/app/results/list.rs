@@ -11,7 +11,7 @@ use crate::app::parts::{Icon, figure, verdict};
 use crate::app::theme::Tokens;
 use crate::app::{self, Wishes, shortcut};
 use crate::session::Outline;
-use crate::terminal::size;
+use crate::words::size;
 
 /// What is being typed into the filter.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -241,7 +241,7 @@ pub(super) fn count(tally: &crate::scoring::Accuracy, of: crate::scoring::Verdic
 fn category_ui(ui: &mut Ui, opened: &super::Opened, typed: &mut String, filter: &mut Filter) {
     let all = tr("All categories");
     let shown = filter.category.as_deref().unwrap_or(all);
-    let shown = crate::terminal::excerpt(shown, 24);
+    let shown = crate::words::excerpt(shown, 24);
     let response = list("category", shown, 130.0).show_ui(ui, |ui| {
         if opened.categories.len() > 12 {
             let edit = ui.add(egui::TextEdit::singleline(typed).hint_text(tr("Search")).desired_width(180.0));

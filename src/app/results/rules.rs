@@ -14,7 +14,7 @@ use crate::app::text::question::value_text;
 use crate::app::theme::{Tokens, semibold};
 use crate::app::{self, Wishes};
 use crate::scoring::{Reading, Rule};
-use crate::terminal::excerpt;
+use crate::words::excerpt;
 
 /// Draws the choice of the second rule, both scores, and the list of disagreements.
 pub fn ui(results: &mut Results, ui: &mut Ui, wishes: &mut Wishes) {

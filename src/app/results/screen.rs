@@ -14,7 +14,7 @@ use crate::app::parts::{Icon, card, figure};
 use crate::app::theme::{Tokens, semibold};
 use crate::app::{self, Screen, Wishes};
 use crate::session::export::Format;
-use crate::terminal::excerpt;
+use crate::words::excerpt;
 
 /// Draws the screen.
 pub fn ui(results: &mut Results, ui: &mut Ui, wishes: &mut Wishes) {

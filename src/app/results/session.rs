@@ -10,12 +10,12 @@ use rayon::prelude::*;
 use super::view::{Column, Filter, Listed, arrange};
 use crate::app::job::{Handle, Job, Wake};
 use crate::dataset::Dataset;
+use crate::evaluation::pictures::which;
 use crate::evaluation::{Choices, named};
 use crate::scoring::benchmark::Figures;
 use crate::scoring::{Accuracy, Groups, Rule};
 use crate::session::export::{Format, export};
 use crate::session::{Answer, Comparison, Disagreement, Override, Record, compare, disagreement, figures};
-use crate::terminal::exchange::which;
 use crate::{Problem, Result};
 
 /// Answers that are read together.

@@ -11,7 +11,7 @@ use crate::app::parts::verdict;
 use crate::app::theme::Tokens;
 use crate::scoring::Verdict;
 use crate::session::{Answer, Finish};
-use crate::terminal::excerpt;
+use crate::words::excerpt;
 
 /// Draws verdict, reading and gold answer on a line or two.
 pub fn verdict_ui(ui: &mut Ui, answer: &Answer) {
