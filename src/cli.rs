@@ -134,6 +134,9 @@ pub struct EvalArgs {
     /// Copies of the model, each on devices of its own, which answer different questions.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one)]
     pub replicas: usize,
+    /// Ask the question first that is forecast to take the most memory, so that what does not fit shows at once.
+    #[arg(long)]
+    pub canary: bool,
     /// Number format of the weights: auto, f32, bf16, f16, q8_0, q4k. On the CPU sums are always in f32.
     #[arg(long, value_name = "T", default_value = "auto")]
     pub dtype: String,

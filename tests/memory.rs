@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
-use made::{HALF_BILLION, SMALLER, Shape};
+use made::Shape;
 use safetensors::tensor::Dtype;
 use shardscope::checkpoint::{Checkpoint, Folder};
 use shardscope::demo;
@@ -21,6 +21,36 @@ use shardscope::plan::device_map::DeviceMap;
 use shardscope::plan::{Assumptions, Calibration, Engine, QuestionCost, Sourced};
 use shardscope::scoring::Verdict;
 use shardscope::session::{Answer, Record};
+
+/// Qwen2-0.5B behind InternViT-300M, a quarter as wide, with fewer layers and tiles of a quarter the pixels.
+const SMALLER: Shape = Shape {
+    vision_layers: 3,
+    vision_hidden: 256,
+    vision_heads: 4,
+    vision_ff: 1024,
+    image: 224,
+    layers: 6,
+    hidden: 224,
+    heads: 7,
+    kv_heads: 1,
+    ff: 1216,
+    vocab: 9000,
+};
+
+/// Qwen2-0.5B behind InternViT-300M.
+const HALF_BILLION: Shape = Shape {
+    vision_layers: 24,
+    vision_hidden: 1024,
+    vision_heads: 16,
+    vision_ff: 4096,
+    image: 448,
+    layers: 24,
+    hidden: 896,
+    heads: 14,
+    kv_heads: 2,
+    ff: 4864,
+    vocab: 151_674,
+};
 
 /// One question, put to the network as the engine does.
 #[derive(Debug, Clone, Copy)]
@@ -427,4 +457,50 @@ fn capacity_decides_how_much_goes_at_once_and_what_cannot_be_answered() {
         }
     }
     assert_eq!(lost, 0);
+}
+
+#[test]
+#[ignore = "explores"]
+fn explore() {
+    let dir = tempfile::tempdir().unwrap();
+    for (devices, batch) in [
+        ("sim:1x64MiB", 1),
+        ("sim:1x64MiB", 4),
+        ("sim:1x64MiB", 8),
+        ("sim:2x64MiB", 1),
+        ("sim:2x64MiB", 4),
+        ("sim:2x64MiB", 8),
+        ("sim:3x64MiB", 4),
+        ("sim:3x64MiB", 8),
+    ] {
+        for round in 0..2 {
+            let session = dir.path().join(format!("{}-{batch}-{round}", devices.replace(':', "-")));
+            let order = order(&session, devices, 4, batch);
+            let forecasting = order.forecasting.clone().unwrap();
+            let places = order.replicas[0].places().to_vec();
+            let answers = answers(order);
+            for place in places {
+                let name = place.name();
+                let peak = answers.values().map(|a| a.peak_bytes[name]).max().unwrap();
+                let said = answers.values().map(|a| a.forecast_bytes[name]).max().unwrap();
+                let worst: Vec<f64> = answers
+                    .values()
+                    .map(|a| a.forecast_bytes[name] as f64 / a.peak_bytes[name] as f64)
+                    .collect();
+                let low = worst.iter().copied().fold(f64::INFINITY, f64::min);
+                let high = worst.iter().copied().fold(0.0, f64::max);
+                let plan = answers
+                    .values()
+                    .map(|a| forecasting.bytes(a.tiles, a.prompt_tokens, 24)[name])
+                    .max()
+                    .unwrap();
+                println!(
+                    "{devices} {batch} {name}: measured {peak}, plan {plan} {:.3}, said {said}, of each {low:.3} to {high:.3}",
+                    plan as f64 / peak as f64
+                );
+            }
+            let a = answers.values().max_by_key(|a| a.prompt_tokens).unwrap();
+            println!("  {} answers, {} tiles, {} tokens", answers.len(), a.tiles, a.prompt_tokens);
+        }
+    }
 }

@@ -12,7 +12,7 @@ use super::scheduler::Need;
 use crate::devices::Meter;
 use crate::model::Placement;
 use crate::plan::calibration::{Component, Lesson};
-use crate::plan::{Assumptions, Calibration, Case, CostTable, Holding, Plan, Sourced};
+use crate::plan::{Assumptions, Calibration, Case, CostTable, Device, Holding, Plan, Sourced};
 use crate::session::journal::{MemorySample, now};
 
 /// Bytes of each metered place, by name.
@@ -184,6 +184,10 @@ impl Books {
     /// top of that, where they have grown three times in a row.
     pub fn leak(&mut self, kept: u64) -> Option<u64> {
         let left = self.above_floor().values().sum::<u64>().saturating_sub(kept);
+        if left <= SLACK {
+            // Whatever had grown has come back.
+            self.risen = (0, 0);
+        }
         if left <= SLACK.saturating_add(self.risen.1) {
             return None;
         }
@@ -220,6 +224,17 @@ impl Forecasting {
             self.plan.devices.iter().zip(&holdings).filter(|(_, holding)| **holding != Holding::default());
         let peak = |holding: &Holding| costs.moment_at(holding, &activations, prompt_tokens, answer).peak();
         devices.map(|(device, holding)| (device.name.clone(), peak(holding))).collect()
+    }
+
+    /// How full the device is at its peak that is filled the most, of those that are used, while a question of so many
+    /// tiles and prompt tokens is answered at the greatest length: 1 where it is just full.
+    pub fn fill(&self, tiles: u64, prompt_tokens: u64) -> f64 {
+        let held = self.bytes(tiles, prompt_tokens, self.case.costs.answer_limit());
+        let devices = self.plan.devices.iter().zip(self.case.usable(&self.plan.devices));
+        let share = |(device, usable): (&Device, u64)| {
+            held.get(&device.name).map_or(0.0, |held| *held as f64 / usable.max(1) as f64)
+        };
+        devices.map(share).fold(0.0, f64::max)
     }
 
     /// Whether a question may enter beside those in flight: their keys and values, the weights, and the largest
@@ -300,5 +315,52 @@ impl Drop for Sampling {
             // A thread that panicked has nothing left to say.
             let _ = thread.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::devices::Part;
+    use crate::engine::RunSettings;
+    use crate::model::Place;
+
+    #[test]
+    fn what_grows_three_times_in_a_row_is_a_leak_and_is_told_once() {
+        let place = Place::simulated("sim:0", 1 << 30).unwrap();
+        let meter = place.meter().unwrap().clone();
+        let weights = meter.charge(Part::Weights, 50 << 20);
+        let ladder = Ladder::new(&RunSettings::default());
+        let mut books = Books::new(&[Placement::single(place)], None, &ladder);
+        assert_eq!(books.leak(0), None, "weights are no leak");
+        // What is kept for later questions is none, however much it grows.
+        let kept: Vec<_> = (1..=8u64)
+            .map(|count| {
+                let kept = meter.charge(Part::Kv, 10 << 20);
+                assert_eq!(books.leak(count * (10 << 20)), None);
+                kept
+            })
+            .collect();
+        drop(kept);
+        // Nor is what has grown and stays so.
+        let once = meter.charge(Part::Activation, 30 << 20);
+        assert!((0..20).all(|_| books.leak(0).is_none()));
+        drop(once);
+        // Nor what comes and goes.
+        for size in 1..20u64 {
+            let one = meter.charge(Part::Activation, size << 22);
+            assert_eq!(books.leak(0), None);
+            drop(one);
+            assert_eq!(books.leak(0), None);
+        }
+        let mut left = Vec::new();
+        let told: Vec<Option<u64>> = (0..6)
+            .map(|_| {
+                left.push(meter.charge(Part::Activation, 5 << 20));
+                books.leak(0)
+            })
+            .collect();
+        assert_eq!(told, [None, None, Some(15 << 20), None, None, None]);
+        drop((left, weights));
     }
 }

@@ -157,7 +157,7 @@ impl Placing {
 }
 
 /// Reads a SPEC, as far as this build can follow it.
-fn spec(text: &str) -> Result<DeviceSpec> {
+pub(super) fn spec(text: &str) -> Result<DeviceSpec> {
     let spec = DeviceSpec::parse(text)?;
     match spec {
         DeviceSpec::Cuda(_) if !cfg!(feature = "cuda") => Err(Problem::new("this build has no CUDA")
@@ -168,7 +168,8 @@ fn spec(text: &str) -> Result<DeviceSpec> {
     }
 }
 
-fn found(spec: &DeviceSpec) -> Result<Vec<crate::plan::Device>> {
+/// The devices that a SPEC means.
+pub(super) fn found(spec: &DeviceSpec) -> Result<Vec<crate::plan::Device>> {
     match spec {
         DeviceSpec::Simulated(devices) => Ok(devices.clone()),
         DeviceSpec::Cpu => Ok(vec![find::cpu()]),
@@ -176,7 +177,8 @@ fn found(spec: &DeviceSpec) -> Result<Vec<crate::plan::Device>> {
     }
 }
 
-fn case(
+/// What a plan for these devices is made from.
+pub(super) fn case(
     wanted: &Wanted<'_>,
     devices: Vec<crate::plan::Device>,
     spec: &DeviceSpec,

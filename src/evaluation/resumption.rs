@@ -39,6 +39,7 @@ impl Choices {
             devices: devices(manifest),
             layout: layout(&manifest.layout.name),
             batch: settings.batch.max(1),
+            canary: settings.other.get("canary").is_some_and(|canary| *canary == true),
             replicas: copies.and_then(|copies| usize::try_from(copies).ok()).unwrap_or(1).max(1),
             threads: settings.threads,
             learnt: Learnt::Usual,

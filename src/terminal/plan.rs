@@ -1,12 +1,12 @@
 //! `shardscope plan`: makes and explains a device map; loads no weights.
 
-use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 
 use super::{plan_text, say};
+use crate::evaluation::facts::CheckpointFacts;
 use crate::evaluation::named_map::{NAMES, NamedMap, short};
 use crate::evaluation::placing::no_layout;
 use crate::plan::assumptions::{Assumptions, AttentionKind, Dtype, Engine, Logits, Sourced};
@@ -19,7 +19,7 @@ use crate::plan::planner::{Goal, HeadChoice, VisionChoice, Wishes};
 use crate::plan::spec::DeviceSpec;
 use crate::plan::{
     Calibration, Case, Device, Forecast, Forecaster, Layout, Model, ModelShape, Plan, QuestionCost, Workload,
-    catalogue, needs, planner, presets, replicas, report,
+    needs, planner, presets, replicas, report,
 };
 use crate::{Problem, Result};
 
@@ -141,15 +141,6 @@ pub struct PlanArgs {
     pub assume: Option<String>,
 }
 
-/// What is known of a checkpoint without loading it.
-#[derive(Debug, Clone)]
-pub struct CheckpointFacts {
-    /// Its numbers.
-    pub shape: ModelShape,
-    /// True size of each unit in the files, by unit name, where there are files.
-    pub unit_bytes: Option<BTreeMap<String, u64>>,
-}
-
 /// Reads what is known of a checkpoint, by folder or name.
 pub type ReadCheckpoint<'a> = &'a dyn Fn(&str) -> Result<CheckpointFacts>;
 /// Reads what a dataset asks: its path, the model's shape, and the options (most tiles).
@@ -172,31 +163,6 @@ pub struct Sources<'a> {
     pub host_memory: Option<u64>,
     /// What was measured before on a card.
     pub calibration: &'a dyn Fn(&str) -> Result<Calibration>,
-}
-
-/// A model of the catalogue, or a folder with a `config.json` (of which only that file is read).
-///
-/// # Errors
-/// Neither is there, or the configuration is not InternVL's.
-pub fn catalogue_or_config(name: &str) -> Result<CheckpointFacts> {
-    let folder = Path::new(name);
-    let file = if folder.is_dir() { folder.join("config.json") } else { folder.to_path_buf() };
-    if !file.is_file() {
-        return Ok(CheckpointFacts { shape: catalogue::find(name)?, unit_bytes: None });
-    }
-    let size = std::fs::metadata(&file).map_err(|e| Problem::io("read the configuration", &file, &e))?.len();
-    if size > 64 << 20 {
-        return Err(Problem::new("the configuration is larger than any configuration").in_file(&file));
-    }
-    let text =
-        std::fs::read_to_string(&file).map_err(|e| Problem::io("read the configuration", &file, &e))?;
-    let config = serde_json::from_str(&text)
-        .map_err(|e| Problem::new(format!("the configuration is not JSON: {e}")).in_file(&file))?;
-    let mut shape = ModelShape::from_config(&config)?;
-    if let Some(name) = folder.file_name().filter(|_| folder.is_dir()) {
-        shape.name = name.to_string_lossy().into_owned();
-    }
-    Ok(CheckpointFacts { shape, unit_bytes: None })
 }
 
 /// A plan with what is known about it.

@@ -9,13 +9,14 @@ use ureq::http::HeaderName;
 use super::datasets::open_dataset;
 use super::eval::{Told, choices, listen};
 use super::progress::Reading;
-use super::{count, judging, keys, say};
+use super::{judging, keys, say};
 use crate::cli::{EvalArgs, Outcome, at_most, seconds};
 use crate::endpoint::{Address, Endpoint, Health, Key, KeyHeader, Limits, Price, key};
 use crate::engine::served::{self, Service, Traffic};
 use crate::evaluation::served::{ServedEvaluation, header};
 use crate::picture::SentAs;
 use crate::session::default_folder;
+use crate::words::count;
 use crate::{Problem, Result};
 
 /// Most questions in flight that may be asked for.
@@ -29,7 +30,7 @@ pub struct ServedArgs {
     #[arg(
         long,
         value_name = "URL",
-        conflicts_with_all = ["checkpoint", "dtype", "devices", "layout", "batch", "max_tiles", "top_logprobs", "threads"]
+        conflicts_with_all = ["checkpoint", "dtype", "devices", "layout", "batch", "canary", "max_tiles", "top_logprobs", "threads"]
     )]
     pub endpoint: Option<String>,
     /// The model, as the server names it [default: the only one that it offers].

@@ -70,5 +70,6 @@ fn words(alarm: &Alarm) -> String {
             });
             format!("other processes on {device} have grown by {}{who}", human(*grown))
         }
+        Alarm::Relieved { device } => format!("other processes on {device} have given memory back"),
     }
 }

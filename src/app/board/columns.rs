@@ -160,7 +160,7 @@ impl Places {
 }
 
 fn has_gpu(desk: &Desk) -> bool {
-    desk.ground.found.devices.iter().any(Device::is_gpu)
+    desk.ground().found.devices.iter().any(Device::is_gpu)
 }
 
 pub(super) fn extent(origin: Pos2, width: f32, rects: &[Rect]) -> Rect {

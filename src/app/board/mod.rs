@@ -50,7 +50,7 @@ use crate::plan::{Assumptions, Case, Layout, ModelShape, Plan};
 
 use alternatives::Alternative;
 use assumed::{Assume, Elsewhere};
-use desk::{Desk, Habits, Outlook, Pull};
+use desk::{Desk, Habits, Outlook, Pull, Turn};
 use ground::{Asked, Files, Found, Ground, Laid, Priced, Start};
 use view::{Kept, Tab, View};
 
@@ -136,6 +136,9 @@ pub struct Board {
     priced: Loadable<Arc<Priced>>,
     laid_for: Option<(Ground, Start)>,
     laying: Loadable<Laid>,
+    was_running: bool,
+    /// Whether undo or redo has led to these devices: what is laid on them anew is no step.
+    returned: bool,
     read: Option<Read>,
     planning: Option<Job<(u64, Draft)>>,
     fixing: Option<Fixing>,
@@ -190,7 +193,23 @@ impl Board {
 
     /// Takes the last step back; whether there was one.
     pub fn undo(&mut self) -> bool {
-        self.desk.as_mut().is_some_and(Desk::undo)
+        self.turn(Desk::undo)
+    }
+
+    /// A step back or forth, to other devices where those were the step; whether there was one.
+    fn turn(&mut self, to: impl FnOnce(&mut Desk) -> Turn) -> bool {
+        let Some(desk) = &mut self.desk else { return false };
+        let turn = to(desk);
+        if turn == Turn::Devices {
+            let ground = desk.ground().clone();
+            (self.spec, self.fields.spec) = (ground.found.spec.clone(), ground.found.spec.clone());
+            self.found = Loadable::Ready(Arc::clone(&ground.found));
+            // Nothing that is on its way to other devices comes in between.
+            (self.start, self.laying, self.returned) = (None, Loadable::Empty, true);
+            self.laid_for = Some((ground, self.strategy()));
+            self.view.begin_anew();
+        }
+        turn != Turn::Nowhere
     }
 
     /// Whether anything is still being worked out.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::desk::Habits;
+use super::desk::{Desk, Habits};
 use super::ground::Start;
 use super::{Board, ReadMap, Wish, assumed};
 use crate::app::Workspace;
@@ -41,6 +41,14 @@ impl Board {
                 self.writing = Loadable::Loading(Job::start("write a file", wake, write));
             }
             Wish::Use => self.use_plan(workspace, wake),
+            Wish::Undo => {
+                self.refused = None;
+                self.turn(Desk::undo);
+            }
+            Wish::Redo => {
+                self.refused = None;
+                self.turn(Desk::redo);
+            }
             wish => {
                 self.refused = None;
                 if let Err(problem) = self.edit(wish, wake) {
@@ -76,8 +84,6 @@ impl Board {
                 let draft = desk.draft().unpin(&units);
                 desk.step(draft);
             }
-            Wish::Undo => _ = desk.undo(),
-            Wish::Redo => _ = desk.redo(),
             Wish::Adopt(assignment) => {
                 let plan = desk.draft().plan.clone();
                 if assignment.len() != plan.assignment.len() {

@@ -16,10 +16,12 @@ pub enum Blocks {
     Q4k,
 }
 
+/// Weights of a part: a block of 8 bits, or an eighth of one of 4.
+pub(super) const PART: usize = 32;
 /// Bytes of a `Q8_0` block.
-const Q8_BYTES: usize = 34;
+pub(super) const Q8_BYTES: usize = 34;
 /// Bytes of a `Q4_K` block.
-const Q4K_BYTES: usize = 144;
+pub(super) const Q4K_BYTES: usize = 144;
 /// Lines that one thread quantises at a time.
 const LINES: usize = 16;
 
@@ -94,10 +96,11 @@ impl Blocks {
 /// A finite half-precision number at the start of these bytes: its exponent is moved by a product, which is exact for
 /// subnormal ones too. (`half` asks the processor for its features at every number, which takes longer than a block.)
 #[inline(always)]
-fn half(bytes: &[u8]) -> f32 {
-    let bits = u32::from(u16::from_le_bytes([bytes[0], bytes[1]]));
-    let magnitude = f32::from_bits((bits & 0x7fff) << 13) * f32::from_bits((127 + 112) << 23);
-    f32::from_bits(magnitude.to_bits() | (bits & 0x8000) << 16)
+pub(super) fn half(bytes: &[u8]) -> f32 {
+    const MOVE: f32 = f32::from_bits((127 + 112) << 23);
+    let bits = i32::from(i16::from_le_bytes([bytes[0], bytes[1]])) << 13;
+    // The sign has spread over the three bits behind it.
+    f32::from_bits(bits.cast_unsigned() & 0x8fff_ffff) * MOVE
 }
 
 #[inline(always)]
@@ -134,7 +137,7 @@ fn widen_q4k_body<const FMA: bool>(line: &[u8], out: &mut [f32]) {
 /// Scale and least value of one of eight parts, of 6 bits each, packed into twelve bytes: those of the first four have a
 /// byte each, whose two upper bits belong to those of the last four.
 #[inline(always)]
-fn six_bits(packed: &[u8], part: usize) -> (u8, u8) {
+pub(super) fn six_bits(packed: &[u8], part: usize) -> (u8, u8) {
     if part < 4 {
         return (packed[part] & 63, packed[part + 4] & 63);
     }

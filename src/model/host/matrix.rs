@@ -7,7 +7,8 @@ use candle_core::DType;
 use half::{bf16, f16};
 use rayon::prelude::*;
 
-use super::few::{self, Target, arrange};
+use super::few::{self, STRIP, Target, Vectors};
+use super::few_blocks::{self, Rounded};
 use super::product::{Lying, Size, multiply};
 use super::{Blocks, Kernel, SharedMut, simd};
 use crate::checkpoint::Bytes;
@@ -198,22 +199,58 @@ impl Matrix {
 
     /// Reads the weights once, each thread its own consecutive rows: as fast as memory allows.
     fn product_of_few(&self, x: &[f32], count: usize, bias: Option<&[f32]>, y: &mut [f32]) {
-        assert!(x.len() == count * self.cols && y.len() == count * self.rows);
-        if self.cols == 0 {
+        let cols = self.cols;
+        assert!(x.len() == count * cols && y.len() == count * self.rows);
+        if cols == 0 {
             return y.fill(0.0);
         }
-        let arranged = match &self.data {
-            Data::Bf16(_) => Some(arrange::<bf16>(x, self.cols)),
-            _ => None,
-        };
-        let x = arranged.as_deref().unwrap_or(x);
-        let y = SharedMut(y.as_mut_ptr());
+        let cells = |rows: &Range<usize>| rows.start * cols..rows.end * cols;
+        match &self.data {
+            // SAFETY (all): `by_rows` gives a target that reaches these rows of every vector, and to nobody else.
+            Data::F32(w) => {
+                let x = Vectors::new::<f32>(x, cols);
+                self.by_rows(count, bias, y, |rows, target| unsafe {
+                    few::rows_times(&w.get()[cells(&rows)], &x, target);
+                });
+            }
+            Data::Bf16(w) => {
+                let x = Vectors::new::<bf16>(x, cols);
+                self.by_rows(count, bias, y, |rows, target| unsafe {
+                    few::rows_times(&w.get()[cells(&rows)], &x, target);
+                });
+            }
+            Data::F16(_) => {
+                let lines = if count == 1 { 1 } else { TILE };
+                let x = Vectors::new::<f32>(x, cols);
+                self.by_rows(count, bias, y, |rows, target| unsafe {
+                    self.widened_times(rows, lines, &x, target);
+                });
+            }
+            Data::Blocks(format, bytes) => {
+                let line = format.line_bytes(cols);
+                let x = Rounded::new(x, *format);
+                self.by_rows(count, bias, y, |rows, target| unsafe {
+                    let rows = &bytes[rows.start * line..rows.end * line];
+                    few_blocks::rows_times(*format, rows, cols, &x, count, target);
+                });
+            }
+        }
+    }
+
+    /// Has `times` write rows of the result, several threads at once where that is worth it, and adds the bias.
+    fn by_rows(
+        &self,
+        count: usize,
+        bias: Option<&[f32]>,
+        y: &mut [f32],
+        times: impl Fn(Range<usize>, Target) + Sync,
+    ) {
         let stride = self.rows;
+        let y = SharedMut(y.as_mut_ptr());
         let fill = |rows: Range<usize>| {
-            // SAFETY: these rows of `y` exist, and nothing else writes them.
+            // SAFETY: these rows of `y` exist for every vector, and nothing else writes them.
             unsafe {
-                let target = Target { to: y.get().add(rows.start), stride };
-                self.rows_times(rows.clone(), x, count, target);
+                times(rows.clone(), Target { to: y.get().add(rows.start), stride });
                 let Some(bias) = bias else { return };
                 for (row, bias) in rows.clone().zip(&bias[rows]) {
                     (0..count).for_each(|i| *y.get().add(i * stride + row) += bias);
@@ -223,36 +260,27 @@ impl Matrix {
         if self.rows * self.cols * count < PARALLEL_FROM {
             fill(0..self.rows);
         } else {
-            let chunk = self.rows.div_ceil(rayon::current_num_threads() * 4).max(12).next_multiple_of(3);
+            let chunk = self.rows.div_ceil(rayon::current_num_threads() * 4).max(12).next_multiple_of(STRIP);
             let chunks = (0..self.rows.div_ceil(chunk)).into_par_iter();
             chunks.for_each(|i| fill(i * chunk..((i + 1) * chunk).min(self.rows)));
         }
     }
 
+    /// Products of rows that are widened before, so many at a time; a row that meets one vector need not leave the
+    /// nearest cache.
+    ///
     /// # Safety
     /// `target` reaches these rows of every vector, and nothing else writes them meanwhile.
-    unsafe fn rows_times(&self, rows: Range<usize>, x: &[f32], count: usize, target: Target) {
-        let cells = rows.start * self.cols..rows.end * self.cols;
-        // SAFETY: the caller's promise.
-        unsafe {
-            match &self.data {
-                Data::F32(w) => few::rows_times(&w.get()[cells], self.cols, x, count, target),
-                Data::Bf16(w) => few::rows_times(&w.get()[cells], self.cols, x, count, target),
-                Data::F16(_) | Data::Blocks(..) => {
-                    // A row that meets one vector need not leave the nearest cache.
-                    let lines = if count == 1 { 1 } else { TILE.min(rows.len()) };
-                    let mut wide = vec![0f32; lines * self.cols];
-                    for first in rows.clone().step_by(lines) {
-                        let lines = lines.min(rows.end - first);
-                        let wide = &mut wide[..lines * self.cols];
-                        for (i, wide) in wide.chunks_exact_mut(self.cols).enumerate() {
-                            self.widen(first + i, wide);
-                        }
-                        let target = Target { to: target.to.add(first - rows.start), ..target };
-                        few::rows_times(wide, self.cols, x, count, target);
-                    }
-                }
+    unsafe fn widened_times(&self, rows: Range<usize>, lines: usize, x: &Vectors<'_>, target: Target) {
+        let mut wide = vec![0f32; lines.min(rows.len()) * self.cols];
+        for first in rows.clone().step_by(lines) {
+            let wide = &mut wide[..lines.min(rows.end - first) * self.cols];
+            for (i, wide) in wide.chunks_exact_mut(self.cols).enumerate() {
+                self.widen(first + i, wide);
             }
+            let target = Target { to: target.to.wrapping_add(first - rows.start), ..target };
+            // SAFETY: the caller's promise.
+            unsafe { few::rows_times(wide, x, target) };
         }
     }
 

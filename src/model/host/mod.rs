@@ -8,6 +8,7 @@ pub mod attention;
 pub mod simd;
 pub mod blocks;
 mod few;
+mod few_blocks;
 pub mod matrix;
 mod product;
 

@@ -227,10 +227,12 @@ pub(super) fn memory(plan: &Plan, forecast: &Forecast, findings: &mut Vec<Findin
         );
         let failing = forecast.counts[2];
         if failing > 0 {
-            message.push_str(&format!(
-                "; {failing} of {} questions end in \"CUDA out of memory\"",
-                forecast.questions.len()
-            ));
+            let end = if plan.devices[device].is_gpu() {
+                "end in \"CUDA out of memory\""
+            } else {
+                "find too little memory"
+            };
+            message.push_str(&format!("; {failing} of {} questions {end}", forecast.questions.len()));
         }
         findings.push(Finding::new(Severity::Error, "over-capacity", message));
     }

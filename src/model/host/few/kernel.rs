@@ -1,0 +1,356 @@
+//! The products for processors with AVX2 and AVX-512: one text for both, in registers of 8 or of 16 lanes, and the same
+//! sums to the last bit.
+
+use std::arch::x86_64::{
+    __m128, __m256, __m512, _MM_HINT_T0, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_movehdup_ps,
+    _mm_movehl_ps, _mm_movelh_ps, _mm_prefetch, _mm_shuffle_ps, _mm_storeu_ps, _mm256_add_ps,
+    _mm256_castpd_ps, _mm256_castps256_ps128, _mm256_extractf128_ps, _mm256_fmadd_ps, _mm256_loadu_ps,
+    _mm256_setzero_ps, _mm256_storeu_ps, _mm512_castps_pd, _mm512_castps512_ps256, _mm512_extractf64x4_pd,
+    _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_permutexvar_ps, _mm512_setzero_ps,
+    _mm512_storeu_ps,
+};
+
+use super::{LANES, STRIP, Target, Weight};
+
+/// Bytes that are asked of memory ahead of one row: twice what it sends in the time that it takes to answer.
+const AHEAD: usize = 8192;
+/// Vectors up to which rows are taken one by one.
+const FEWEST: usize = 2;
+/// Groups of lanes of one block; a strip's block of weights and a tile's of vectors stay in the first cache.
+const BLOCK: usize = 64;
+/// Vectors of a tile.
+const WIDE: usize = 4;
+
+/// Consecutive lanes of a group.
+///
+/// # Safety
+/// (of every function) The processor has the instructions, and pointers reach `WIDTH` numbers.
+trait Register: Copy {
+    /// How many lanes.
+    const WIDTH: usize;
+    unsafe fn zero() -> Self;
+    unsafe fn load(from: *const f32) -> Self;
+    unsafe fn store(self, to: *mut f32);
+    /// The lanes from `lane` on of the group of weights at `from`.
+    unsafe fn widened<W: Weight>(from: *const W, lane: usize) -> Self;
+    /// `a * b + self`.
+    unsafe fn plus(self, a: Self, b: Self) -> Self;
+    /// The first and the last eight of all lanes of a group, in the order of [`Weight::lane`].
+    unsafe fn halves<W: Weight>(group: [Self; 2]) -> [__m256; 2];
+}
+
+impl Register for __m256 {
+    const WIDTH: usize = 8;
+    #[inline(always)]
+    unsafe fn zero() -> Self {
+        // SAFETY (here and below): the caller's promise.
+        unsafe { _mm256_setzero_ps() }
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self {
+        unsafe { _mm256_loadu_ps(from) }
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        unsafe { _mm256_storeu_ps(to, self) }
+    }
+    #[inline(always)]
+    unsafe fn widened<W: Weight>(from: *const W, lane: usize) -> Self {
+        unsafe { W::eight(from, lane > 0) }
+    }
+    #[inline(always)]
+    unsafe fn plus(self, a: Self, b: Self) -> Self {
+        unsafe { _mm256_fmadd_ps(a, b, self) }
+    }
+    #[inline(always)]
+    unsafe fn halves<W: Weight>(group: [Self; 2]) -> [__m256; 2] {
+        group
+    }
+}
+
+impl Register for __m512 {
+    const WIDTH: usize = 16;
+    #[inline(always)]
+    unsafe fn zero() -> Self {
+        // SAFETY (here and below): the caller's promise.
+        unsafe { _mm512_setzero_ps() }
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self {
+        unsafe { _mm512_loadu_ps(from) }
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        unsafe { _mm512_storeu_ps(to, self) }
+    }
+    #[inline(always)]
+    unsafe fn widened<W: Weight>(from: *const W, _: usize) -> Self {
+        unsafe { W::sixteen(from) }
+    }
+    #[inline(always)]
+    unsafe fn plus(self, a: Self, b: Self) -> Self {
+        unsafe { _mm512_fmadd_ps(a, b, self) }
+    }
+    #[inline(always)]
+    unsafe fn halves<W: Weight>([all, _]: [Self; 2]) -> [__m256; 2] {
+        let mut order = [0i32; LANES];
+        (0..LANES).for_each(|i| order[W::lane(i)] = i as i32);
+        unsafe {
+            let all = _mm512_permutexvar_ps(_mm512_loadu_si512(order.as_ptr().cast()), all);
+            let upper = _mm512_extractf64x4_pd::<1>(_mm512_castps_pd(all));
+            [_mm512_castps512_ps256(all), _mm256_castpd_ps(upper)]
+        }
+    }
+}
+
+/// With AVX2 and FMA.
+///
+/// # Safety
+/// As [`super::rows_times`], whose lengths hold.
+#[target_feature(enable = "avx2,fma")]
+pub(super) unsafe fn avx2<W: Weight>(weights: &[W], cols: usize, x: &[f32], count: usize, target: Target) {
+    // SAFETY: the caller's promise.
+    unsafe { rows_times::<__m256, W, 3>(weights, cols, x, count, target) }
+}
+
+/// With AVX-512.
+///
+/// # Safety
+/// As [`super::rows_times`], whose lengths hold.
+#[target_feature(enable = "avx512f,avx512vl,avx2,fma")]
+pub(super) unsafe fn avx512<W: Weight>(weights: &[W], cols: usize, x: &[f32], count: usize, target: Target) {
+    // SAFETY: the caller's promise.
+    unsafe { rows_times::<__m512, W, 6>(weights, cols, x, count, target) }
+}
+
+/// `TALL` rows and [`WIDE`] vectors are as many sums as there are registers for.
+#[inline(always)]
+unsafe fn rows_times<R: Register, W: Weight, const TALL: usize>(
+    weights: &[W],
+    cols: usize,
+    x: &[f32],
+    count: usize,
+    target: Target,
+) {
+    let rows = weights.len() / cols;
+    // Memory is fastest with one stream, so a few vectors take row after row.
+    let strips = if count > FEWEST { rows / STRIP } else { 0 };
+    let mut sums = vec![0f32; if strips > 0 { STRIP * count * LANES } else { 0 }];
+    // SAFETY: every row and vector lies within its slice; the caller's promise for the target.
+    unsafe {
+        for strip in 0..strips {
+            let w = weights.as_ptr().add(strip * STRIP * cols);
+            let to = Target { to: target.to.add(strip * STRIP), ..target };
+            self::strip::<R, W, TALL>(w, cols, x.as_ptr(), count, &mut sums, to);
+        }
+        for row in strips * STRIP..rows {
+            let w = weights.as_ptr().add(row * cols);
+            for vector in (0..count).step_by(FEWEST) {
+                let x = x.as_ptr().add(vector * cols);
+                let to = Target { to: target.to.add(vector * target.stride + row), ..target };
+                match count - vector {
+                    1 => one::<R, W, 1>(w, cols, x, to),
+                    _ => one::<R, W, FEWEST>(w, cols, x, to),
+                }
+            }
+        }
+    }
+}
+
+/// One row against `VECTORS` vectors.
+#[inline(always)]
+unsafe fn one<R: Register, W: Weight, const VECTORS: usize>(
+    w: *const W,
+    cols: usize,
+    x: *const f32,
+    target: Target,
+) {
+    let groups = cols / LANES;
+    // SAFETY: the caller's promise: a row and vectors of `cols` elements; a prefetch never faults.
+    unsafe {
+        // The registers of a group; with 16 lanes the second is not used.
+        let mut held = [[R::zero(); 2]; VECTORS];
+        for at in (0..groups).map(|group| group * LANES) {
+            let w = w.add(at);
+            _mm_prefetch::<_MM_HINT_T0>(w.cast::<i8>().wrapping_add(AHEAD));
+            for i in 0..LANES / R::WIDTH {
+                let weights = R::widened(w, i * R::WIDTH);
+                for (v, held) in held.iter_mut().enumerate() {
+                    held[i] = held[i].plus(weights, R::load(x.add(v * cols + at + i * R::WIDTH)));
+                }
+            }
+        }
+        for (v, held) in held.into_iter().enumerate() {
+            let sum = total(R::halves::<W>(held));
+            *target.to.add(v * target.stride) = rest(w, x.add(v * cols), groups * LANES..cols, sum);
+        }
+    }
+}
+
+/// Adds what is left over behind the last group.
+#[inline(always)]
+unsafe fn rest<W: Weight>(w: *const W, x: *const f32, left: std::ops::Range<usize>, sum: f32) -> f32 {
+    // SAFETY: the caller's promise.
+    left.fold(sum, |sum, i| unsafe { (*w.add(i)).wide().mul_add(*x.add(i), sum) })
+}
+
+/// Adds eight lanes to the other eight, and four of these to the other four.
+#[inline(always)]
+unsafe fn four_lanes([first, last]: [__m256; 2]) -> __m128 {
+    // SAFETY: the caller's promise: the processor has AVX2.
+    unsafe {
+        let eight = _mm256_add_ps(first, last);
+        _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight))
+    }
+}
+
+/// Adds up the lanes of a sum by halves, as [`super::sum`] does.
+#[inline(always)]
+unsafe fn total(halves: [__m256; 2]) -> f32 {
+    // SAFETY: the caller's promise: the processor has AVX2.
+    unsafe {
+        let four = four_lanes(halves);
+        let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+        _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+    }
+}
+
+/// The same of four sums at once.
+#[inline(always)]
+unsafe fn totals(halves: [[__m256; 2]; 4]) -> [f32; 4] {
+    let mut totals = [0f32; 4];
+    // SAFETY: the caller's promise: the processor has AVX2.
+    unsafe {
+        let [a, b, c, d] =
+            [four_lanes(halves[0]), four_lanes(halves[1]), four_lanes(halves[2]), four_lanes(halves[3])];
+        // Two lanes of each of two sums.
+        let ab = _mm_add_ps(_mm_movelh_ps(a, b), _mm_movehl_ps(b, a));
+        let cd = _mm_add_ps(_mm_movelh_ps(c, d), _mm_movehl_ps(d, c));
+        let even = _mm_shuffle_ps::<0b10_00_10_00>(ab, cd);
+        let odd = _mm_shuffle_ps::<0b11_01_11_01>(ab, cd);
+        _mm_storeu_ps(totals.as_mut_ptr(), _mm_add_ps(even, odd));
+    }
+    totals
+}
+
+/// A strip of rows against all vectors, block after block; what comes after them is asked of memory meanwhile.
+#[inline(always)]
+unsafe fn strip<R: Register, W: Weight, const TALL: usize>(
+    w: *const W,
+    cols: usize,
+    x: *const f32,
+    count: usize,
+    sums: &mut [f32],
+    target: Target,
+) {
+    let groups = cols / LANES;
+    // Blocks of equal length.
+    let block = groups.div_ceil(groups.div_ceil(BLOCK).max(1)).max(1);
+    if groups == 0 {
+        sums.fill(0.0);
+    }
+    // SAFETY: the caller's promise: `STRIP` rows and `count` vectors of `cols` elements; `sums` was made for them.
+    unsafe {
+        for first in (0..groups).step_by(block) {
+            let w = w.add(first * LANES);
+            let size = Size { groups: block.min(groups - first), cols, count, fresh: first == 0 };
+            for vector in (0..count).step_by(WIDE) {
+                let x = x.add(vector * cols + first * LANES);
+                let to = sums.as_mut_ptr().add(vector * LANES);
+                match count - vector {
+                    1 => tile::<R, W, STRIP, 1, false>(w, x, to, size),
+                    2 => tile::<R, W, STRIP, 2, false>(w, x, to, size),
+                    left => {
+                        for top in (0..STRIP).step_by(TALL) {
+                            let (w, to) = (w.add(top * cols), to.add(top * count * LANES));
+                            // The first tiles, of at least three vectors, ask for what comes next.
+                            match (left, vector) {
+                                (3, 0) => tile::<R, W, TALL, 3, true>(w, x, to, size),
+                                (3, _) => tile::<R, W, TALL, 3, false>(w, x, to, size),
+                                (_, 0) => tile::<R, W, TALL, WIDE, true>(w, x, to, size),
+                                (_, _) => tile::<R, W, TALL, WIDE, false>(w, x, to, size),
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        let halves = |r: usize, v: usize| {
+            let from = sums.as_ptr().add((r * count + v) * LANES);
+            // With 16 lanes the second is the first again, and not used.
+            R::halves::<W>([R::load(from), R::load(from.add(LANES - R::WIDTH))])
+        };
+        for r in 0..STRIP {
+            let put = |v: usize, sum: f32| {
+                let sum = rest(w.add(r * cols), x.add(v * cols), groups * LANES..cols, sum);
+                *target.to.add(v * target.stride + r) = sum;
+            };
+            let fours = count / 4 * 4;
+            for v in (0..fours).step_by(4) {
+                let totals = totals([halves(r, v), halves(r, v + 1), halves(r, v + 2), halves(r, v + 3)]);
+                totals.into_iter().enumerate().for_each(|(i, total)| put(v + i, total));
+            }
+            (fours..count).for_each(|v| put(v, total(halves(r, v))));
+        }
+    }
+}
+
+/// Sizes of a tile.
+#[derive(Clone, Copy)]
+struct Size {
+    /// Groups of lanes.
+    groups: usize,
+    /// From one vector to the next, and from one row of weights to the next.
+    cols: usize,
+    /// Vectors in all.
+    count: usize,
+    /// Whether sums begin here.
+    fresh: bool,
+}
+
+/// Some groups of `ROWS` rows against `VECTORS` vectors, each sum in a register, as many lanes at a time as a register
+/// has. Where it `ASKS`, memory is asked meanwhile for the same groups of the next strip.
+#[inline(always)]
+unsafe fn tile<R: Register, W: Weight, const ROWS: usize, const VECTORS: usize, const ASKS: bool>(
+    w: *const W,
+    x: *const f32,
+    sums: *mut f32,
+    Size { groups, cols, count, fresh }: Size,
+) {
+    for lane in (0..LANES).step_by(R::WIDTH) {
+        // SAFETY: the caller's promise; a prefetch never faults.
+        unsafe {
+            let sum = |r: usize, v: usize| sums.add((r * count + v) * LANES + lane);
+            let mut held = [[R::zero(); VECTORS]; ROWS];
+            if !fresh {
+                for (r, held) in held.iter_mut().enumerate() {
+                    for (v, held) in held.iter_mut().enumerate() {
+                        *held = R::load(sum(r, v));
+                    }
+                }
+            }
+            for at in (0..groups).map(|group| group * LANES) {
+                if ASKS && lane == 0 {
+                    for r in 0..ROWS {
+                        _mm_prefetch::<_MM_HINT_T0>(w.wrapping_add((STRIP + r) * cols + at).cast());
+                    }
+                }
+                let mut weights = [R::zero(); ROWS];
+                for (r, weights) in weights.iter_mut().enumerate() {
+                    *weights = R::widened(w.add(r * cols + at), lane);
+                }
+                for v in 0..VECTORS {
+                    let x = R::load(x.add(v * cols + at + lane));
+                    for (held, weights) in held.iter_mut().zip(weights) {
+                        held[v] = held[v].plus(weights, x);
+                    }
+                }
+            }
+            for (r, held) in held.iter().enumerate() {
+                for (v, held) in held.iter().enumerate() {
+                    held.store(sum(r, v));
+                }
+            }
+        }
+    }
+}
