@@ -73,6 +73,9 @@ pub enum Command {
     Sessions(SessionsCommand),
     /// Draw a screen of the window as a PNG, with no display and no GPU.
     Render(RenderArgs),
+    /// Keep keys to servers in the platform's key store, under names.
+    #[command(subcommand)]
+    Key(KeyCommand),
     /// List the datasets found on this machine: VLMEvalKit's ($LMUData, ~/LMUData) and Hugging Face's cache.
     Datasets(DatasetsArgs),
 }
@@ -131,6 +134,9 @@ pub struct EvalArgs {
     /// Copies of the model, each on devices of its own, which answer different questions.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one)]
     pub replicas: usize,
+    /// Ask the question first that is forecast to take the most memory, so that what does not fit shows at once.
+    #[arg(long)]
+    pub canary: bool,
     /// Number format of the weights: auto, f32, bf16, f16, q8_0, q4k. On the CPU sums are always in f32.
     #[arg(long, value_name = "T", default_value = "auto")]
     pub dtype: String,
@@ -138,9 +144,9 @@ pub struct EvalArgs {
     /// sim:2x8GiB, sim:24GiB,80GiB.
     #[arg(long, value_name = "SPEC", default_value = "auto")]
     pub devices: String,
-    /// Layout: auto, internvl, accelerate, accelerate-sequential, accelerate-balanced-low-0, mistralrs, single, or a file
-    /// with a device_map.
-    #[arg(long, value_name = "NAME|FILE", default_value = "auto")]
+    /// Layout: auto, internvl, accelerate, accelerate-sequential, accelerate-balanced-low-0, mistralrs, single, or a map: a
+    /// file, - for standard input, or the map itself, in any form that `plan --layout` reads.
+    #[arg(long, value_name = "NAME|MAP", default_value = "auto")]
     pub layout: String,
     /// File of what runs have learnt about memory here, by which forecasts are corrected, or none [default: one in the
     /// platform's data folder].
@@ -194,6 +200,9 @@ pub struct JudgeArgs {
     /// The judge's model, as its server names it.
     #[arg(long, value_name = "NAME", requires = "judge")]
     pub judge_model: Option<String>,
+    /// The judge's key is the one of this name in the platform's key store (`shardscope key set NAME`).
+    #[arg(long, value_name = "NAME", requires = "judge")]
+    pub judge_stored_key: Option<String>,
     /// What a million tokens of prompt and of reply cost, for the record.
     #[arg(long, value_name = "IN,OUT", requires = "judge", value_parser = price)]
     pub judge_price: Option<Price>,
@@ -368,6 +377,26 @@ pub enum SessionsCommand {
         /// Name of the model [default: from the file's name].
         #[arg(long, value_name = "NAME")]
         model: Option<String>,
+    },
+}
+
+/// Commands about keys. A key is asked for on the terminal, and is never an argument.
+#[derive(Debug, Subcommand)]
+pub enum KeyCommand {
+    /// Ask for a key on the terminal, without showing it, and keep it under a name for `eval --stored-key NAME`.
+    Set {
+        /// Name of the key: letters, digits, dots, dashes and underscores.
+        name: String,
+    },
+    /// Forget the key of a name.
+    Delete {
+        /// Name of the key.
+        name: String,
+    },
+    /// Say whether there is a key store, and whether it has a key of a name.
+    Check {
+        /// Name of the key.
+        name: Option<String>,
     },
 }
 

@@ -24,5 +24,6 @@ pub mod scoring;
 pub mod session;
 pub mod soft_render;
 pub mod terminal;
+pub mod words;
 
 pub use problem::{Problem, Result};

@@ -14,6 +14,7 @@ fn main() -> ExitCode {
         Some(Command::Eval(args)) => terminal::eval::run(&args),
         Some(Command::Inspect(args)) => terminal::inspect::run(&args),
         Some(Command::Plan(args)) => terminal::plan_sources::run(&args),
+        Some(Command::Key(command)) => terminal::keys::run(&command),
         Some(Command::Devices(args)) => terminal::plan_sources::devices(&args),
         Some(Command::Bench(args)) => terminal::bench::run(&args),
         Some(Command::ReadAnswers(args)) => terminal::scoring::read_answers(&args),

@@ -19,6 +19,8 @@ pub struct Problem {
     pub fix: Option<String>,
     /// The device that had no memory left, where that is what went wrong.
     pub out_of_memory: Option<Box<OutOfMemory>>,
+    /// Whether nothing more can be computed in this process, whatever is tried.
+    pub is_final: bool,
 }
 
 /// A device that had no memory left.
@@ -35,7 +37,7 @@ pub struct OutOfMemory {
 impl Problem {
     /// A problem with nothing but its sentence.
     pub fn new(what: impl Into<String>) -> Self {
-        Self { what: what.into(), place: None, fix: None, out_of_memory: None }
+        Self { what: what.into(), place: None, fix: None, out_of_memory: None, is_final: false }
     }
 
     /// Says where: a file, row, tensor or setting.
@@ -78,16 +80,17 @@ impl std::error::Error for Problem {}
 
 impl fmt::Display for OutOfMemory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("out of memory")?;
-        if !self.device.is_empty() {
-            write!(f, " on {}", self.device)?;
-        }
-        match (self.needed, self.capacity) {
-            (0, _) => Ok(()),
-            (needed, Some(capacity)) if needed > capacity => {
-                write!(f, ": {} needed, {} there", human(needed), human(capacity))
+        let there = self.capacity.filter(|capacity| self.needed > *capacity).map(human);
+        let needed = human(self.needed);
+        match (self.device.as_str(), self.needed, there) {
+            ("", 0, _) => write!(f, "out of memory"),
+            ("", _, None) => write!(f, "out of memory: {needed} could not be held"),
+            ("", _, Some(there)) => write!(f, "out of memory: {needed} needed, {there} there"),
+            (device, 0, _) => write!(f, "out of memory on {device}"),
+            (device, _, None) => write!(f, "out of memory on {device}: {needed} could not be held"),
+            (device, _, Some(there)) => {
+                write!(f, "out of memory on {device}: {needed} needed, {there} there")
             }
-            (needed, _) => write!(f, ": {} could not be held", human(needed)),
         }
     }
 }
@@ -111,8 +114,46 @@ impl From<candle_core::Error> for Problem {
     fn from(error: candle_core::Error) -> Self {
         match OutOfMemory::of(&error) {
             Some(short) => short.into(),
+            None if leaves_nothing(&error) => Self {
+                is_final: true,
+                ..Self::new(format!("a GPU cannot be used any more: {error}"))
+                    .fix("what was answered is kept; start the program again and go on with --resume")
+            },
             None => Self::new(format!("tensor computation failed: {error}")),
         }
+    }
+}
+
+/// CUDA's errors after which the process cannot use the device again: "the context cannot be used" or "the process must
+/// be terminated and relaunched" (CUDA driver API, `CUresult`).
+const FINAL: [&str; 14] = [
+    "DEINITIALIZED",
+    "ECC_UNCORRECTABLE",
+    "NVLINK_UNCORRECTABLE",
+    "ILLEGAL_ADDRESS",
+    "LAUNCH_TIMEOUT",
+    "CONTEXT_IS_DESTROYED",
+    "ASSERT",
+    "HARDWARE_STACK_ERROR",
+    "ILLEGAL_INSTRUCTION",
+    "MISALIGNED_ADDRESS",
+    "INVALID_ADDRESS_SPACE",
+    "INVALID_PC",
+    "LAUNCH_FAILED",
+    "EXTERNAL_DEVICE",
+];
+
+/// Whether an error of candle says that a CUDA context is beyond use.
+fn leaves_nothing(error: &candle_core::Error) -> bool {
+    use candle_core::Error::{Context, Cuda, WithBacktrace, WithPath};
+    match error {
+        Context { inner, .. } | WithBacktrace { inner, .. } | WithPath { inner, .. } => leaves_nothing(inner),
+        Cuda(driver) => {
+            let said = driver.to_string();
+            let mut codes = said.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+            codes.any(|code| code.strip_prefix("CUDA_ERROR_").is_some_and(|code| FINAL.contains(&code)))
+        }
+        _ => false,
     }
 }
 
@@ -133,5 +174,28 @@ impl OutOfMemory {
             }
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_driver_says_is_told_apart() {
+        let said = |text: &str| {
+            let error: Box<dyn std::error::Error + Send + Sync> = text.into();
+            Problem::from(candle_core::Error::Cuda(error).context("while copying"))
+        };
+        let broken =
+            said(r#"DriverError(CUDA_ERROR_ILLEGAL_ADDRESS, "an illegal memory access was encountered")"#);
+        assert!(broken.is_final && broken.out_of_memory.is_none());
+        let short = said(r#"DriverError(CUDA_ERROR_OUT_OF_MEMORY, "out of memory")"#);
+        assert!(!short.is_final && short.out_of_memory.is_some());
+        let other = said(r#"DriverError(CUDA_ERROR_INVALID_VALUE, "invalid argument")"#);
+        assert!(!other.is_final && other.out_of_memory.is_none());
+        // Another code that begins alike.
+        assert!(!said("CUDA_ERROR_ASSERTION_OF_NO_CONCERN").is_final);
+        assert!(!Problem::from(candle_core::Error::Msg("CUDA_ERROR_ASSERT".into())).is_final);
     }
 }

@@ -718,3 +718,22 @@ fn columns_that_part_a_benchmark_stay_with_its_questions() {
     let question = Dataset::open(&path).unwrap().question(0).unwrap();
     assert_eq!(question.other, [("cycle_category", "2".to_owned())]);
 }
+
+/// MME-RealWorld-Lite comes with its options as one list.
+#[test]
+fn options_of_one_column_are_lettered() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("MME-RealWorld-Lite.tsv");
+    let image = "iVBO".repeat(20);
+    let rows = "index\timage\tquestion\tmulti-choice options\tanswer\tcategory\tl2-category\n\
+        1\t{image}\tWhich?\t['(A) a red one', \"(B) it's blue\", '(C) x', '(D) y', '(E) not here']\tB\tPerception/Monitoring\tColor\n\
+        2\t{image}\tWhich?\t['(A) cut off\tA\tPerception/Monitoring\tColor\n";
+    std::fs::write(&path, rows.replace("{image}", &image)).unwrap();
+    let dataset = Dataset::open(&path).unwrap();
+    let question = dataset.question(0).unwrap();
+    assert_eq!(question.kind, QuestionKind::Option);
+    assert_eq!(question.options[1], ('B', "it's blue".to_owned()));
+    let text = prompt::build(&dataset, &question, Style::Vlmevalkit, None).unwrap().text;
+    assert!(text.contains("Which? The choices are listed below:\n(A) a red one\n(B) it's blue\n"), "{text}");
+    assert!(dataset.question(1).unwrap().options.is_empty());
+}

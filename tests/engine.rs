@@ -16,7 +16,8 @@ use shardscope::engine::asking::ask;
 use shardscope::engine::{Command, Event, Language, Model, Order, Run, RunSettings, Sampling};
 use shardscope::evaluation::{Choices, Evaluation, Questions};
 use shardscope::model::{Place, Placement, WeightType};
-use shardscope::session::Answer;
+use shardscope::session::export::{Format, export};
+use shardscope::session::{Answer, Manifest, Record};
 
 /// A checkpoint with questions for it, and what it answers one at a time on one device.
 struct Case {
@@ -427,4 +428,64 @@ fn questions_wait_where_they_are_not_admitted() {
     assert!(complete);
     case.compare(&answers, &how);
     assert_eq!(most.load(std::sync::atomic::Ordering::Relaxed), 3);
+}
+
+#[test]
+fn the_question_that_takes_the_most_memory_is_asked_first_on_request() {
+    let case = Case::fixture("chat-qwen2/checkpoint", "dataset/MMMU_like.tsv", 4);
+    let dir = tempfile::tempdir().unwrap();
+    let order = |session: &str, canary: bool, resume: bool| {
+        let mut choices = case.choices.clone();
+        (choices.canary, choices.devices) = (canary, "sim:2x1GiB".into());
+        (choices.settings.picture_cache, choices.settings.prompt_cache) = (0, 0);
+        let (checkpoint, dataset) = (case.checkpoint.clone(), case.dataset.clone());
+        let evaluation = Evaluation::prepare(checkpoint, dataset, choices, &mut |_| true).unwrap();
+        evaluation.begin(&dir.path().join(session), resume).unwrap().0
+    };
+    // What each question really takes, measured without a word of the forecast.
+    let plain = order("plain", false, false);
+    let in_order = plain.rows.clone();
+    let (answers, _) = follow(Run::start(plain).unwrap(), |_, _| {});
+    let peaks: Vec<u64> = answers.iter().map(|answer| *answer.peak_bytes.values().max().unwrap()).collect();
+    let heaviest = (0..peaks.len()).max_by_key(|at| peaks[*at]).unwrap();
+    println!("{peaks:?}");
+    assert!(heaviest > 0, "the dataset begins with its heaviest question");
+
+    let session = dir.path().join("canary");
+    let begun = order("canary", true, false);
+    assert_eq!(begun.rows[0], in_order[heaviest]);
+    let mut rest = begun.rows[1..].to_vec();
+    assert!(rest.is_sorted());
+    rest.insert(heaviest, begun.rows[0]);
+    assert_eq!(rest, in_order);
+    // Stopped before it had an answer, it is the first again.
+    drop(begun);
+    let again = order("canary", true, true);
+    assert_eq!(again.rows[0], in_order[heaviest]);
+    let stop = |event: &Event, commands: &crossbeam_channel::Sender<Command>| {
+        if matches!(event, Event::Answered { .. }) {
+            let _ = commands.send(Command::Stop);
+        }
+    };
+    let (first, complete) = follow(Run::start(again).unwrap(), stop);
+    assert_eq!((first[0].index.as_str(), complete), (answers[heaviest].index.as_str(), false));
+    // Answered, it is no matter any more.
+    let rows = order("canary", true, true).rows;
+    assert!(rows.is_sorted() && !rows.contains(&in_order[heaviest]));
+    let manifest = Manifest::read(&session).unwrap();
+    assert_eq!(manifest.settings.other["canary"], true);
+    assert!(Choices::of(&manifest).unwrap().canary);
+    // Which is first changes no answer, so the session goes on without it too.
+    let (more, complete) = follow(Run::start(order("canary", false, true)).unwrap(), |_, _| {});
+    assert!(complete);
+    case.compare(&[first, more].concat(), &How::plain(1));
+
+    let record = Record::open(&session).unwrap();
+    let file = dir.path().join("samples.jsonl");
+    export(&record, Format::LmmsEval, &file, &|_, _| None).unwrap();
+    let text = std::fs::read_to_string(&file).unwrap();
+    let lines = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let numbers: Vec<u32> = lines.map(|line| line["index"].as_str().unwrap().parse().unwrap()).collect();
+    assert_eq!(numbers.len(), in_order.len());
+    assert!(numbers.is_sorted());
 }

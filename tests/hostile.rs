@@ -139,6 +139,14 @@ proptest! {
     }
 }
 
+/// Found by fuzzing: the decoder panics at it.
+#[test]
+fn a_palette_of_one_byte_is_refused() {
+    let bytes = include_bytes!("../fuzz/corpus/picture/png-palette-of-one-byte");
+    let problem = decode(bytes, "palette.png").unwrap_err();
+    assert!(problem.what.contains("damaged"), "{problem}");
+}
+
 #[test]
 fn cut_off_pictures_are_refused() {
     for (name, sound) in pictures() {

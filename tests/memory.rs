@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
-use made::{HALF_BILLION, SMALLER, Shape};
+use made::Shape;
 use safetensors::tensor::Dtype;
 use shardscope::checkpoint::{Checkpoint, Folder};
 use shardscope::demo;
@@ -21,6 +21,36 @@ use shardscope::plan::device_map::DeviceMap;
 use shardscope::plan::{Assumptions, Calibration, Engine, QuestionCost, Sourced};
 use shardscope::scoring::Verdict;
 use shardscope::session::{Answer, Record};
+
+/// Qwen2-0.5B behind InternViT-300M, a quarter as wide, with fewer layers and tiles of a quarter the pixels.
+const SMALLER: Shape = Shape {
+    vision_layers: 3,
+    vision_hidden: 256,
+    vision_heads: 4,
+    vision_ff: 1024,
+    image: 224,
+    layers: 6,
+    hidden: 224,
+    heads: 7,
+    kv_heads: 1,
+    ff: 1216,
+    vocab: 9000,
+};
+
+/// Qwen2-0.5B behind InternViT-300M.
+const HALF_BILLION: Shape = Shape {
+    vision_layers: 24,
+    vision_hidden: 1024,
+    vision_heads: 16,
+    vision_ff: 4096,
+    image: 448,
+    layers: 24,
+    hidden: 896,
+    heads: 14,
+    kv_heads: 2,
+    ff: 4864,
+    vocab: 151_674,
+};
 
 /// One question, put to the network as the engine does.
 #[derive(Debug, Clone, Copy)]
@@ -281,14 +311,31 @@ fn weights_and_cache_are_measured_to_the_tensor() {
 
 /// Every so many questions of the built-in pair, on simulated devices.
 fn order(session: &Path, devices: &str, every: usize, batch: usize) -> Order {
+    order_of(session, devices, every, (batch, 1, true))
+}
+
+/// The same with so many in flight, answered by so many copies, with or without anything kept for later questions.
+fn order_of(
+    session: &Path,
+    devices: &str,
+    every: usize,
+    (batch, replicas, caches): (usize, usize, bool),
+) -> Order {
     let dataset = demo::dataset().unwrap();
     let outlines = dataset.outlines().unwrap();
     let ids = (0..dataset.len()).step_by(every).map(|row| outlines[row].index.clone()).collect();
+    let cache = if caches { 64 << 20 } else { 0 };
     let choices = Choices {
         questions: Questions { ids, ..Questions::default() },
-        settings: RunSettings { max_new_tokens: 24, ..RunSettings::default() },
+        settings: RunSettings {
+            max_new_tokens: 24,
+            picture_cache: cache,
+            prompt_cache: cache,
+            ..RunSettings::default()
+        },
         devices: devices.into(),
         batch,
+        replicas,
         ..Choices::default()
     };
     let checkpoint = Arc::new(demo::checkpoint().unwrap());
@@ -427,4 +474,58 @@ fn capacity_decides_how_much_goes_at_once_and_what_cannot_be_answered() {
         }
     }
     assert_eq!(lost, 0);
+}
+
+#[test]
+fn forecast_is_within_five_percent_with_several_questions_in_flight() {
+    let dir = tempfile::tempdir().unwrap();
+    for (devices, batch, replicas, caches) in [
+        ("sim:1x64MiB", 4, 1, true),
+        ("sim:2x64MiB", 4, 1, true),
+        ("sim:2x64MiB", 8, 1, true),
+        ("sim:2x64MiB", 8, 1, false),
+        ("sim:3x64MiB", 4, 1, false),
+        ("sim:3x64MiB", 8, 1, true),
+        ("sim:3x64MiB", 8, 1, false),
+        ("sim:2x64MiB", 2, 2, true),
+        ("sim:2x64MiB", 8, 2, false),
+        ("sim:4x64MiB", 8, 2, true),
+    ] {
+        let what = format!("{devices}, {batch} in flight, {replicas} copies, caches {caches}");
+        let order = order_of(&dir.path().join(&what), devices, 4, (batch, replicas, caches));
+        let before = order.forecasting.clone();
+        let copies = order.replicas.clone();
+        let answers = answers(order);
+        let mut used = 0;
+        for (copy, forecasting) in copies.iter().zip(&before) {
+            for name in copy.places().iter().map(|place| place.name()) {
+                let here = || answers.values().filter(|answer| answer.peak_bytes.contains_key(name));
+                let most = |of: &dyn Fn(&Answer) -> u64| here().map(of).max().unwrap();
+                let peak = most(&|answer| answer.peak_bytes[name]);
+                let said = most(&|answer| answer.forecast_bytes[name]);
+                assert_close(&what, &[(name.to_owned(), said, peak)]);
+                let off =
+                    |answer: &Answer| answer.forecast_bytes[name] as f64 / answer.peak_bytes[name] as f64;
+                let least = here().map(off).fold(f64::INFINITY, f64::min);
+                println!("  of each answer at least {least:.3}");
+                assert!(least > 0.95, "{what}, {name}: a question held more than was forecast, {least}");
+                // Before the run, the most that can come together is counted.
+                let bytes = |answer: &Answer| forecasting.bytes(answer.tiles, answer.prompt_tokens, 24)[name];
+                let planned = most(&bytes);
+                println!("  before the run {planned}");
+                assert!(
+                    caches || planned * 100 >= peak * 95,
+                    "{what}, {name}: {planned} before, {peak} held"
+                );
+                used += 1;
+            }
+        }
+        assert!(used >= replicas);
+        for answer in answers.values() {
+            assert_eq!(
+                answer.peak_bytes.keys().collect::<Vec<_>>(),
+                answer.forecast_bytes.keys().collect::<Vec<_>>()
+            );
+        }
+    }
 }

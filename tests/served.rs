@@ -146,6 +146,7 @@ fn every_refusal_is_told_from_the_others() {
         ("429 Too Many Requests", "{}", Cause::Busy),
         ("503 Service Unavailable", "{}", Cause::Busy),
         ("500 Oh", r#"{"error":{"message":"out of coffee, sk-hunter2-never-show-me"}}"#, Cause::Ill),
+        ("500 Oh", r#"{"error":{"message":"image input is not supported"}}"#, Cause::Question),
         ("502 Bad Gateway", "<html>", Cause::Ill),
         ("401 Unauthorized", r#"{"error":"sk-hunter2-never-show-me is wrong"}"#, Cause::Refused),
         ("404 Not Found", "{}", Cause::Refused),
@@ -583,6 +584,52 @@ fn a_real_server_is_asked_what_a_local_run_asks() {
     });
     let [served, local]: [BTreeMap<String, (u64, u64, String)>; 2] = answers;
     assert_eq!(served, local);
+}
+
+/// Against a real llama.cpp server of the built-in model's decoder, started as docs/served.md says:
+/// `SHARDSCOPE_TEST_TEXT_ENDPOINT=http://localhost:8001 cargo test --test served -- --ignored without_eyes`
+#[test]
+#[ignore = "needs a llama.cpp server of the built-in decoder, see docs/served.md"]
+fn a_real_server_without_eyes_answers_text_and_refuses_pictures() {
+    let url = std::env::var("SHARDSCOPE_TEST_TEXT_ENDPOINT").unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let colours = ["black", "gray", "blue", "teal", "red"];
+    let shapes = ["circle", "rectangle", "triangle"];
+    let rows = (0..60).map(|index: usize| {
+        let (colour, shape) = (colours[index % 5], shapes[index % 3]);
+        let question = match index % 4 {
+            0 => json!({ "question": format!("What is the {colour} shape?"), "options": shapes }),
+            1 => json!({ "question": format!("What color is the {shape}?"), "options": colours }),
+            2 => json!({ "question": format!("Is there a {colour} {shape} in the image?"), "answer": "yes" }),
+            _ => json!({ "question": format!("Does the image contain a {shape}?"), "answer": "no" }),
+        };
+        let answer = if index % 4 < 2 { json!("A") } else { question["answer"].clone() };
+        json!({ "index": index.to_string(), "question": question["question"], "options": question["options"], "answer": answer })
+    });
+    let text: String = rows.map(|row| format!("{row}\n").replace("\"options\":null,", "")).collect();
+    std::fs::write(dir.path().join("text.jsonl"), text).unwrap();
+    let answers = [&["--endpoint", &url, "--concurrency", "4"][..], &[]].map(|more| {
+        let session = if more.is_empty() { "local" } else { "served" };
+        let args = ["eval", "--dataset", "text.jsonl", "--max-new-tokens", "32", "--session", session];
+        let output = program(dir.path(), &[&args, more].concat(), &[]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let record = Record::open(&dir.path().join(session)).unwrap();
+        let answers = record.answers().map(|answer| answer.unwrap());
+        answers.map(|it| (it.index.clone(), (it.prompt_tokens, it.output_tokens, it.response))).collect()
+    });
+    let [served, local]: [BTreeMap<String, (u64, u64, String)>; 2] = answers;
+    assert_eq!(served.len(), 60);
+    assert_eq!(served, local);
+    // The built-in questions have pictures, of which this server wants to hear nothing: none is asked twice.
+    let args = ["eval", "--endpoint", &url, "--limit", "6", "--session", "seen"];
+    let output = program(dir.path(), &args, &[]);
+    assert_eq!(output.status.code(), Some(1));
+    let lines = std::fs::read_to_string(dir.path().join("seen/answers.jsonl")).unwrap();
+    for line in lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()) {
+        assert_eq!((&line["verdict"], &line["served"]["tries"]), (&json!("failed"), &json!(1)), "{line}");
+        assert!(line["error"].as_str().unwrap().contains("image input is not supported"), "{line}");
+    }
+    assert_eq!(lines.lines().count(), 6);
 }
 
 #[test]

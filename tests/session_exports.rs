@@ -260,6 +260,65 @@ fn nothing_in_a_report_is_more_than_text() {
     assert_eq!(question["r"], hostile("1").response);
 }
 
+/// A verdict set by a person stands beside the machine's in whatever has a place for it, and changes no other value.
+#[test]
+fn a_persons_verdict_stands_beside_the_machines() {
+    let verdicts = [Verdict::Wrong, Verdict::Right, Verdict::Wrong, Verdict::Right];
+    let all: Vec<Answer> = verdicts
+        .iter()
+        .zip(1..)
+        .map(|(verdict, number)| {
+            let mut answer = Answer::new(number.to_string(), "B");
+            (answer.verdict, answer.score) = (*verdict, f64::from(u8::from(*verdict == Verdict::Right)));
+            answer
+        })
+        .collect();
+    let dir = session(&all);
+    let (before, _) = exported(&dir, Format::Html);
+    let before = fs::read_to_string(before).unwrap();
+    assert!(!before.contains("✎ 75.0") && !before.contains("class=\"person\""));
+    let reason = "</script><b>the picture shows both</b>";
+    Override::new("1", Some(Verdict::Right), reason).keep(dir.path()).unwrap();
+    Override::new("2", Some(Verdict::Wrong), "taken back").keep(dir.path()).unwrap();
+    Override::new("2", None, "").keep(dir.path()).unwrap();
+
+    let (page, _) = exported(&dir, Format::Html);
+    let page = fs::read_to_string(page).unwrap();
+    assert!(page.contains("<p class=\"big\">50.0<small>"), "the machine's score stays");
+    assert!(page.contains("✎ 75.0&nbsp;% with 1 verdict set by a person"));
+    assert!(!page.contains(reason));
+    let questions: Vec<Value> = page
+        .split("class=\"q\">")
+        .skip(1)
+        .map(|block| serde_json::from_str(block.split("</script>").next().unwrap()).unwrap())
+        .collect();
+    assert_eq!((&questions[0]["v"], &questions[0]["h"]), (&json!("wrong"), &json!(["right", reason])));
+    assert!(questions[1..].iter().all(|question| question["h"].is_null()));
+
+    let lines = |format| {
+        let text = fs::read_to_string(exported(&dir, format).0).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<Value>>()
+    };
+    for format in [Format::JsonLines, Format::LmmsEval] {
+        let lines = lines(format);
+        assert_eq!(
+            (&lines[0]["verdict"], &lines[0]["override"]["verdict"]),
+            (&json!("wrong"), &json!("right"))
+        );
+        assert_eq!(lines[0]["override"]["reason"], reason);
+        assert!(lines[1..].iter().all(|line| line.get("override").is_none()));
+    }
+    let csv = fs::read_to_string(exported(&dir, Format::Csv).0).unwrap();
+    let rows: Vec<&str> = csv.lines().collect();
+    assert!(rows[0].ends_with("\"override\",\"override_reason\""));
+    assert!(rows[1].ends_with(&format!("\"right\",\"{reason}\"")), "{}", rows[1]);
+    assert!(rows[2].ends_with("\"\",\"\""));
+    assert!(rows[1].contains("\"wrong\",\"0\""));
+    // A prediction file has no verdicts, and stays what VLMEvalKit reads.
+    let tsv = fs::read_to_string(exported(&dir, Format::VlmevalkitTsv).0).unwrap();
+    assert!(!tsv.contains("override") && !tsv.contains("both"));
+}
+
 #[test]
 fn a_report_shows_each_picture_once() {
     let mut bytes = Vec::new();

@@ -328,6 +328,40 @@ fn a_session_is_exported_from_the_list() {
 }
 
 #[test]
+fn predictions_of_other_programs_become_sessions() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("sessions");
+    let mut harness = window(&root);
+    harness.state_mut().apply(Wish::Go(Screen::Sessions));
+    settle(&mut harness);
+    let predictions =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/session/InternVL3-8B_Tricky_VAL.xlsx");
+    script(&mut harness, Some(&predictions));
+    harness.get_by_label("Import…").click();
+    settle(&mut harness);
+    harness.get_by_label("InternVL3-8B_Tricky_VAL.xlsx");
+    harness.snapshot("sessions_import");
+    harness.get_by_label("Import").click();
+    settle(&mut harness);
+    row(&harness, "InternVL3-8B");
+    let entries = &harness.state().sessions.listing().unwrap().entries;
+    assert!(entries.iter().any(|entry| entry.dataset() == "Tricky_VAL"));
+    let before = entries.len();
+
+    // What is no table says so in the dialog, and leaves nothing behind.
+    let broken = folder.path().join("broken.xlsx");
+    std::fs::write(&broken, "no zip at all").unwrap();
+    drop_onto(&mut harness, broken);
+    harness.get_by_label("Import").click();
+    settle(&mut harness);
+    harness.get_by_label("broken.xlsx");
+    harness.get_by_label("Cancel").click();
+    settle(&mut harness);
+    assert!(harness.query_by_label("broken.xlsx").is_none());
+    assert_eq!(std::fs::read_dir(&root).unwrap().count(), before);
+}
+
+#[test]
 fn setup_looks_as_it_did() {
     let folder = tempfile::tempdir().unwrap();
     window(folder.path()).snapshot("setup_dark");

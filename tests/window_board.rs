@@ -4,117 +4,14 @@ mod window_support;
 
 use std::time::{Duration, Instant};
 
-use egui::{Key, Modifiers, Pos2, Rect, Vec2};
-use egui_kittest::Harness;
+use egui::{Key, Modifiers};
 use egui_kittest::kittest::{NodeT as _, Queryable as _};
-use shardscope::app::board::desk::Desk;
+use shardscope::app::Wish;
 use shardscope::app::board::{self, view::Tab};
-use shardscope::app::shell::{Habits, Theme};
-use shardscope::app::{App, Screen, Wish};
+use shardscope::app::shell::Theme;
 use shardscope::plan::Layout;
 use shardscope::plan::presets::Rule;
-use window_support::Pixels;
-
-type Window = Harness<'static, App>;
-
-/// The window on the board, with this model and these devices, when everything is worked out.
-fn window(model: &str, devices: &str, size: [f32; 2], theme: Theme) -> Window {
-    let (model, devices) = (model.to_owned(), devices.to_owned());
-    let sessions = std::env::temp_dir().join("shardscope-no-sessions");
-    let mut window = Harness::builder()
-        .with_size(Vec2::from(size))
-        .with_theme(if theme == Theme::Light { egui::Theme::Light } else { egui::Theme::Dark })
-        .with_max_steps(64)
-        .renderer(Pixels::default())
-        .build_eframe(move |cc| {
-            let mut app = App::in_folder(&cc.egui_ctx, Habits { theme, ..Habits::default() }, sessions);
-            app.workspace.choices.devices = devices;
-            app.apply(Wish::OpenCheckpoint(model));
-            app.screen = Screen::Board;
-            app
-        });
-    settle(&mut window);
-    window
-}
-
-fn board_of(model: &str, devices: &str) -> Window {
-    window(model, devices, [1360.0, 860.0], Theme::Dark)
-}
-
-/// Steps until no job is at work.
-fn settle(window: &mut Window) {
-    let start = Instant::now();
-    loop {
-        window.step();
-        let app = window.state();
-        let is_ready = app.board.desk().is_some() && !app.workspace.subject.is_loading();
-        if is_ready && !app.workspace.dataset.is_loading() && !app.board.is_working() {
-            break;
-        }
-        assert!(start.elapsed() < Duration::from_secs(60), "the board is never ready");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    window.run();
-}
-
-fn desk(window: &Window) -> &Desk {
-    window.state().board.desk().unwrap()
-}
-
-fn wish(window: &mut Window, wish: board::Wish) {
-    window.state_mut().apply(Wish::Board(wish));
-    settle(window);
-}
-
-/// The unit of a name, as the model spells it.
-fn unit(window: &Window, name: &str) -> usize {
-    desk(window).case().model.by_name(name).unwrap()
-}
-
-fn layer(window: &Window, number: usize) -> usize {
-    unit(window, &format!("language_model.model.layers.{number}"))
-}
-
-fn device_of(window: &Window, unit: usize) -> usize {
-    desk(window).draft().plan.assignment[unit]
-}
-
-/// Where something of this name stands: names end in the device that it lies on.
-fn place(window: &Window, name: &str) -> Rect {
-    window.get_by_label_contains(name).rect()
-}
-
-/// Presses on one place and moves to another, step by step as a hand does.
-fn carry(window: &mut Window, from: Pos2, to: Pos2) {
-    window.drag_at(from);
-    window.step();
-    for step in 1..=4 {
-        window.hover_at(from.lerp(to, step as f32 / 4.0));
-        window.step();
-    }
-    window.step();
-}
-
-fn drag(window: &mut Window, from: Pos2, to: Pos2) {
-    carry(window, from, to);
-    window.drop_at(to);
-    settle(window);
-}
-
-/// Below the figures of a device, where units are dropped.
-fn bottom(window: &Window, device: &str) -> Pos2 {
-    place(window, &format!("{device}, device,")).center_bottom() - egui::vec2(0.0, 12.0)
-}
-
-/// Whether any text on the screen contains these words.
-fn says(window: &Window, words: &str) -> bool {
-    window.query_all_by_label_contains(words).next().is_some()
-}
-
-fn press(window: &mut Window, modifiers: Modifiers, key: Key) {
-    window.key_press_modifiers(modifiers, key);
-    settle(window);
-}
+use window_support::board::*;
 
 const EIGHT_B: &str = "InternVL3-8B";
 

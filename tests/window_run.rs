@@ -224,6 +224,15 @@ fn answers_are_filtered_sorted_searched_and_gone_through_by_keys() {
     wish(&mut window, results::Wish::Sort(Column::Seconds));
     let seconds = |place: &usize| place * 7919 % 1000;
     assert!(window.state().results.listed().is_sorted_by_key(|place| std::cmp::Reverse(seconds(place))));
+    // A key begins a search, and is no part of it.
+    window.key_press(Key::Slash);
+    window.run_steps(2);
+    let search = window.get_by_label("Search questions and answers");
+    assert!(search.is_focused() && search.value().unwrap_or_default().is_empty());
+    search.type_text("case 12");
+    settle(&mut window);
+    assert_eq!(window.state().results.listed(), [12]);
+    window.key_press(Key::Escape);
     // What an answer says.
     let filter = Filter { text: "CASE 7".into(), ..Filter::default() };
     wish(&mut window, results::Wish::Filter(Box::new(filter)));
@@ -385,6 +394,22 @@ fn a_hundred_thousand_answers_are_scrolled_with_bounded_work() {
         assert!((10..80).contains(&rows), "{rows} rows are laid out");
         window.get_by_label_contains(&format!("Question {at}, "));
     }
+    // No frame sorts them: the list stands until a job has done it.
+    window.state_mut().apply(Wish::Results(results::Wish::Sort(Column::Seconds)));
+    let listed = &window.state().results;
+    assert!(listed.is_at_work() && listed.listed().is_sorted() && listed.row() == Some(COUNT - 1));
+    settle(&mut window);
+    let seconds = |place: &usize| place * 7919 % 1000;
+    let results = &window.state().results;
+    assert!(results.listed().is_sorted_by_key(seconds) && results.listed().len() == COUNT);
+    assert_eq!(results.listed()[results.row().unwrap()], COUNT - 1, "the chosen answer stays");
+    // Opening can be stopped.
+    window.state_mut().apply(Wish::ShowSession(session));
+    window.step();
+    window.get_by_label("Cancel").click();
+    settle(&mut window);
+    assert!(window.state().results.opened().is_none());
+    window.get_by_label("No session is open");
 }
 
 #[test]

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::board::view::Kept;
+use super::chosen::Chosen;
 use super::language::Language;
+use super::served::Server;
 use crate::demo::BUILT_IN;
 
 /// How many recent files are kept.
@@ -30,6 +32,14 @@ pub struct Habits {
     pub checkpoints: Vec<String>,
     /// Datasets opened, the latest first.
     pub datasets: Vec<String>,
+    /// How runs are made.
+    pub chosen: Chosen,
+    /// The server that was chosen last, and how it is asked; no key is among what is kept of it.
+    pub server: Server,
+    /// Whether it answers, and not the checkpoint.
+    pub is_served: bool,
+    /// Servers that have answered, the latest first.
+    pub servers: Vec<Server>,
     /// How the board is looked at.
     pub board: Kept,
 }
@@ -44,12 +54,25 @@ impl Default for Habits {
             dataset: BUILT_IN.to_owned(),
             checkpoints: Vec::new(),
             datasets: Vec::new(),
+            chosen: Chosen::default(),
+            server: Server::default(),
+            is_served: false,
+            servers: Vec::new(),
             board: Kept::default(),
         }
     }
 }
 
 impl Habits {
+    /// Puts a server first among those that have answered; it stands there once for each model, or once without any.
+    pub fn remember_server(&mut self, server: Server) {
+        let is_other =
+            |it: &Server| it.address != server.address || (it.model != server.model && !it.model.is_empty());
+        self.servers.retain(is_other);
+        self.servers.insert(0, server);
+        self.servers.truncate(RECENT);
+    }
+
     /// Puts a name first in a list of recent ones.
     pub fn remember(recent: &mut Vec<String>, named: &str) {
         if named == BUILT_IN {

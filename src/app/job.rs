@@ -98,6 +98,11 @@ impl<T> Drop for Job<T> {
     }
 }
 
+/// Lets go of something large on another thread: to free 100,000 answers takes longer than a frame may.
+pub fn let_go(it: impl Send + 'static) {
+    rayon::spawn(move || drop(it));
+}
+
 /// Something that a job brings.
 #[derive(Default)]
 pub enum Loadable<T> {

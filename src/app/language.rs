@@ -1,10 +1,14 @@
 //! The window's languages. Texts stand in the code in English; a pack in `assets/languages` gives them in another.
 
+mod sentences;
+
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
+
+pub use sentences::told;
 
 /// A language of menus and messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

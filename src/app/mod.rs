@@ -12,6 +12,7 @@
 pub mod ask;
 mod bar;
 pub mod board;
+pub mod chosen;
 pub mod dialog;
 pub mod habits;
 pub mod job;
@@ -24,6 +25,7 @@ pub mod present;
 pub mod render;
 pub mod results;
 pub mod run;
+pub mod served;
 pub mod sessions;
 pub mod setup;
 pub mod shell;

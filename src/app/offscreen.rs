@@ -75,11 +75,16 @@ impl Offscreen {
         }
     }
 
+    /// A frame made into triangles, as far as a frame goes before they are filled.
+    pub fn tessellate(&self, frame: FullOutput) -> Vec<egui::ClippedPrimitive> {
+        self.ctx.tessellate(frame.shapes, self.scale)
+    }
+
     /// Draws the window as it stands. Two frames settle what is laid out by what the first one measured.
     pub fn draw(&mut self) -> RgbaImage {
         self.step(Vec::new());
         let output = self.step(Vec::new());
-        let primitives = self.ctx.tessellate(output.shapes, self.scale);
+        let primitives = self.tessellate(output);
         self.renderer.paint(&primitives, self.size, self.scale)
     }
 }

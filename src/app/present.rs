@@ -78,11 +78,7 @@ impl Presentation {
         let tokens = Tokens::of(ui);
         ui.horizontal(|ui| {
             if let Some(looked) = results.answer() {
-                let at = results
-                    .listed()
-                    .iter()
-                    .position(|it| Some(*it) == results.chosen())
-                    .map_or(0, |at| at + 1);
+                let at = results.row().map_or(0, |at| at + 1);
                 let number = fill("Question {}", &[&looked.answer.index]);
                 ui.label(RichText::new(number).size(15.0).family(semibold()).color(tokens.strong));
                 if let Some(category) = &looked.answer.category {
@@ -190,7 +186,7 @@ fn revealed_ui(ui: &mut Ui, prose: &mut Prose, answer: &Answer, size: f32) {
         let (rect, _) = ui.allocate_exact_size(egui::vec2(size * 1.2, size * 1.3), egui::Sense::hover());
         verdict::mark(ui.painter(), rect.center(), size, answer.verdict, color);
         ui.label(RichText::new(verdict::name(answer.verdict)).size(size).family(semibold()).color(color));
-        let short = |value| crate::terminal::excerpt(&value_text(value), 60);
+        let short = |value| crate::words::excerpt(&value_text(value), 60);
         if !answer.read.is_null() {
             let read = fill("read {}", &[&short(&answer.read)]);
             ui.label(RichText::new(read).size(size * 0.8).color(tokens.text));

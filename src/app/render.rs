@@ -9,6 +9,7 @@ use super::habits::{Habits, Theme};
 use super::language::Language;
 use super::offscreen::Offscreen;
 use super::{App, Screen, Wish};
+use crate::evaluation::Learnt;
 use crate::{Problem, Result};
 
 /// Longest time for what a screen shows to be read and computed.
@@ -125,6 +126,8 @@ pub fn run(args: &RenderArgs) -> Result<()> {
         ..Habits::default()
     };
     let mut window = Offscreen::new(args.size, args.scale, habits)?;
+    // A picture is the same on every machine, and teaches none.
+    window.app.workspace.choices.learnt = Learnt::Ignored;
     let kept =
         tempfile::tempdir().map_err(|e| Problem::new(format!("cannot make a temporary folder: {e}")))?;
     if let Some(folder) = &args.sessions {

@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::chosen::Chosen;
 use super::dialog::{self, Dialogs, SystemDialogs};
 pub use super::habits::{Habits, Theme};
 use super::job::{Job, Wake};
 use super::language::{self, tr};
 use super::parts::toast::Toasts;
+use super::served::{Opening, Served};
 use super::theme::{self, Tokens};
 use super::{
     Wish, Wishes, Workspace, ask, bar, board, overlay, pictures, present, results, run, sessions, setup,
@@ -17,6 +19,7 @@ use super::{
 };
 use crate::Problem;
 use crate::evaluation::named::{self, Meant};
+use crate::evaluation::{Choices, Learnt};
 
 /// A screen of the window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -89,6 +92,8 @@ pub struct App {
     /// Whether the last frame was dark.
     is_dark: bool,
     closing: Closing,
+    /// The version of the workspace that the habits know, and its choices.
+    kept: Option<(u64, Choices)>,
     wake: Wake,
 }
 
@@ -107,6 +112,7 @@ impl App {
     /// The window as it was left; at its first start with the built-in pair, ready to run.
     pub fn new(ctx: &egui::Context, habits: Habits) -> Self {
         let mut app = Self::in_folder(ctx, habits, crate::session::sessions_root());
+        app.workspace.choices.learnt = Learnt::Usual;
         app.setup.look(&app.wake);
         app
     }
@@ -117,9 +123,12 @@ impl App {
         language::choose(habits.language);
         let waking = ctx.clone();
         let wake: Wake = Arc::new(move || waking.request_repaint());
+        let mut workspace = Workspace::opening(&habits.checkpoint, &habits.dataset, sessions, &wake);
+        workspace.choices = habits.chosen.choices();
+        workspace.served = Served::remembered(habits.server.clone(), habits.is_served);
         Self {
             screen: Screen::default(),
-            workspace: Workspace::opening(&habits.checkpoint, &habits.dataset, sessions, &wake),
+            workspace,
             setup: setup::Setup::default(),
             board: board::Board::new(habits.board),
             run: run::Runs::default(),
@@ -134,6 +143,7 @@ impl App {
             shows_keys: false,
             is_dark: true,
             closing: Closing::No,
+            kept: None,
             habits,
             wake,
         }
@@ -169,15 +179,38 @@ impl App {
             if let Some(named) = self.workspace.dataset_named() {
                 self.habits.dataset = named;
             }
+            if self.workspace.served.health.ready().is_some() {
+                self.remember_server();
+            }
         }
+        self.keep();
         self.setup.receive(&self.workspace, &self.wake, &mut wishes);
-        self.board.receive(&self.workspace, &self.wake, &mut wishes);
+        self.board.receive(&self.workspace, self.run.is_active(), &self.wake, &mut wishes);
         self.run.receive(&self.wake, &mut wishes);
         self.results.receive(&self.wake, &mut wishes);
         self.sessions.receive(&self.workspace, self.run.is_active(), &self.wake, &mut wishes);
         self.ask.receive(&self.wake, &mut wishes);
         for wish in wishes {
             self.apply(wish);
+        }
+    }
+
+    /// Takes what is chosen into the habits, where it has changed.
+    fn keep(&mut self) {
+        let Workspace { version, choices, .. } = &self.workspace;
+        if self.kept.as_ref().is_some_and(|(known, before)| known == version && before == choices) {
+            return;
+        }
+        self.kept = Some((*version, choices.clone()));
+        self.habits.chosen = Chosen::of(&self.workspace.choices);
+        self.habits.is_served = self.workspace.served.is_chosen;
+        self.habits.server = self.workspace.served.kept().unwrap_or_default();
+    }
+
+    /// Puts the server that is chosen among the recent ones.
+    fn remember_server(&mut self) {
+        if let Some(server) = self.workspace.served.kept() {
+            self.habits.remember_server(server);
         }
     }
 
@@ -204,6 +237,10 @@ impl App {
                     }
                     Meant::Dataset => wishes.extend([Wish::OpenDataset(named), Wish::Go(Screen::Setup)]),
                     Meant::Session => wishes.push(Wish::ShowSession(path)),
+                    Meant::Predictions => {
+                        let import = Wish::Sessions(sessions::Wish::Import(path));
+                        wishes.extend([Wish::Go(Screen::Sessions), import]);
+                    }
                 }
                 false
             }
@@ -263,6 +300,11 @@ impl App {
                 if screen == Screen::Sessions {
                     self.sessions.look(&self.wake);
                 }
+                if screen == Screen::Results
+                    && let Some(newest) = self.sessions.newest()
+                {
+                    self.results.apply(results::Wish::Offer(newest), &self.wake);
+                }
                 self.screen = screen;
             }
             Wish::OpenCheckpoint(named) => {
@@ -286,20 +328,23 @@ impl App {
             Wish::Start => match self.obstacle() {
                 Some(problem) => self.toasts.warn(&problem),
                 None => {
+                    if self.workspace.served.is_chosen {
+                        self.remember_server();
+                    }
                     self.ask.release();
                     self.run.start(&self.workspace, &self.wake);
                     self.screen = Screen::Run;
                 }
             },
-            Wish::Resume(folder) if self.run.is_active() => {
+            Wish::Resume(folder) | Wish::AskFailedAgain(folder) | Wish::ResumeWith(folder, _)
+                if self.run.is_active() =>
+            {
                 let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
                 self.toasts.warn(&busy().at(name));
             }
-            Wish::Resume(folder) => {
-                self.ask.release();
-                self.run.resume(folder, &self.wake);
-                self.screen = Screen::Run;
-            }
+            Wish::Resume(folder) => self.resume(folder, |opening| opening),
+            Wish::AskFailedAgain(folder) => self.resume(folder, Opening::with_failed),
+            Wish::ResumeWith(folder, key) => self.resume(folder, |opening| opening.with_key(key)),
             Wish::ShowSession(folder) => {
                 self.results.open(folder, &self.wake);
                 self.screen = Screen::Results;
@@ -333,11 +378,21 @@ impl App {
                     self.screen = Screen::Results;
                 }
             }
-            // Both would hold the weights, on the same devices.
-            Wish::Ask(ask::Wish::Ask) if self.run.is_active() => self.toasts.warn(&busy()),
+            // Both would hold the weights, on the same devices; a server is asked beside any run.
+            Wish::Ask(ask::Wish::Ask) if self.run.is_active() && !self.workspace.served.is_chosen => {
+                self.toasts.warn(&busy());
+            }
             Wish::Ask(wish) => self.ask.apply(wish, &self.workspace, &self.wake),
         }
     }
+    /// Goes on with a session, its server opened as is said.
+    fn resume(&mut self, folder: PathBuf, opened: impl FnOnce(Opening) -> Opening) {
+        self.ask.release();
+        let opening = opened(Opening::of(&self.workspace.served, &self.habits.servers));
+        self.run.resume(folder, opening, &self.wake);
+        self.screen = Screen::Run;
+    }
+
     /// What keeps a run from beginning.
     fn obstacle(&self) -> Option<Problem> {
         if self.run.is_active() {

@@ -85,22 +85,39 @@ pub static TABLE: &[Shortcut] = &[
 /// Keys that a screen takes itself, since they depend on what is marked there: listed, not consumed here. The screen,
 /// the keys in words, and what they do in English.
 pub static ON_SCREENS: &[(Screen, &str, &str)] = &[
+    (Screen::Setup, "Enter", "Open the path, ask the server of the address"),
     (Screen::Board, "Ctrl+Z, Ctrl+Shift+Z", "Undo and redo"),
     (Screen::Board, "Shift, Ctrl", "Mark a range, mark several"),
     (Screen::Board, "Ctrl+A, Esc", "Mark all, mark none"),
+    (Screen::Board, "← → ↑ ↓", "From chip to chip; a boundary is pulled by ← →"),
     (Screen::Board, "Alt+← →", "Move what is marked to the device beside"),
     (Screen::Board, "P", "Pin or unpin"),
     (Screen::Run, "← →", "Through the questions that were shown"),
     (Screen::Run, "End", "Follow the latest question"),
-    (Screen::Results, "↑ ↓", "Through the answers"),
+    (Screen::Run, "Space", "Pause, go on"),
+    (Screen::Run, "+ −", "Make the picture larger or smaller, where it has the focus"),
+    (Screen::Results, "↑ ↓, PgUp PgDn", "Through the answers, twenty at once"),
+    (Screen::Results, "Home, End", "The first answer, the last one"),
+    (Screen::Results, "/, Ctrl+F", "Search"),
     (Screen::Results, "P", "Present the answer full screen"),
     (Screen::Sessions, "↑ ↓", "Through the sessions"),
+    (Screen::Sessions, "/, Ctrl+F", "Search"),
     (Screen::Sessions, "Enter", "Open the results"),
     (Screen::Sessions, "F2", "Give it a name"),
     (Screen::Sessions, "Del", "Move to the trash"),
+    (Screen::Ask, "Enter, Shift+Enter", "Ask the question, begin a new line"),
     (Screen::Present, "← →", "The answer before, the next one"),
     (Screen::Present, "Space, Esc", "Reveal the answer, leave"),
 ];
+
+/// Whether a person wants to search on this screen. To be asked behind the field, which would take the `/` else.
+pub fn seeks(ctx: &Context) -> bool {
+    if ctx.text_edit_focused() || egui::Popup::is_any_open(ctx) {
+        return false;
+    }
+    let slash = ctx.input(|input| input.modifiers.is_none() && input.key_pressed(Key::Slash));
+    slash || ctx.input_mut(|input| input.consume_shortcut(&command(Key::F)))
+}
 
 /// Takes the keys of this frame.
 pub fn take(ctx: &Context, screen: Screen, wishes: &mut Wishes) {

@@ -5,8 +5,7 @@
 
 use std::sync::Arc;
 
-use egui::epaint::text::{FallbackRequest, FontInsert, FontPriority, InsertFontFamily};
-use egui::{Color32, CornerRadius, FontData, FontFamily, FontId, Stroke, TextStyle, Theme};
+use egui::{Color32, CornerRadius, FontData, FontDefinitions, FontFamily, FontId, Stroke, TextStyle, Theme};
 
 use crate::scoring::Verdict;
 
@@ -103,7 +102,7 @@ const LIGHT: Tokens = Tokens {
     panel: hex(0xF7_F8_FA),
     canvas: hex(0xED_EF_F3),
     card: hex(0xFF_FF_FF),
-    raised: hex(0xF0_F3_F8),
+    raised: hex(0xE6_EA_F1),
     field: hex(0xF5_F7_FA),
     line: hex(0xD9_DD_E3),
     text: hex(0x2B_30_38),
@@ -208,30 +207,33 @@ pub fn window_icon() -> egui::IconData {
 
 /// Puts fonts and both themes into a context.
 pub fn install(ctx: &egui::Context) {
-    let font = |name: &str, bytes: &'static [u8], family: FontFamily| FontInsert {
-        name: name.into(),
-        data: FontData::from_static(bytes),
-        families: vec![InsertFontFamily { family, priority: FontPriority::Highest }],
-    };
-    let medium = include_bytes!("../../assets/fonts/Inter-Medium.otf");
-    let regular = include_bytes!("../../assets/fonts/Inter-Regular.otf");
-    ctx.add_font(font("Inter", regular, FontFamily::Proportional));
-    ctx.add_font(font("Inter Medium", medium, FontFamily::Name(SEMIBOLD.into())));
-    ctx.add_font_provider(Arc::new(bundled_cjk));
+    ctx.set_fonts(fonts());
     for theme in [Theme::Dark, Theme::Light] {
         ctx.style_mut_of(theme, |style| apply(style, Tokens::of_theme(theme)));
     }
 }
 
-/// Chinese, Japanese and Korean for machines without such fonts, and the same pixels in every test.
-fn bundled_cjk(request: &FallbackRequest<'_>) -> Option<FontInsert> {
-    let first = request.cluster.chars().next()?;
-    let is_cjk = matches!(first, '\u{2e80}'..='\u{9fff}' | '\u{ac00}'..='\u{d7a3}' | '\u{ff00}'..='\u{ffef}');
-    is_cjk.then(|| FontInsert {
-        name: "Noto Sans CJK SC (subset)".into(),
-        data: FontData::from_static(include_bytes!("../../assets/fonts/NotoSansCJKsc-subset.otf")),
-        families: vec![InsertFontFamily { family: request.family.clone(), priority: FontPriority::Lowest }],
-    })
+/// Latin letters, then Chinese, Japanese and Korean, for machines without such fonts and the same pixels in every test; what
+/// comes with egui stands behind them, since its symbols have full-width brackets and marks that are far too bold.
+fn fonts() -> FontDefinitions {
+    const CJK: &str = "Noto Sans CJK SC (subset)";
+    let mut fonts = FontDefinitions::default();
+    let files: [(&str, &'static [u8]); 3] = [
+        ("Inter", include_bytes!("../../assets/fonts/Inter-Regular.otf")),
+        (SEMIBOLD, include_bytes!("../../assets/fonts/Inter-Medium.otf")),
+        (CJK, include_bytes!("../../assets/fonts/NotoSansCJKsc-subset.otf")),
+    ];
+    for (name, bytes) in files {
+        fonts.font_data.insert(name.into(), Arc::new(FontData::from_static(bytes)));
+    }
+    let own = |first: &str| [first.to_owned(), CJK.to_owned()];
+    fonts.families.entry(FontFamily::Proportional).or_default().splice(0..0, own("Inter"));
+    let monospace = fonts.families.entry(FontFamily::Monospace).or_default();
+    monospace.insert(1.min(monospace.len()), CJK.to_owned());
+    let mut semibold = own(SEMIBOLD).to_vec();
+    semibold.extend(fonts.families[&FontFamily::Proportional].iter().skip(2).cloned());
+    fonts.families.insert(FontFamily::Name(SEMIBOLD.into()), semibold);
+    fonts
 }
 
 fn apply(style: &mut egui::Style, tokens: &Tokens) {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::Problem;
 
 use super::dialog::{Then, What};
+use super::served::Hidden;
 use super::{Screen, ask, board, present, results, run, sessions, setup};
 
 /// A wish, by the screen that carries it out.
@@ -24,6 +25,10 @@ pub enum Wish {
     Start,
     /// Go on with a session on disk.
     Resume(PathBuf),
+    /// The same with a session of a served model, asking again what failed.
+    AskFailedAgain(PathBuf),
+    /// The same with a session of a served model, whose key was typed.
+    ResumeWith(PathBuf, Hidden),
     /// Look at a session's results.
     ShowSession(PathBuf),
     /// Look at two sessions beside each other.

@@ -1,4 +1,4 @@
-//! What is chosen for the next run: checkpoint, dataset, settings, layout. Screens read it; wishes change it.
+//! What is chosen for the next run: checkpoint or served model, dataset, settings, layout. Screens read it; wishes change it.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use crate::{Problem, Result};
 
 use super::job::{Job, Loadable, Wake};
 use super::language::tr;
+use super::served::Served;
 
 /// A model that can be planned, and run where its weights are here.
 #[derive(Clone)]
@@ -47,6 +48,8 @@ impl Subject {
 pub struct Workspace {
     /// The model.
     pub subject: Loadable<Subject>,
+    /// The served model that answers in the checkpoint's place, where that is chosen.
+    pub served: Served,
     /// The dataset.
     pub dataset: Loadable<Arc<Dataset>>,
     /// Everything else.
@@ -62,6 +65,7 @@ impl Workspace {
     pub fn opening(checkpoint: &str, dataset: &str, sessions: PathBuf, wake: &Wake) -> Self {
         let mut workspace = Self {
             subject: Loadable::Empty,
+            served: Served::default(),
             dataset: Loadable::Empty,
             choices: Choices::default(),
             sessions,
@@ -75,6 +79,7 @@ impl Workspace {
     /// Opens a checkpoint in the background.
     pub fn open_checkpoint(&mut self, named: String, wake: &Wake) {
         self.version += 1;
+        self.served.is_chosen = false;
         self.subject = Loadable::Loading(Job::start("open a checkpoint", wake, move |_| subject(named)));
     }
 
@@ -99,29 +104,49 @@ impl Workspace {
         }
     }
 
+    /// Changes the served model, or whether it answers.
+    pub fn change_server(&mut self, change: impl FnOnce(&mut Served)) {
+        change(&mut self.served);
+        self.version += 1;
+    }
+
     /// What the chosen dataset can be opened by again.
     pub fn dataset_named(&self) -> Option<String> {
         let path = self.dataset.ready()?.path().map(|path| path.display().to_string());
         Some(path.unwrap_or_else(|| crate::demo::BUILT_IN.to_owned()))
     }
 
+    /// Who answers, by a name for people; none where nobody is chosen yet.
+    pub fn answerer(&self) -> Option<String> {
+        if self.served.is_chosen {
+            return Some(self.served.name());
+        }
+        let subject = self.subject.ready()?;
+        let is_built_in = subject.source == crate::demo::BUILT_IN;
+        Some(if is_built_in { tr("Built-in demonstration").to_owned() } else { subject.name.clone() })
+    }
+
     /// What keeps a run of what is chosen from beginning.
     pub fn obstacle(&self) -> Option<Problem> {
+        let model = match self.served.is_chosen {
+            true => self.served.obstacle(),
+            false => self.checkpoint_obstacle(),
+        };
+        model.or_else(|| self.dataset_obstacle())
+    }
+
+    fn checkpoint_obstacle(&self) -> Option<Problem> {
         let missing = |what: &str, fix: &str| Some(Problem::new(what).fix(fix));
         match &self.subject {
-            Loadable::Empty => {
-                return missing(tr("no checkpoint is chosen"), tr("choose one on the setup screen"));
-            }
-            Loadable::Loading(_) => {
-                return missing(tr("the checkpoint is still being read"), tr("wait a moment"));
-            }
-            Loadable::Refused(problem) => return Some(problem.clone()),
-            Loadable::Ready(subject) => {
-                if let Some(problem) = subject.obstacle() {
-                    return Some(problem);
-                }
-            }
+            Loadable::Empty => missing(tr("no checkpoint is chosen"), tr("choose one on the setup screen")),
+            Loadable::Loading(_) => missing(tr("the checkpoint is still being read"), tr("wait a moment")),
+            Loadable::Refused(problem) => Some(problem.clone()),
+            Loadable::Ready(subject) => subject.obstacle(),
         }
+    }
+
+    fn dataset_obstacle(&self) -> Option<Problem> {
+        let missing = |what: &str, fix: &str| Some(Problem::new(what).fix(fix));
         match &self.dataset {
             Loadable::Empty => missing(tr("no dataset is chosen"), tr("choose one on the setup screen")),
             Loadable::Loading(_) => missing(tr("the dataset is still being read"), tr("wait a moment")),
@@ -132,7 +157,7 @@ impl Workspace {
 
     /// Takes what jobs have brought; whether something came.
     pub fn poll(&mut self) -> bool {
-        let came = self.subject.poll() | self.dataset.poll();
+        let came = self.subject.poll() | self.dataset.poll() | self.served.poll();
         self.version += u64::from(came);
         came
     }
@@ -147,8 +172,8 @@ fn subject(named: String) -> Result<Subject> {
             .at(named)
             .fix(tr("choose a folder that holds config.json and safetensors, or a model of the catalogue")));
     }
-    let facts = crate::terminal::plan_sources::facts(&named)?;
-    let checkpoint = crate::terminal::plan_sources::open(&named).and_then(Result::ok).map(Arc::new);
+    let facts = crate::evaluation::facts::of(&named)?;
+    let checkpoint = crate::evaluation::facts::open(&named).and_then(Result::ok).map(Arc::new);
     let language = checkpoint.as_deref().map(Language::open);
     Ok(Subject {
         name: facts.shape.name.clone(),

@@ -16,6 +16,13 @@ pub(crate) struct Record {
 impl Record {
     /// Adds a cell; an empty one is absent.
     pub(crate) fn put(&mut self, column: &str, text: String) {
+        if column == LETTERED_LIST && text.trim_start().starts_with('[') {
+            // What is no list after all says nothing about options, and is kept as it stands.
+            if let Ok(options) = literal::texts(&text) {
+                let bare = |option: String| option.chars().skip(LETTER_BEFORE).collect();
+                self.put_options(options.into_iter().map(bare).collect());
+            }
+        }
         if !text.is_empty() {
             self.cells.push((column.to_owned(), text));
         }
@@ -62,6 +69,11 @@ impl Record {
     }
 }
 
+/// MME-RealWorld-Lite's column of options, a list of texts such as `(A) a red one`.
+const LETTERED_LIST: &str = "multi-choice options";
+/// Characters of the letter before such an option.
+const LETTER_BEFORE: usize = 4;
+
 /// Columns that hold the coarser group.
 const SUPER_CATEGORY: [&str; 3] = ["l2-category", "l2_category", "super_category"];
 
@@ -71,7 +83,7 @@ pub(crate) fn is_outline_column(name: &str) -> bool {
     let letter = matches!((letters.next(), letters.next()), (Some('A'..='Z'), None));
     letter
         || SUPER_CATEGORY.contains(&name)
-        || ["index", "category", "split", "question_type"].contains(&name)
+        || ["index", "category", "split", "question_type", LETTERED_LIST].contains(&name)
 }
 
 /// Columns by which the figures of some benchmark are parted.

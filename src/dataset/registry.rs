@@ -150,8 +150,9 @@ pub static DATASETS: &[Entry] = &[
     choice("MMMB_cn", None, Some("13ed82fa89730037292fcaa27f08f430")),
     choice("MMBench_dev_en", None, Some("d9ab776fc018b3d45785e9a5c23431c2")),
     choice("MMBench_dev_cn", None, Some("2ed5135326fed02c8e51ea50dda8222f")),
-    choice("MME-RealWorld", None, None),
-    choice("MME-RealWorld-CN", None, None),
+    choice("MME-RealWorld", None, Some("271c33ec814c39533c467ec6fb8a6f36")),
+    choice("MME-RealWorld-Lite", None, Some("4c17057d7d3b6c4a0d4397c3dae0881c")),
+    choice("MME-RealWorld-CN", None, Some("daaa763d52a760a38606d5dedb3fe444")),
     // VLMEvalKit's InternVL wrapper forgets the options of these; here they are asked as other choices.
     choice("MMMU_Pro_10c", Some(1730), Some("22cee868fe6b680d14b99bfff6db8172")),
     choice("MMMU_Pro_V", Some(1730), Some("d01441a87b3dbe721b5a04652ae38009")),

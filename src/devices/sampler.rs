@@ -66,6 +66,11 @@ pub enum Alarm {
         /// The largest of them, by id and name.
         who: Option<Process>,
     },
+    /// Other processes have gone back to half of that, or less.
+    Relieved {
+        /// The device.
+        device: String,
+    },
 }
 
 /// How to sample.
@@ -79,12 +84,20 @@ pub struct Settings {
     pub trace: Option<PathBuf>,
     /// Growth of other processes that is reported, in bytes.
     pub neighbour_limit: u64,
+    /// Who hears of alarms at once.
+    pub tell: Option<Sender<Alarm>>,
 }
 
 impl Default for Settings {
     /// Four readings a second, ten minutes kept, a neighbour reported from 256 MiB.
     fn default() -> Self {
-        Self { every: Duration::from_millis(250), kept: 2400, trace: None, neighbour_limit: 256 << 20 }
+        Self {
+            every: Duration::from_millis(250),
+            kept: 2400,
+            trace: None,
+            neighbour_limit: 256 << 20,
+            tell: None,
+        }
     }
 }
 
@@ -132,12 +145,17 @@ impl Sampler {
                 let readings = read();
                 let at = start.elapsed().as_secs_f64();
                 let written = trace.as_mut().map(|file| write_trace(file, &readings, start));
+                let alarms = watch.look(&readings);
+                if let Some(tell) = &settings.tell {
+                    // Nobody may be listening any more.
+                    alarms.iter().for_each(|alarm| _ = tell.send(alarm.clone()));
+                }
                 {
                     let mut shared = lock(&own);
                     for reading in &readings {
                         shared.take(reading, at, settings.kept);
                     }
-                    shared.alarms.extend(watch.look(&readings));
+                    shared.alarms.extend(alarms);
                     shared.count += 1;
                     if let Some(Err(error)) = written {
                         // A full disk ends the trace, not the sampling.
@@ -260,9 +278,12 @@ impl Watch {
                 self.told.push(device.clone());
                 let who = reading.neighbours.iter().max_by_key(|p| p.bytes).cloned();
                 alarms.push(Alarm::Neighbour { device: device.clone(), grown, who });
-            } else if grown <= self.limit / 2 {
-                // Back again: the next growth is news.
-                self.told.retain(|known| known != device);
+            } else if grown <= self.limit / 2
+                && let Some(known) = self.told.iter().position(|known| known == device)
+            {
+                // The next growth is news again.
+                self.told.remove(known);
+                alarms.push(Alarm::Relieved { device: device.clone() });
             }
         }
         alarms
@@ -320,7 +341,9 @@ mod tests {
         assert!(
             matches!(&alarms[..], [Alarm::Neighbour { grown: 101, who: Some(who), .. }] if who.name.as_deref() == Some("trainer"))
         );
-        assert!(tell(200).is_empty() && tell(60).is_empty());
+        assert!(tell(200).is_empty() && tell(101).is_empty());
+        assert_eq!(tell(100), [Alarm::Relieved { device: "a".into() }]);
+        assert!(tell(60).is_empty());
         assert_eq!(tell(300).len(), 1);
         let lost = Reading { device: "a".into(), lost: true, ..Reading::default() };
         assert_eq!(watch.look(std::slice::from_ref(&lost)).len(), 1);

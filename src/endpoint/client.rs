@@ -1,5 +1,6 @@
 //! The client of an OpenAI-compatible endpoint: one request, one reply, bounded in time and memory.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -280,10 +281,18 @@ impl Endpoint {
         self.dressed(self.agent.get(url)).call()
     }
 
-    /// Sends a body of JSON.
+    /// Sends a body of JSON. A server may close a connection that was kept for the next request just when that comes
+    /// (llama.cpp's does after a hundred), which says nothing of the server or the request: it is sent once more.
     pub(super) fn post(&self, url: &str, body: &[u8]) -> std::result::Result<Response<Body>, Error> {
-        let request = self.dressed(self.agent.post(url));
-        request.header(header::CONTENT_TYPE, "application/json").send(body)
+        let send = || {
+            let request = self.dressed(self.agent.post(url));
+            request.header(header::CONTENT_TYPE, "application/json").send(body)
+        };
+        let closed = [ErrorKind::UnexpectedEof, ErrorKind::ConnectionReset, ErrorKind::BrokenPipe];
+        match send() {
+            Err(Error::Io(error)) if closed.contains(&error.kind()) => send(),
+            reply => reply,
+        }
     }
 
     /// A request with the headers that belong to the endpoint.
@@ -362,6 +371,10 @@ impl Endpoint {
     }
 }
 
+/// How long a connection is kept for the next question: less than the 5 s after which llama.cpp's server and uvicorn
+/// (vLLM, SGLang, LMDeploy, transformers) close theirs, so that no question is put to one that is closed.
+const KEPT: Duration = Duration::from_secs(3);
+
 /// An agent for an address. Redirects are not followed, so a key goes only where the person sent it.
 fn agent(address: &Address, limits: Limits, idle: usize) -> Agent {
     let proxy = if address.is_loopback() { None } else { Proxy::try_from_env() };
@@ -376,6 +389,7 @@ fn agent(address: &Address, limits: Limits, idle: usize) -> Agent {
         .timeout_global(Some(limits.answer))
         .max_idle_connections(idle)
         .max_idle_connections_per_host(idle)
+        .max_idle_age(KEPT)
         .input_buffer_size(BUFFER)
         .output_buffer_size(BUFFER)
         .user_agent(concat!("shardscope/", env!("CARGO_PKG_VERSION")))

@@ -111,6 +111,11 @@ impl Endpoint {
         let passing = "the server is busy or ill; try again later";
         match status {
             408 | 425 | 429 | 503 | 529 => Fault::new(Cause::Busy, problem.fix(passing)),
+            // Another try meets the same model: llama.cpp says with 500 that a model sees no pictures.
+            500 | 501 if words.contains("not support") => Fault::new(
+                Cause::Question,
+                problem.fix("serve a model that can read what the question has, with all its files"),
+            ),
             500 | 502 | 504..=599 => Fault::new(Cause::Ill, problem.fix(passing)),
             401 | 403 => Fault::new(
                 Cause::Refused,

@@ -15,6 +15,7 @@ pub mod fault;
 pub mod health;
 pub mod judge;
 pub mod key;
+pub mod key_store;
 pub mod sse;
 pub mod stream;
 
@@ -24,4 +25,5 @@ pub use fault::{Cause, Fault};
 pub use health::{Health, ServedModel};
 pub use judge::{EndpointJudge, Price};
 pub use key::Key;
+pub use key_store::KeyStore;
 pub use stream::Reply;

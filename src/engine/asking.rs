@@ -334,8 +334,9 @@ impl Draft {
 const LONGEST_RUN: usize = 32;
 const MANY_TOKENS: usize = 96;
 
-/// The shortest run of tokens that a text ends with at least four times, and for at least [`MANY_TOKENS`] tokens.
-fn repetition(ids: &[u32]) -> Option<(usize, usize)> {
+/// The shortest run of tokens that a text ends with at least four times, and for at least [`MANY_TOKENS`] tokens: its
+/// length, and how often it is there.
+fn repetition<T: PartialEq>(ids: &[T]) -> Option<(usize, usize)> {
     (1..=LONGEST_RUN).find_map(|run| {
         let same = ids.iter().rev().zip(ids.iter().rev().skip(run)).take_while(|(a, b)| a == b).count();
         let times = same / run + 1;
@@ -372,4 +373,89 @@ fn logprob(model: &Model, logits: &[f32], token: u32, count: usize) -> Result<To
     let (logprob, likeliest) = log_probabilities(logits, token, count);
     let top = likeliest.into_iter().map(|(id, logprob)| Ok(Alternative { id, text: text(id)?, logprob }));
     Ok(TokenLogprob { id: token, text: text(token)?, logprob, top: top.collect::<Result<_>>()? })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    thread_local! {
+        static COMPARED: Cell<usize> = const { Cell::new(0) };
+    }
+
+    /// A token that counts how often it is looked at.
+    struct Token(u32);
+
+    impl PartialEq for Token {
+        fn eq(&self, other: &Self) -> bool {
+            COMPARED.set(COMPARED.get() + 1);
+            self.0 == other.0
+        }
+    }
+
+    /// Whether a text ends with `times` runs of `run` tokens each.
+    fn ends_with(ids: &[u32], run: usize, times: usize) -> bool {
+        let Some(from) = ids.len().checked_sub(run * times) else { return false };
+        let end = &ids[from..];
+        end.chunks(run).all(|chunk| *chunk == end[..run])
+    }
+
+    /// A run that is no shorter run said twice or more.
+    fn is_primitive(run: &[u32]) -> bool {
+        (1..run.len())
+            .all(|part| run.len() % part != 0 || run.chunks(part).any(|chunk| *chunk != run[..part]))
+    }
+
+    /// Tokens of few kinds, so that chance makes runs.
+    fn some(kinds: u32, count: std::ops::Range<usize>) -> impl Strategy<Value = Vec<u32>> {
+        prop::collection::vec(0..kinds, count)
+    }
+
+    proptest! {
+        #[test]
+        fn a_run_said_again_and_again_is_found(
+            before in some(5, 0..200), run in some(5, 1..LONGEST_RUN + 1), more in 0usize..20
+        ) {
+            prop_assume!(is_primitive(&run));
+            let times = MANY_TOKENS.div_ceil(run.len()).max(4) + more;
+            let mut ids = before;
+            ids.extend(run.iter().cycle().take(run.len() * times));
+            let (length, found) = repetition(&ids).unwrap();
+            prop_assert_eq!(length, run.len());
+            prop_assert!(found >= times && ends_with(&ids, length, found) && !ends_with(&ids, length, found + 1));
+            // Begun once more, it is the same run, turned.
+            ids.push(run[0]);
+            prop_assert_eq!(repetition(&ids).map(|(length, _)| length), Some(run.len()));
+        }
+
+        #[test]
+        fn nothing_is_found_but_what_is_there(ids in some(2, 0..300), tail in some(2, 1..5), times in 0usize..40) {
+            let mut ids = ids;
+            ids.extend(tail.iter().cycle().take(tail.len() * times));
+            let least = |run: usize| MANY_TOKENS.div_ceil(run).max(4);
+            let there = (1..=LONGEST_RUN).find(|run| ends_with(&ids, *run, least(*run)));
+            prop_assert_eq!(repetition(&ids).map(|(run, _)| run), there);
+        }
+
+        #[test]
+        fn words_by_chance_are_no_repetition(ids in some(50, 0..600)) {
+            prop_assert_eq!(repetition(&ids), None);
+        }
+
+        #[test]
+        fn every_token_is_looked_at_a_bounded_number_of_times(
+            ids in some(2, 0..300), run in some(3, 1..80), length in 0usize..5000
+        ) {
+            let mut tokens: Vec<Token> = ids.into_iter().map(Token).collect();
+            tokens.extend(run.iter().cycle().take(length).map(|id| Token(*id)));
+            COMPARED.set(0);
+            let _ = repetition(&tokens);
+            // Of a run that is not found few tokens agree; of the one that is found all do.
+            prop_assert!(COMPARED.get() <= LONGEST_RUN * (MANY_TOKENS + LONGEST_RUN) + tokens.len());
+        }
+    }
 }

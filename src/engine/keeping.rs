@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use serde_json::{Value, json};
 
+use super::order::Event;
 use super::pace::{Pace, Survey};
-use super::worker::{Event, panicked};
+use super::worker::panicked;
 use crate::dataset::{Dataset, QuestionKind, Style, prompt};
 use crate::scoring::judge::{AnyJudge, JudgeStep};
 use crate::scoring::{Rule, Verdict};
@@ -111,7 +112,8 @@ impl Keeper {
             };
             if answer.verdict != Verdict::Failed && answer.verdict != Verdict::OutOfMemory {
                 self.judge(&mut answer, kind);
-                self.consult(&mut answer)?;
+                let rule = (&self.rule, self.dataset.name());
+                consult(&mut answer, &mut self.judge, rule, &mut self.session, &self.events)?;
             }
             self.session.append(&answer)?;
             done.insert(place);
@@ -148,21 +150,6 @@ impl Keeper {
             _ => answer.verdict = Verdict::Unscored,
         }
     }
-
-    /// Asks the judge where the rule could not tell. A judge that dies ends nothing: the run goes on without it.
-    fn consult(&mut self, answer: &mut Answer) -> Result<()> {
-        let Some(step) = self.judge.as_mut().filter(|_| answer.verdict == Verdict::Unparsed) else {
-            return Ok(());
-        };
-        let was_dead = step.stopped().is_some();
-        answer.consult(step, &self.rule, self.dataset.name());
-        if let Some(problem) = step.stopped().filter(|_| !was_dead).cloned() {
-            self.session.event("judge_stopped", json!({ "what": problem.what }))?;
-            // Nobody may be listening any more.
-            let _ = self.events.send(Event::Note(problem));
-        }
-        Ok(())
-    }
 }
 
 impl Keeping {
@@ -174,6 +161,31 @@ impl Keeping {
         drop(self.lines);
         self.thread.join().unwrap_or_else(|panic| Err(panicked(&*panic)))
     }
+}
+
+/// Asks the judge where the rule, on a dataset of this name, could not tell. A judge that dies ends nothing: the run
+/// goes on without it.
+///
+/// # Errors
+/// The session cannot be written.
+pub fn consult(
+    answer: &mut Answer,
+    judge: &mut Option<JudgeStep<AnyJudge>>,
+    (rule, dataset): (&Rule, &str),
+    session: &mut Session,
+    events: &Sender<Event>,
+) -> Result<()> {
+    let Some(step) = judge.as_mut().filter(|_| answer.verdict == Verdict::Unparsed) else {
+        return Ok(());
+    };
+    let was_dead = step.stopped().is_some();
+    answer.consult(step, rule, dataset);
+    if let Some(problem) = step.stopped().filter(|_| !was_dead).cloned() {
+        session.event("judge_stopped", json!({ "what": problem.what }))?;
+        // Nobody may be listening any more.
+        let _ = events.send(Event::Note(problem));
+    }
+    Ok(())
 }
 
 /// The line of a question that could not be answered.

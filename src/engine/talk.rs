@@ -77,6 +77,9 @@ pub enum Said {
     Broken(Problem),
 }
 
+/// Questions with the numbers that [`Talk::ask`] gave them.
+pub(super) type Inbox = Receiver<(u64, Question)>;
+
 /// A conversation. Dropping it lets the worker end after the present token.
 pub struct Talk {
     /// What the worker says; closed when it is over.
@@ -93,6 +96,17 @@ impl Talk {
     /// # Errors
     /// The system gives no thread.
     pub fn start(ordered: Ordered) -> Result<Self> {
+        Self::working(move |inbox, say, goes_on| work(ordered, inbox, say, goes_on))
+    }
+
+    /// A conversation with whoever does this work: it takes questions from the inbox, says what comes of them, and asks
+    /// whether the question of a number is still wanted.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub(super) fn working(
+        work: impl FnOnce(&Inbox, &dyn Fn(Said) -> bool, &dyn Fn(u64) -> bool) -> Result<()> + Send + 'static,
+    ) -> Result<Self> {
         let (questions, inbox) = unbounded::<(u64, Question)>();
         let (outbox, events) = unbounded();
         let given_up = Arc::new(AtomicU64::new(0));
@@ -100,7 +114,7 @@ impl Talk {
         let body = move || {
             let say = |said| outbox.send(said).is_ok();
             let goes_on = |number: u64| number >= limit.load(Ordering::Relaxed);
-            let worked = catch_unwind(AssertUnwindSafe(|| work(ordered, &inbox, &say, &goes_on)));
+            let worked = catch_unwind(AssertUnwindSafe(|| work(&inbox, &say, &goes_on)));
             let ended = worked.unwrap_or_else(|panic| Err(panicked(&*panic)));
             if let Err(problem) = ended {
                 say(Said::Broken(problem));
@@ -134,7 +148,7 @@ impl Drop for Talk {
 
 fn work(
     ordered: Ordered,
-    inbox: &Receiver<(u64, Question)>,
+    inbox: &Inbox,
     say: &dyn Fn(Said) -> bool,
     goes_on: &dyn Fn(u64) -> bool,
 ) -> Result<()> {
@@ -162,6 +176,7 @@ fn work(
         say(match asked.unwrap_or_else(|panic| Err(panicked(&*panic))) {
             Ok(Some(answer)) => Said::Answered { number, answer: Box::new(answer) },
             Ok(None) => Said::Stopped { number },
+            Err(problem) if problem.is_final => return Err(problem),
             Err(problem) => Said::Failed { number, problem },
         });
     }

@@ -6,142 +6,26 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use crossbeam_channel::{Receiver, Sender, TryRecvError, never, select, unbounded};
+use crossbeam_channel::{Receiver, Sender, unbounded};
 use serde_json::json;
 
-use super::ahead::{Ahead, Ready, Skipped};
-use super::asking::RunSettings;
+use super::ahead::{Ahead, Skipped};
 use super::costs::Pricing;
+use super::flow::Flow;
 use super::keeping::Keeper;
 use super::ladder::Ladder;
-use super::memory::{Books, Forecasting, Sampling};
-use super::model::{Language, Model, tiling};
+use super::memory::{Books, Sampling};
+use super::model::{Model, tiling};
+use super::order::{Command, Event, Neighbours, Order};
 use super::pace::Survey;
 use super::reuse::Pictures;
-use super::scheduler::{Scheduler, Settings};
-use super::served::Traffic;
-use super::stages::{Done, Gate, Stages};
-use crate::checkpoint::{Checkpoint, Unit};
-use crate::dataset::{Dataset, prompt};
-use crate::model::{Loading, Network, Placement, WeightType};
-use crate::plan::calibration::Lesson;
-use crate::scoring::Rule;
-use crate::scoring::judge::{AnyJudge, JudgeStep};
-use crate::session::Session;
-use crate::session::journal::Answer;
+use super::scheduler::Scheduler;
+use super::stages::{Gate, Stages};
+use crate::checkpoint::Unit;
+use crate::dataset::prompt;
+use crate::devices::{Sampler, sampler};
+use crate::model::{Loading, Network};
 use crate::{Problem, Result};
-
-/// What a run is to do.
-pub struct Order {
-    /// The model that answers.
-    pub checkpoint: Arc<Checkpoint>,
-    /// Its tokenizer and template.
-    pub language: Language,
-    /// In which type its weights are held.
-    pub weight_type: WeightType,
-    /// Where the units of each copy of it lie; one copy or more, on places of their own.
-    pub replicas: Vec<Placement>,
-    /// How questions are scheduled.
-    pub schedule: Settings,
-    /// What each device will hold at a question, where that can be told.
-    pub forecasting: Option<Forecasting>,
-    /// The questions.
-    pub dataset: Arc<Dataset>,
-    /// Rows of the dataset, in the order in which they are asked.
-    pub rows: Vec<usize>,
-    /// How they are asked.
-    pub settings: RunSettings,
-    /// How answers are judged.
-    pub rule: Rule,
-    /// Who is asked about answers that the rule cannot read.
-    pub judge: Option<JudgeStep<AnyJudge>>,
-    /// Where answers are kept.
-    pub session: Session,
-    /// Takes in what the run has measured about memory.
-    pub learn: Option<Learn>,
-    /// What there is to know before it begins.
-    pub notes: Vec<Problem>,
-}
-
-/// Takes in what a run has measured about memory.
-pub type Learn = Box<dyn FnOnce(&[Lesson]) -> Result<()> + Send>;
-
-/// What a running worker can be told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Command {
-    /// Wait where everything stands.
-    Pause,
-    /// Go on.
-    Resume,
-    /// End now; questions in flight are asked again when the session is resumed.
-    Stop,
-    /// Leave the question of this row out for now; it stays unanswered until the session is resumed.
-    Skip(usize),
-}
-
-/// What a worker says.
-#[derive(Debug)]
-pub enum Event {
-    /// Weights are being loaded.
-    Loading {
-        /// Bytes so far.
-        bytes: u64,
-        /// Bytes in all.
-        total: u64,
-    },
-    /// The model is ready.
-    Loaded {
-        /// Seconds that loading took.
-        seconds: f64,
-    },
-    /// A question goes to the model.
-    Asking {
-        /// Its row in the dataset.
-        row: usize,
-        /// Tiles of its images.
-        tiles: usize,
-        /// Tokens of its prompt.
-        prompt_tokens: usize,
-    },
-    /// More of the answer's text.
-    Text {
-        /// Row of the question.
-        row: usize,
-        /// The new text.
-        text: String,
-    },
-    /// A question is done: judged, and on the disk.
-    Answered {
-        /// Its row in the dataset.
-        row: usize,
-        /// The answer.
-        answer: Box<Answer>,
-        /// Seconds that the rest will take, as far as can be told.
-        remaining: Option<f64>,
-        /// Tokens generated a second so far.
-        tokens_per_second: Option<f64>,
-    },
-    /// A question was left out, as asked for.
-    Skipped {
-        /// Its row in the dataset.
-        row: usize,
-    },
-    /// How a run at a server stands; only a served model says it.
-    Traffic(Box<Traffic>),
-    /// Something to know that does not end the run.
-    Note(Problem),
-    /// The worker waits.
-    Paused,
-    /// The worker goes on.
-    Resumed,
-    /// The run is over.
-    Finished {
-        /// Whether every question was asked.
-        complete: bool,
-    },
-    /// The run could not go on.
-    Failed(Problem),
-}
 
 /// A run in progress. Dropping it lets the worker end after the present token.
 pub struct Run {
@@ -158,19 +42,21 @@ impl Run {
     /// # Errors
     /// The system gives no thread.
     pub fn start(order: Order) -> Result<Self> {
+        Self::of(move |inbox, outbox| {
+            let gate = Arc::default();
+            Worker { order, inbox, outbox, gate, skips: Vec::new(), stopping: false }.run()
+        })
+    }
+
+    /// A run whose work is done on a thread of its own: it follows commands, tells events, and gives whether every
+    /// question was asked. How it ended is said last, whatever happens.
+    pub(super) fn of(
+        work: impl FnOnce(Receiver<Command>, Sender<Event>) -> Result<bool> + Send + 'static,
+    ) -> Result<Self> {
         let (commands, inbox) = unbounded();
         let (outbox, events) = unbounded();
         let body = move || {
-            let worker = Worker {
-                order,
-                inbox,
-                outbox: outbox.clone(),
-                gate: Arc::default(),
-                skips: Vec::new(),
-                stopping: false,
-            };
-            let ended = catch_unwind(AssertUnwindSafe(|| worker.run()));
-            let last = match ended {
+            let last = match catch_unwind(AssertUnwindSafe(|| work(inbox, outbox.clone()))) {
                 Ok(Ok(complete)) => Event::Finished { complete },
                 Ok(Err(problem)) => Event::Failed(problem),
                 Err(panic) => Event::Failed(panicked(&*panic)),
@@ -181,11 +67,6 @@ impl Run {
         let thread = std::thread::Builder::new().name("engine".into()).spawn(body);
         let thread = thread.map_err(|e| Problem::new(format!("the system gives no thread: {e}")))?;
         Ok(Self { commands, events, thread: Some(thread) })
-    }
-
-    /// A run whose worker was started elsewhere.
-    pub(super) fn of(commands: Sender<Command>, events: Receiver<Event>, thread: JoinHandle<()>) -> Self {
-        Self { commands, events, thread: Some(thread) }
     }
 
     /// Waits until the worker has ended.
@@ -340,20 +221,33 @@ impl Worker {
             gate,
             outbox,
             paused: false,
+            crowded: HashSet::new(),
             stopping: false,
         };
+        let (heard, alarms) = unbounded();
+        let watching = order.neighbours.map(|Neighbours { read, settings }| {
+            Sampler::start(sampler::Settings { tell: Some(heard), ..settings }, read)
+        });
+        if let Some(Err(problem)) = &watching {
+            flow.say(Event::Note(problem.clone()));
+        }
         skips.into_iter().for_each(|row| flow.heed(Command::Skip(row)));
-        flow.go(&inbox, &finished, &ready, &keeping.kept);
+        flow.go(&inbox, &finished, &ready, &keeping.kept, &alarms);
         let kept = flow.kept;
+        let broken = flow.scheduler.broken().cloned();
         let lessons = flow.scheduler.lessons();
         if let Some(Err(problem)) = order.learn.map(|learn| learn(&lessons)) {
             flow.say(Event::Note(problem));
         }
-        drop((flow, ready, sampling));
+        drop((flow, ready, sampling, watching));
         drop(preparing.join());
         let words = keeping.kept.clone();
         let mut session = keeping.end()?;
         let complete = kept + words.try_iter().count() == questions;
+        if let Some(problem) = broken {
+            session.event("broken", json!({ "what": problem.what }))?;
+            return Err(problem);
+        }
         session.event(if complete { "finished" } else { "stopped" }, json!({}))?;
         Ok(complete)
     }
@@ -387,126 +281,5 @@ impl Worker {
                 Ok(Command::Stop) | Err(_) => break self.stopping = true,
             }
         }
-    }
-}
-
-/// Questions, passes and commands as they come.
-struct Flow {
-    scheduler: Scheduler,
-    /// Answers that may wait to be kept.
-    backlog: usize,
-    /// Rows that have not entered yet.
-    rows: HashSet<usize>,
-    /// Lines that are on the disk.
-    kept: usize,
-    /// A question that has to wait for others to leave.
-    waiting: Option<Ready>,
-    skipped: Arc<Skipped>,
-    gate: Arc<Gate>,
-    outbox: Sender<Event>,
-    paused: bool,
-    stopping: bool,
-}
-
-impl Flow {
-    /// Goes on until every question has left, or the run is stopped.
-    fn go(
-        &mut self,
-        inbox: &Receiver<Command>,
-        finished: &Receiver<Done>,
-        ready: &Receiver<Ready>,
-        kept: &Receiver<()>,
-    ) {
-        let mut more = true;
-        loop {
-            while let Ok(done) = finished.try_recv() {
-                self.scheduler.receive(done);
-            }
-            if !self.paused && !self.stopping {
-                if let Some(waiting) = self.waiting.take() {
-                    self.enter(waiting);
-                }
-                while self.has_room() && more {
-                    match ready.try_recv() {
-                        Ok(ready) => self.enter(ready),
-                        Err(TryRecvError::Empty) => break,
-                        Err(TryRecvError::Disconnected) => more = false,
-                    }
-                }
-                self.scheduler.pump();
-            }
-            match self.stopping {
-                true if !self.scheduler.is_busy() => return,
-                false if self.scheduler.is_idle() && self.waiting.is_none() && !more => return,
-                _ => {}
-            }
-            let nothing = never();
-            let ready =
-                if more && self.has_room() && !self.paused && !self.stopping { ready } else { &nothing };
-            select! {
-                recv(inbox) -> command => self.heed(command.unwrap_or(Command::Stop)),
-                recv(finished) -> done => done.into_iter().for_each(|done| self.scheduler.receive(done)),
-                recv(ready) -> one => match one {
-                    Ok(one) => self.enter(one),
-                    Err(_) => more = false,
-                },
-                recv(kept) -> word => match word {
-                    Ok(()) => self.kept += 1,
-                    // The keeper has ended, which it says itself.
-                    Err(_) => self.stop(),
-                },
-            }
-        }
-    }
-
-    fn has_room(&self) -> bool {
-        self.waiting.is_none()
-            && self.scheduler.has_room()
-            && self.scheduler.settled() < self.kept + self.backlog
-    }
-
-    fn enter(&mut self, ready: Ready) {
-        if self.skipped.has(ready.row) {
-            return;
-        }
-        let row = ready.row;
-        self.waiting = self.scheduler.admit(ready);
-        if self.waiting.is_none() {
-            self.rows.remove(&row);
-        }
-    }
-
-    fn heed(&mut self, command: Command) {
-        match command {
-            Command::Pause if !self.paused => {
-                self.gate.hold();
-                self.paused = true;
-                self.say(Event::Paused);
-            }
-            Command::Resume if self.paused => {
-                self.gate.open();
-                self.paused = false;
-                self.say(Event::Resumed);
-            }
-            Command::Pause | Command::Resume => {}
-            Command::Stop => self.stop(),
-            Command::Skip(row) => {
-                if !self.scheduler.skip(row) && self.rows.remove(&row) {
-                    self.skipped.add(row);
-                    self.waiting.take_if(|waiting| waiting.row == row);
-                    self.say(Event::Skipped { row });
-                }
-            }
-        }
-    }
-
-    fn stop(&mut self) {
-        self.gate.shut();
-        self.stopping = true;
-    }
-
-    fn say(&self, event: Event) {
-        // Nobody may be listening any more.
-        let _ = self.outbox.send(event);
     }
 }

@@ -7,6 +7,8 @@ use super::placing::Placing;
 use super::{Choices, place};
 use crate::checkpoint::Checkpoint;
 use crate::dataset::{Dataset, ImageRef, Question, QuestionKind, Style};
+use crate::endpoint::Endpoint;
+use crate::engine::served::{Service, talk};
 use crate::engine::talk::Ordered;
 use crate::engine::{Language, RunSettings, model};
 use crate::{Problem, Result};
@@ -22,16 +24,34 @@ static FRAME: &[u8] = b"index\tquestion\tanswer\n0\t \t\n";
 pub fn prepare(checkpoint: Arc<Checkpoint>, choices: &Choices) -> Result<Ordered> {
     let weight_type = model::weight_type(&choices.dtype)?;
     let language = Language::open(&checkpoint)?;
-    let mut dataset = Dataset::from_bytes("free questions", FRAME)?;
-    dataset.state(crate::dataset::Stated { kind: Some(QuestionKind::Free), answer_type: None });
-    let placings = place(choices, &checkpoint, &language, weight_type, (&dataset, &[0]))?;
-    let settings =
-        RunSettings { style: Style::VlmevalkitDataset, top_logprobs: 0, ..choices.settings.clone() };
+    let dataset = frame()?;
+    let (placings, _) = place(choices, &checkpoint, &language, weight_type, (&dataset, &[0]))?;
+    let settings = settings(choices);
     // One copy answers one question.
     let Some(placement) = placings.first().map(Placing::placement) else {
         return Err(Problem::new("there is no device").fix("name one with --devices"));
     };
     Ok(Ordered { checkpoint, language, weight_type, placement, dataset, settings })
+}
+
+/// The same for a served model.
+///
+/// # Errors
+/// None, as far as the program is whole.
+pub fn served(endpoint: Endpoint, service: Service, choices: &Choices) -> Result<talk::Ordered> {
+    Ok(talk::Ordered { endpoint, service, dataset: frame()?, settings: settings(choices) })
+}
+
+/// The dataset under whose profile free questions are asked.
+fn frame() -> Result<Dataset> {
+    let mut dataset = Dataset::from_bytes("free questions", FRAME)?;
+    dataset.state(crate::dataset::Stated { kind: Some(QuestionKind::Free), answer_type: None });
+    Ok(dataset)
+}
+
+/// Those of a run, but for what belongs to a benchmark.
+fn settings(choices: &Choices) -> RunSettings {
+    RunSettings { style: Style::VlmevalkitDataset, top_logprobs: 0, ..choices.settings.clone() }
 }
 
 /// A free question with its pictures, which are files.

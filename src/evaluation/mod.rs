@@ -1,15 +1,22 @@
 //! An evaluation as a person asks for it: from checkpoint, dataset and choices to a session and an order for the
 //! engine. The window and the terminal both begin their runs here.
 
+mod canary;
+pub mod copies;
+pub mod facts;
 pub mod free;
+pub mod imported;
 pub mod learnt;
 pub mod named;
+pub mod named_map;
+pub mod pictures;
 pub mod placing;
 mod questions;
 mod resumption;
 pub mod served;
 
-use std::collections::HashSet;
+use std::cell::OnceCell;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -21,8 +28,9 @@ pub use questions::Questions;
 
 use crate::checkpoint::{Checkpoint, Folder, Identity, Layout};
 use crate::dataset::{Dataset, Stated};
+use crate::devices::{Driver, Reading, sampler};
 use crate::engine::costs::Pricing;
-use crate::engine::{Admission, Language, Order, RunSettings, Schedule, model};
+use crate::engine::{Admission, Language, Neighbours, Order, RunSettings, Schedule, model};
 use crate::model::WeightType;
 use crate::plan::{Assumptions, Sourced};
 use crate::scoring::Rule;
@@ -52,6 +60,8 @@ pub struct Choices {
     pub layout: String,
     /// Questions in flight.
     pub batch: usize,
+    /// Whether the question that is forecast to take the most memory is asked first.
+    pub canary: bool,
     /// Copies of the model, each on devices of its own.
     pub replicas: usize,
     /// Threads of the CPU; all where none is said.
@@ -71,6 +81,7 @@ impl Default for Choices {
             devices: "auto".into(),
             layout: "auto".into(),
             batch: 1,
+            canary: false,
             replicas: 1,
             threads: None,
             learnt: Learnt::default(),
@@ -96,6 +107,8 @@ pub struct Evaluation {
     weight_type: WeightType,
     /// One for each copy of the model.
     placings: Vec<Placing>,
+    /// The row that is asked before all others.
+    canary: Option<usize>,
     judge: Option<JudgeStep<AnyJudge>>,
 }
 
@@ -115,7 +128,7 @@ impl Evaluation {
         let weight_type = model::weight_type(&choices.dtype)?;
         let language = Language::open(&checkpoint)?;
         let rows = choices.questions.rows(&dataset)?;
-        let placings = place(&choices, &checkpoint, &language, weight_type, (&dataset, &rows))?;
+        let (placings, canary) = place(&choices, &checkpoint, &language, weight_type, (&dataset, &rows))?;
         let mut manifest = manifest(&choices, &checkpoint, &language, &dataset, (&rows, &rule), watch)?;
         for placing in placings.iter().rev() {
             let (layout, devices) = placing.record(&checkpoint);
@@ -124,6 +137,9 @@ impl Evaluation {
         }
         if placings.len() > 1 {
             manifest.settings.other.insert("replicas".into(), placings.len().into());
+        }
+        if choices.canary {
+            manifest.settings.other.insert("canary".into(), true.into());
         }
         Ok(Self {
             checkpoint,
@@ -135,6 +151,7 @@ impl Evaluation {
             choices,
             weight_type,
             placings,
+            canary,
             judge: None,
         })
     }
@@ -161,7 +178,8 @@ impl Evaluation {
             true => Session::resume(folder, &self.manifest)?,
             false => (Session::create(folder, &self.manifest)?, Vec::new()),
         };
-        let rows = remaining(&self.dataset, &self.rows, &done)?;
+        let mut rows = remaining(&self.dataset, &self.rows, &done)?;
+        let canary = self.canary.filter(|row| canary::put_first(&mut rows, *row));
         let mut notes = Vec::new();
         if resume {
             let (begun, now) = (session.manifest(), &self.manifest);
@@ -177,15 +195,18 @@ impl Evaluation {
                 notes.push(Problem::new(what).at(folder.display().to_string()));
             }
         }
+        if let Some(outline) = canary.and_then(|row| self.dataset.outlines().ok()?.get(row)) {
+            session.event("canary", json!({ "index": outline.index }))?;
+        }
         let learnt = self.choices.learnt.clone();
         let forecasts: Vec<_> = self.placings.iter().map(|placing| placing.forecasting.clone()).collect();
-        // What an answer is forecast to take is said where there is one copy, whose devices these are.
-        let forecasting = forecasts.first().filter(|_| forecasts.len() == 1).cloned();
+        let forecasting = forecasts.clone();
         let admission: Admission = Box::new(move |others, need| {
             let beside: Vec<_> =
                 others.iter().copied().filter(|other| other.replica == need.replica).collect();
             beside.is_empty() || forecasts.get(need.replica).is_none_or(|of| of.admits(&beside, need))
         });
+        let neighbours = neighbours(&self.manifest.devices);
         let order = Order {
             checkpoint: self.checkpoint,
             language: self.language,
@@ -200,20 +221,21 @@ impl Evaluation {
             judge: self.judge,
             session,
             learn: Some(Box::new(move |lessons| learnt.learn(lessons))),
+            neighbours,
             notes,
         };
         Ok((order, done))
     }
 }
 
-/// Plans where the units lie.
+/// Plans where the units lie; with the row to be asked first, where one is wished for.
 fn place(
     choices: &Choices,
     checkpoint: &Checkpoint,
     language: &Language,
     weight_type: WeightType,
     (dataset, rows): (&Dataset, &[usize]),
-) -> Result<Vec<Placing>> {
+) -> Result<(Vec<Placing>, Option<usize>)> {
     let settings = &choices.settings;
     let assumptions = Assumptions {
         in_flight: Sourced::chosen(choices.batch.div_ceil(choices.replicas.max(1)) as u64),
@@ -240,7 +262,29 @@ fn place(
         assumptions,
         calibration: &|card| choices.learnt.of(card),
     };
-    Placing::new(wanted, choices.replicas, &mut || pricing.all(rows).0)
+    let priced = OnceCell::new();
+    let costs = || priced.get_or_init(|| pricing.all(rows).0);
+    let placings = Placing::new(wanted, choices.replicas, &mut || costs().clone())?;
+    let canary = choices.canary.then(|| canary::heaviest(&placings, costs(), dataset)).flatten();
+    Ok((placings, canary))
+}
+
+/// How other processes on GPUs are watched; where there are none, or no driver tells, nothing is.
+fn neighbours(devices: &[DeviceRecord]) -> Option<Neighbours> {
+    let named = |device: &DeviceRecord| Some((device.uuid.clone()?, device.name.clone()));
+    let names: HashMap<String, String> = devices.iter().filter_map(named).collect();
+    if names.is_empty() {
+        return None;
+    }
+    let driver = Driver::open().ok()?;
+    let read = move || {
+        let ours = |reading: Reading| {
+            let device = names.get(&reading.device)?.clone();
+            Some(Reading { device, ..reading })
+        };
+        driver.readings().into_iter().filter_map(ours).collect()
+    };
+    Some(Neighbours { read: Box::new(read), settings: sampler::Settings::default() })
 }
 
 /// The path that a manifest keeps: as the system resolves it, or that of the built-in pair.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::checkpoint::Checkpoint;
 use crate::dataset::{Dataset, Found, Stated, discover, registry};
+use crate::session::import::is_predictions;
 use crate::{Problem, Result, demo};
 
 /// Names told where one is unknown.
@@ -22,6 +23,8 @@ pub enum Meant {
     Dataset,
     /// A session's folder.
     Session,
+    /// Predictions of another program.
+    Predictions,
 }
 
 /// Tells by its content what a path is.
@@ -42,6 +45,7 @@ pub fn meant(path: &Path) -> Result<Meant> {
         false => match ending.as_str() {
             "safetensors" => Some(Meant::Checkpoint),
             "json" if path.file_name().is_some_and(|name| name == "config.json") => Some(Meant::Checkpoint),
+            _ if is_predictions(path) => Some(Meant::Predictions),
             "tsv" | "csv" | "parquet" | "jsonl" | "ndjson" => Some(Meant::Dataset),
             _ => None,
         },
@@ -52,7 +56,7 @@ pub fn meant(path: &Path) -> Result<Meant> {
             false => "does not exist",
         };
         Problem::new(what).in_file(path).fix(
-            "choose a folder with config.json and safetensors, a TSV, parquet or JSON lines file, or a session's folder",
+            "choose a folder with config.json and safetensors, a TSV, parquet or JSON lines file, a session's folder, or predictions of VLMEvalKit or lmms-eval",
         )
     })
 }

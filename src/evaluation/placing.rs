@@ -1,23 +1,22 @@
 //! Where the units of a run lie: from a SPEC and a layout to a plan, and from a plan to places for the engine.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use candle_core::Device;
 use serde_json::{Map, Value, json};
 
+use super::named_map::{NAMES, NamedMap, short};
 use crate::checkpoint::{Checkpoint, UnitKind};
 use crate::devices::{Driver, find, host};
 use crate::engine::Forecasting;
 use crate::model::host::{Blocks, product_depth};
 use crate::model::{Place, Placement, WeightType, weights};
 use crate::plan::bytes::human;
-use crate::plan::checks::{self, Severity};
-use crate::plan::device_map::DeviceMap;
+use crate::plan::checks::Severity;
 use crate::plan::spec::DeviceSpec;
 use crate::plan::{
     Assumptions, Calibration, Case, DeviceKind, Dtype, Engine, Layout, Model, ModelShape, Plan, QuestionCost,
-    Source, Sourced, Workload, planner,
+    Source, Sourced, Workload, exchange, planner,
 };
 use crate::session::manifest::{DeviceRecord, LayoutRecord};
 use crate::{Problem, Result};
@@ -106,7 +105,7 @@ impl Placing {
                 plan.assignment.len(),
                 units.len()
             ))
-            .at(format!("--layout {}", wanted.layout)));
+            .at(format!("--layout {}", short(wanted.layout))));
         }
         refuse_what_cannot_run(&case, &plan, wanted.layout)?;
         if case.workload.questions.len() > 1 || plan.devices.len() > 1 {
@@ -158,7 +157,7 @@ impl Placing {
 }
 
 /// Reads a SPEC, as far as this build can follow it.
-fn spec(text: &str) -> Result<DeviceSpec> {
+pub(super) fn spec(text: &str) -> Result<DeviceSpec> {
     let spec = DeviceSpec::parse(text)?;
     match spec {
         DeviceSpec::Cuda(_) if !cfg!(feature = "cuda") => Err(Problem::new("this build has no CUDA")
@@ -169,7 +168,8 @@ fn spec(text: &str) -> Result<DeviceSpec> {
     }
 }
 
-fn found(spec: &DeviceSpec) -> Result<Vec<crate::plan::Device>> {
+/// The devices that a SPEC means.
+pub(super) fn found(spec: &DeviceSpec) -> Result<Vec<crate::plan::Device>> {
     match spec {
         DeviceSpec::Simulated(devices) => Ok(devices.clone()),
         DeviceSpec::Cpu => Ok(vec![find::cpu()]),
@@ -177,7 +177,8 @@ fn found(spec: &DeviceSpec) -> Result<Vec<crate::plan::Device>> {
     }
 }
 
-fn case(
+/// What a plan for these devices is made from.
+pub(super) fn case(
     wanted: &Wanted<'_>,
     devices: Vec<crate::plan::Device>,
     spec: &DeviceSpec,
@@ -235,37 +236,53 @@ fn with_threads_of_a_place(case: Case, plan: &Plan) -> Case {
 
 /// The plan of a layout by name or file, and what it is called.
 fn laid_out(case: &Case, layout: &str, notes: &mut Vec<Problem>) -> Result<(Plan, String)> {
-    let place = format!("--layout {layout}");
-    let file = Path::new(layout);
-    if Layout::parse(layout).is_err() && file.is_file() {
-        let text = std::fs::read_to_string(file).map_err(|e| Problem::io("read the layout", file, &e))?;
-        let map = DeviceMap::parse(&text).map_err(|problem| problem.in_file(file))?;
-        let (resolved, _, findings) = checks::check_map(case, &map);
-        let stops = |code: &str| matches!(code, "uncovered-unit" | "absent-device");
-        for finding in findings {
-            let problem = Problem::new(finding.message).at(&place);
-            match finding.severity {
-                Severity::Error if stops(finding.code) => {
-                    return Err(problem.fix("name a device for every module, of those that --devices gives"));
+    let place = format!("--layout {}", short(layout));
+    let named = match Layout::parse(layout) {
+        Ok(named) => named,
+        Err(_) => {
+            let map = NamedMap::find(layout)?.ok_or_else(|| no_layout(layout))?;
+            let read = exchange::read(&map.text, case).map_err(|problem| map.about(problem))?;
+            let stops = |code: &str| matches!(code, "uncovered-unit" | "absent-device");
+            for finding in read.findings {
+                let problem = Problem::new(finding.message).at(&place);
+                match finding.severity {
+                    Severity::Error if stops(finding.code) => {
+                        return Err(
+                            problem.fix("name a device for every module, of those that --devices gives")
+                        );
+                    }
+                    // What does not fit, or cannot be run, is said once and for any layout.
+                    Severity::Error => {}
+                    _ if matches!(finding.code, "unknown-key" | "covered-twice" | "phantom-layer") => {
+                        notes.push(problem);
+                    }
+                    _ => {}
                 }
-                // What does not fit, or cannot be run, is said once and for any layout.
-                Severity::Error => {}
-                _ if matches!(finding.code, "unknown-key" | "covered-twice" | "phantom-layer") => {
-                    notes.push(problem);
-                }
-                _ => {}
             }
+            return Ok((read.plan, recorded(layout)));
         }
-        return Ok((resolved.plan, layout.to_owned()));
-    }
-    let named = Layout::parse(layout).map_err(|problem| problem.at(&place))?;
+    };
     let plan = planner::plan(case, named).map_err(|problem| problem.at(&place))?;
     Ok((plan, named.name().to_owned()))
 }
 
+/// A layout that is neither a name nor a file nor a map itself.
+pub(crate) fn no_layout(layout: &str) -> Problem {
+    let names: Vec<&str> = Layout::NAMED.iter().map(|layout| layout.name()).collect();
+    Problem::new("there is no such layout")
+        .at(format!("--layout {}", short(layout)))
+        .fix(format!("use {}; or {NAMES}", names.join(", ")))
+}
+
+/// What the manifest calls a layout that has no name: as it was written, where that is short enough to be read.
+fn recorded(layout: &str) -> String {
+    let is_short = layout.len() <= 200 && !layout.contains('\n');
+    if is_short { layout.to_owned() } else { Layout::Custom.name().to_owned() }
+}
+
 /// Refuses plans that no question could be answered under.
 fn refuse_what_cannot_run(case: &Case, plan: &Plan, layout: &str) -> Result<()> {
-    let place = format!("--layout {layout}");
+    let place = format!("--layout {}", short(layout));
     if let Some(split) = plan.splits.first() {
         let unit = case.model.units.get(split.unit).map(|unit| unit.name.as_str()).unwrap_or_default();
         return Err(Problem::new(format!(

@@ -39,6 +39,7 @@ impl Choices {
             devices: devices(manifest),
             layout: layout(&manifest.layout.name),
             batch: settings.batch.max(1),
+            canary: settings.other.get("canary").is_some_and(|canary| *canary == true),
             replicas: copies.and_then(|copies| usize::try_from(copies).ok()).unwrap_or(1).max(1),
             threads: settings.threads,
             learnt: Learnt::Usual,
@@ -66,11 +67,12 @@ fn devices(manifest: &Manifest) -> String {
     }
 }
 
-/// The layout of a name or of a file, where that still is one. Where units sit changes no answer, so that another plan
+/// The layout of a name, of a file where that still is one, or of a map that stands there itself. Where units sit changes no answer, so that another plan
 /// may take the place of one that is gone.
 fn layout(name: &str) -> String {
     let is_known = crate::plan::Layout::parse(name).is_ok();
-    if is_known || Path::new(name).is_file() { name.to_owned() } else { "auto".into() }
+    let is_map = || Path::new(name).is_file() || crate::plan::exchange::Form::of(name).is_some();
+    if is_known || is_map() { name.to_owned() } else { "auto".into() }
 }
 
 /// The choice of questions that a selection records.

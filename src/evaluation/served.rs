@@ -116,21 +116,29 @@ impl ServedEvaluation {
     /// # Errors
     /// As [`Service::of`], [`Choices::of`] and [`ServedEvaluation::prepare`]; the server is not there.
     pub fn of_session(folder: &Path, key: Option<Key>, watch: named::Watch<'_>) -> Result<Self> {
-        let manifest = Manifest::read(folder)?;
-        let service = Service::of(&manifest).map_err(|problem| problem.in_file(folder))?;
-        let (base, model) = manifest
-            .checkpoint
-            .path
-            .split_once(' ')
-            .ok_or_else(|| Problem::new("does not say which server it was begun with").in_file(folder))?;
-        // Whether plain http will do was settled when the session was begun.
-        let endpoint = Endpoint::new(Address::new(base, true)?, model, key, Limits::for_questions());
+        let (address, model) = server_of(&Manifest::read(folder)?, folder)?;
+        let endpoint = Endpoint::new(address, model, key, Limits::for_questions());
         let endpoint = endpoint.with_key_names(&key::SERVED_KEYS);
         let health = endpoint.health().map_err(|fault| fault.problem)?;
+        Self::going_on(folder, endpoint, &health, watch)
+    }
+
+    /// The same with an endpoint at the session's address, and what that said of itself.
+    ///
+    /// # Errors
+    /// As [`Service::of`], [`Choices::of`] and [`ServedEvaluation::prepare`].
+    pub fn going_on(
+        folder: &Path,
+        endpoint: Endpoint,
+        health: &Health,
+        watch: named::Watch<'_>,
+    ) -> Result<Self> {
+        let manifest = Manifest::read(folder)?;
+        let service = Service::of(&manifest).map_err(|problem| problem.in_file(folder))?;
         let choices = Choices::of(&manifest)?;
         let dataset = named::open_dataset(Some(&manifest.dataset.path), choices.stated, watch)?;
         let path = dataset.path().unwrap_or(Path::new("")).to_owned();
-        Self::prepare(endpoint, service, &health, dataset, choices, &mut |bytes| watch(&path, bytes))
+        Self::prepare(endpoint, service, health, dataset, choices, &mut |bytes| watch(&path, bytes))
     }
 
     /// Asks a judge about answers that the rule cannot read; `record` is how the manifest names it.
@@ -167,6 +175,26 @@ impl ServedEvaluation {
         };
         Ok((order, done))
     }
+}
+
+/// The address at which a session was begun, and the model there.
+///
+/// # Errors
+/// The manifest names none: it is of a local run, or of none.
+pub fn server_of(manifest: &Manifest, folder: &Path) -> Result<(Address, String)> {
+    let (base, model) = manifest
+        .checkpoint
+        .path
+        .split_once(' ')
+        .filter(|_| is_served(manifest))
+        .ok_or_else(|| Problem::new("does not say which server it was begun with").in_file(folder))?;
+    // Whether plain http will do was settled when the session was begun.
+    Ok((Address::new(base, true)?, model.to_owned()))
+}
+
+/// Whether a session was begun with a served model.
+pub fn is_served(manifest: &Manifest) -> bool {
+    manifest.checkpoint.format == "endpoint"
 }
 
 /// What is recorded of a server.
@@ -224,7 +252,10 @@ pub fn header(text: &str) -> Result<(HeaderName, HeaderValue)> {
 }
 
 /// Refuses fields of a request whose names say that they hold a secret: the manifest records them.
-fn refuse_secrets(value: &Value) -> Result<()> {
+///
+/// # Errors
+/// There is such a field.
+pub fn refuse_secrets(value: &Value) -> Result<()> {
     match value {
         Value::Object(fields) => fields.iter().try_for_each(|(name, value)| {
             let lower = name.to_ascii_lowercase();

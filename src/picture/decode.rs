@@ -5,6 +5,7 @@
 //! not applied. Only the first frame of an animation is read.
 
 use std::io::Cursor;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use image::error::{LimitError, LimitErrorKind};
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage};
@@ -23,8 +24,10 @@ const MAX_BYTES: u64 = 1 << 30;
 /// The picture in a file of png, jpeg, webp, bmp, gif or tiff, recognised by its first bytes. `place` names it in a
 /// refusal.
 pub fn decode(bytes: &[u8], place: &str) -> Result<RgbImage> {
-    let decoder = open(bytes, place)?;
-    let picture = DynamicImage::from_decoder(decoder).map_err(|error| refused(&error, place))?;
+    let picture = guarded(place, || {
+        let decoder = open(bytes, place)?;
+        DynamicImage::from_decoder(decoder).map_err(|error| refused(&error, place))
+    })?;
     if picture.width() == 0 || picture.height() == 0 {
         return Err(Problem::new("the picture has no pixels").at(place));
     }
@@ -33,7 +36,14 @@ pub fn decode(bytes: &[u8], place: &str) -> Result<RgbImage> {
 
 /// Width and height, from the file's header alone.
 pub fn dimensions(bytes: &[u8], place: &str) -> Result<(u32, u32)> {
-    open(bytes, place).map(|decoder| decoder.dimensions())
+    guarded(place, || open(bytes, place).map(|decoder| decoder.dimensions()))
+}
+
+/// Some damage makes a decoder panic instead of refusing, such as a palette of one byte in a PNG (png 0.18.1).
+pub(super) fn guarded<T>(place: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    // What a decoder has begun is dropped with it, so nothing half done is seen again.
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|_| Err(Problem::new("the picture is damaged: its decoder broke off").at(place)))
 }
 
 /// A decoder whose header has been read and found within the limits.

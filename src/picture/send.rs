@@ -9,7 +9,7 @@ use image::codecs::png::PngEncoder;
 use image::metadata::Orientation;
 use image::{ExtendedColorType, ImageDecoder, ImageEncoder, ImageFormat, RgbImage};
 
-use super::decode::{decode, open};
+use super::decode::{decode, guarded, open};
 use crate::{Problem, Result};
 
 /// In which format a picture is encoded where it has to be.
@@ -74,17 +74,19 @@ pub struct Sent {
 /// # Errors
 /// As [`decode`].
 pub fn send(bytes: Arc<[u8]>, place: &str, form: SentAs) -> Result<Sent> {
-    let mut decoder = open(&bytes, place)?;
-    let (width, height) = decoder.dimensions();
+    let ((width, height), is_plain) = guarded(place, || {
+        let mut decoder = open(&bytes, place)?;
+        let is_plain =
+            matches!(decoder.original_color_type(), ExtendedColorType::L8 | ExtendedColorType::Rgb8)
+                && matches!(decoder.orientation(), Ok(Orientation::NoTransforms));
+        Ok((decoder.dimensions(), is_plain))
+    })?;
     let format = image::guess_format(&bytes).ok();
     let mime = match (format, form) {
         (Some(ImageFormat::Jpeg), _) => Some("image/jpeg"),
         (Some(ImageFormat::Png), SentAs::Png) if is_plain_png(&bytes) => Some("image/png"),
         _ => None,
     };
-    let is_plain = matches!(decoder.original_color_type(), ExtendedColorType::L8 | ExtendedColorType::Rgb8)
-        && matches!(decoder.orientation(), Ok(Orientation::NoTransforms));
-    drop(decoder);
     if let Some(mime) = mime.filter(|_| is_plain) {
         return Ok(Sent { bytes, mime, width, height, original: true });
     }

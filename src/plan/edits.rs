@@ -120,30 +120,30 @@ impl Draft {
     }
 }
 
-/// Drafts in the order they were made, with a way back and forth.
+/// Drafts, or what one works on in their place, in the order they were made, with a way back and forth.
 #[derive(Debug, Clone)]
-pub struct History {
-    past: Vec<Draft>,
-    present: Draft,
-    future: Vec<Draft>,
+pub struct History<T = Draft> {
+    past: Vec<T>,
+    present: T,
+    future: Vec<T>,
 }
 
 /// Steps that can be taken back.
 const REMEMBERED: usize = 500;
 
-impl History {
+impl<T: PartialEq> History<T> {
     /// Starts with a draft.
-    pub fn new(draft: Draft) -> Self {
+    pub fn new(draft: T) -> Self {
         Self { past: Vec::new(), present: draft, future: Vec::new() }
     }
 
     /// The draft now.
-    pub fn now(&self) -> &Draft {
+    pub fn now(&self) -> &T {
         &self.present
     }
 
     /// Makes a step; a step that changes nothing is not remembered.
-    pub fn step(&mut self, next: Draft) {
+    pub fn step(&mut self, next: T) {
         if next == self.present {
             return;
         }
@@ -152,6 +152,17 @@ impl History {
             self.past.remove(0);
         }
         self.past.push(std::mem::replace(&mut self.present, next));
+    }
+
+    /// Puts another draft in the place of the present one, which is no step.
+    pub fn amend(&mut self, draft: T) {
+        self.present = draft;
+    }
+
+    /// Changes all that is remembered.
+    pub fn for_each(&mut self, change: impl FnMut(&mut T)) {
+        let now = std::iter::once(&mut self.present);
+        self.past.iter_mut().chain(now).chain(&mut self.future).for_each(change);
     }
 
     /// Takes the last step back. False where there is none.

@@ -22,17 +22,21 @@ pub enum Visible {
 
 /// The GPUs a process sees in the order of its ordinals, given the variable's value (none where it is not set) and the
 /// physical GPUs in the order CUDA counts them. Reading stops at the first entry that names nothing; the same GPU twice
-/// makes none visible; numbers and UUIDs do not mix; a UUID may be cut short where it stays unique; at most one MIG slice
-/// is ever visible.
+/// makes none visible; numbers and UUIDs do not mix; a UUID may be cut short where it stays unique.
+///
+/// A sliced GPU is seen as its first slice, and a process that sees a slice sees nothing else: "CUDA can only enumerate a
+/// single compute instance" and "will not enumerate non-MIG GPU if any compute instance is enumerated on any other GPU"
+/// (NVIDIA Multi-Instance GPU User Guide, CUDA Device Enumeration).
 pub fn visible(value: Option<&str>, physical: &[Physical]) -> Vec<Visible> {
-    let all = || {
-        let sliced = physical.iter().position(|p| !p.slices.is_empty());
-        match sliced {
-            Some(gpu) if physical.len() == 1 => vec![Visible::Slice(gpu, 0)],
-            _ => (0..physical.len()).map(Visible::Gpu).collect(),
-        }
+    let of_index = |gpu: usize| match physical.get(gpu).is_some_and(|it| !it.slices.is_empty()) {
+        true => Visible::Slice(gpu, 0),
+        false => Visible::Gpu(gpu),
     };
-    let Some(value) = value else { return all() };
+    let one_slice = |found: Vec<Visible>| {
+        let slice = found.iter().find(|it| matches!(it, Visible::Slice(..))).copied();
+        slice.map_or(found, |slice| vec![slice])
+    };
+    let Some(value) = value else { return one_slice((0..physical.len()).map(of_index).collect()) };
     let mut found = Vec::new();
     let mut by_uuid: Option<bool> = None;
     for entry in value.split(',') {
@@ -46,16 +50,16 @@ pub fn visible(value: Option<&str>, physical: &[Physical]) -> Vec<Visible> {
         else {
             break;
         };
+        let device = match device {
+            Visible::Gpu(index) => of_index(index),
+            slice => slice,
+        };
         if found.contains(&device) {
             return Vec::new();
         }
         found.push(device);
-        if matches!(device, Visible::Slice(..)) {
-            // A process sees one slice and nothing else.
-            return vec![device];
-        }
     }
-    found
+    one_slice(found)
 }
 
 /// A number, whatever follows its digits being cut, as `atoi` does.
@@ -137,6 +141,10 @@ mod tests {
         ];
         assert_eq!(visible(Some("MIG-112,MIG-111"), &physical), [Visible::Slice(0, 1)]);
         assert_eq!(visible(Some("MIG-GPU-aaa1/1/0"), &physical), [Visible::Slice(0, 1)]);
+        for whole in [None, Some("0,1"), Some("1,0"), Some("GPU-aaa1")] {
+            assert_eq!(visible(whole, &physical), [Visible::Slice(0, 0)], "{whole:?}");
+        }
+        assert_eq!(visible(Some("1"), &physical), [Visible::Gpu(1)]);
         assert_eq!(visible(Some("MIG-11"), &physical), [], "not unique");
         assert_eq!(visible(Some("MIG-GPU-bbb1/0/0"), &physical), []);
     }

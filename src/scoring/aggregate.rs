@@ -1,5 +1,5 @@
 //! Whole files into the figures that benchmarks report: MME, HallusionBench, POPE, AMBER, VSR, multiple choice with
-//! and without rotations, MMT-Bench, MMVP, HRBench, CV-Bench, VQA, OCRBench as VLMEvalKit computes them (snapshot `e8e78f05`, Apache-2.0: `image_mcq.py`,
+//! and without rotations, MMT-Bench, MMVP, HRBench, CV-Bench, MME-RealWorld, VQA, OCRBench as VLMEvalKit computes them (snapshot `e8e78f05`, Apache-2.0: `image_mcq.py`,
 //! `image_yorn.py`, `image_vqa.py`, `utils/yorn.py`, `utils/multiple_choice.py`), and MMMU as its authors do.
 //!
 //! Groups come in the order in which they first appear, not in the random order of the original's sets. Where the
@@ -11,7 +11,7 @@ mod yes_no;
 
 use std::collections::HashMap;
 
-pub use choices::{circular, cv_bench_2d, hrbench, mmt_bench, mmvp, multiple_choice};
+pub use choices::{circular, cv_bench_2d, hrbench, mme_real_world, mmt_bench, mmvp, multiple_choice};
 pub use mmmu::{MMMU_DISCIPLINES, mmmu, mmmu_subject};
 pub use yes_no::{amber, hallusion_bench, mme, pope, vsr, yes_no};
 

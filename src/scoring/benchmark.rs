@@ -17,9 +17,6 @@ pub struct Figures {
 /// Benchmarks of choices whose names ask for circular evaluation (`ImageMCQDataset.evaluate_heuristic`).
 const CIRCULAR: [&str; 4] = ["mmbench", "ccbench", "circular", "mmcr"];
 
-/// Benchmarks that VLMEvalKit reads in a way of their own, which is not reproduced here, nor are their sums then.
-const OTHERWISE: [&str; 1] = ["MME-RealWorld"];
-
 /// Whether a dataset of choices is evaluated circularly.
 pub fn is_circular(dataset: &str) -> bool {
     let name = dataset.to_ascii_lowercase();
@@ -49,7 +46,9 @@ pub fn figures(
             ("AMBER", _) => figures("AMBER", aggregate::amber(rows)),
             ("VSR-zeroshot", _) => figures("VSR", aggregate::vsr(rows)),
             ("OCRBench", _) => figures("OCRBench", aggregate::ocrbench(rows)),
-            _ if OTHERWISE.iter().any(|part| name.contains(part)) => None,
+            (_, AnswerType::Option) if name.contains("MME-RealWorld") => {
+                figures("MME-RealWorld", aggregate::mme_real_world(rows))
+            }
             ("MMVP", AnswerType::Option) => figures("MMVP", aggregate::mmvp(rows)),
             (_, AnswerType::Option) if name.starts_with("MMT-Bench") => {
                 figures("MMT-Bench", aggregate::mmt_bench(rows))
@@ -96,15 +95,11 @@ mod tests {
         assert_eq!(of("vlmevalkit", "MME", true, AnswerType::YesNo).as_deref(), Some("MME"));
         assert_eq!(of("vlmevalkit@2025-07", "POPE_local", true, AnswerType::YesNo).as_deref(), Some("POPE"));
         assert_eq!(of("vlmevalkit", "mine_circular", false, option).as_deref(), Some("Circular evaluation"));
+        assert_eq!(of("vlmevalkit", "MME-RealWorld-Lite", true, option).as_deref(), Some("MME-RealWorld"));
         assert_eq!(of("vlmevalkit", "MMStar", true, option).as_deref(), Some("Multiple choice"));
         assert_eq!(of("mmmu", "MMMU", false, option).as_deref(), Some("MMMU, official summary"));
-        for (rule, name) in [
-            ("vlmevalkit", "mine"),
-            ("vlmevalkit", "MME-RealWorld"),
-            ("shardscope", "MME"),
-            ("mmmu", "MMStar"),
-        ] {
-            assert_eq!(of(rule, name, name == "MME-RealWorld", option), None, "{rule} {name}");
+        for (rule, name) in [("vlmevalkit", "mine"), ("shardscope", "MME"), ("mmmu", "MMStar")] {
+            assert_eq!(of(rule, name, false, option), None, "{rule} {name}");
         }
         let rule = Rule::by_name("vlmevalkit").unwrap();
         let table = figures(&rule, "MMBench_DEV_EN", true, option, &rows).unwrap().table;

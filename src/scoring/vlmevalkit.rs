@@ -18,11 +18,15 @@
 //! | `accuracy-mean` | the trimmed prediction | mean over the gold answers |
 //! | `ocrbench` | the prediction as given | 1 where a gold answer stands in it |
 //!
+//! The options of MME-RealWorld are read in a way of their own ([`mme_real_world`]).
+//!
 //! A fractional score is `right` from 0.5 on. A dataset named `MMMU_Pro…COT…` first goes through
 //! [`cot_postproc`]. Handwritten formulas of OCRBench are told by a dataset name that holds the name of their
 //! category. Where the original raises an exception a value is decided: gold answers that are no text (`[1, 2]`)
 //! are written as Python writes them and compared; an OCRBench cell that is no literal is one answer; one that
 //! is a number is its text.
+
+mod mme_real_world;
 
 use std::sync::LazyLock;
 
@@ -228,6 +232,15 @@ pub fn yes_or_no(response: &str) -> &'static str {
 /// Reads and judges one row; the module's table says what `read` holds.
 pub fn read(row: &Row, version: Version) -> Reading {
     match row.answer_type {
+        AnswerType::Option if row.dataset.as_deref().is_some_and(mme_real_world::is_named) => {
+            let Some((letter, span)) = mme_real_world::letter(&row.response) else {
+                return row.judged(Value::Null, Verdict::Unparsed, "no letter A to E");
+            };
+            let letter = letter.to_string();
+            let right = gold::accepted_letters(&row.answer).contains(&letter);
+            let verdict = if right { Verdict::Right } else { Verdict::Wrong };
+            row.judged(Value::from(letter), verdict, "first letter A to E").with_span(span)
+        }
         AnswerType::Option => {
             let choices = gold::choices(row);
             option(row, &choices, &gold::accepted_letters(&row.answer), version)

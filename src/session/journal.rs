@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use crate::scoring::judge::{Judge, JudgeRecord, JudgeStep};
-use crate::scoring::{AnswerType, Reading, Row, Rule, Verdict};
+use crate::scoring::{AnswerType, Judged, Reading, Row, Rule, Verdict};
 
 /// One finished question: what was asked, what the model said, how that was read, and what it cost.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -242,6 +242,17 @@ pub fn now() -> f64 {
 }
 
 impl Answer {
+    /// What a report counts of it.
+    pub fn judged(&self) -> Judged<'_> {
+        Judged {
+            category: self.category.as_deref(),
+            super_category: self.super_category.as_deref(),
+            split: self.split.as_deref(),
+            verdict: self.verdict,
+            score: self.score,
+        }
+    }
+
     /// The response to a question, not judged yet.
     pub fn new(index: impl Into<String>, response: impl Into<String>) -> Self {
         Self {

@@ -24,8 +24,9 @@ const LIMIT: u64 = 16 << 20;
 const IDS_SPELLED_OUT: usize = 100;
 
 /// Settings that are recorded but cannot change what the model says: answers can be read again under any rule,
-/// or by another judge, and how many questions or threads are in flight changes the speed alone.
-const NEUTRAL: [&str; 7] = ["rule", "answer_type", "judge", "batch", "replicas", "threads", "top_logprobs"];
+/// or by another judge; how many questions or threads are in flight, and which is first, changes no answer.
+const NEUTRAL: [&str; 8] =
+    ["rule", "answer_type", "judge", "batch", "replicas", "canary", "threads", "top_logprobs"];
 
 /// What a session is about; written once, when it begins.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]

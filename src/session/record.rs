@@ -135,6 +135,14 @@ impl Record {
     /// # Errors
     /// There is no manifest, it cannot be read, or a newer program wrote it; the journal cannot be opened.
     pub fn open(dir: &Path) -> Result<Self> {
+        Self::open_watched(dir, |_, _| true)
+    }
+
+    /// [`Record::open`], told how many bytes of how many are read; it says whether to go on.
+    ///
+    /// # Errors
+    /// As [`Record::open`], or it was stopped.
+    pub fn open_watched(dir: &Path, mut watch: impl FnMut(u64, u64) -> bool) -> Result<Self> {
         let mut record = Self {
             dir: dir.to_path_buf(),
             manifest: Manifest::read(dir)?,
@@ -149,10 +157,14 @@ impl Record {
         };
         let path = dir.join(ANSWERS);
         if path.exists() {
+            let total = path.metadata().map_or(0, |about| about.len());
             let mut categories: HashMap<String, Arc<str>> = HashMap::new();
             let outline =
                 |line: &[u8]| serde_json::from_slice::<OutlineLine>(line).map_err(|why| why.to_string());
             scan(&path, outline, |line| {
+                if line.number % TOGETHER == 0 && !watch(line.bytes.end, total) {
+                    return Err(Problem::new("the session was not opened to its end").in_file(&path));
+                }
                 match line.content {
                     Ok(content) => {
                         let category = content.category.map(|name| {

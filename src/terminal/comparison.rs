@@ -5,10 +5,11 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::summary::accuracy_json;
-use super::{excerpt, print_json, print_line, say};
+use super::{print_json, print_line, say};
 use crate::cli::Failure;
 use crate::scoring::{Accuracy, Reading, Rule};
 use crate::session::{Comparison, Flip, Paired, Record, Side, compare as compared, disagreement};
+use crate::words::excerpt;
 
 /// Compares two sessions.
 ///

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::progress::Reading;
-use super::{excerpt, print_json, print_line, size};
+use super::{print_json, print_line};
 use crate::Result;
 use crate::cli::{DatasetsArgs, Ending, Outcome};
 use crate::dataset::{Dataset, Stated, discover};
 use crate::evaluation::named;
+use crate::words::{excerpt, size};
 
 /// Opens the dataset that a person named, and tells of a long reading.
 ///

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::Write;
+use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -24,6 +25,18 @@ pub struct DevicesArgs {
     /// Print one JSON object to standard output.
     #[arg(long)]
     pub json: bool,
+    /// Go on reading the memory of the GPUs, and print what changes, who grows and which card is lost.
+    #[arg(long, conflicts_with_all = ["json", "cards", "devices"])]
+    pub watch: bool,
+    /// Seconds between two readings [default: 1].
+    #[arg(long, value_name = "S", requires = "watch", value_parser = crate::cli::seconds)]
+    pub every: Option<f64>,
+    /// Seconds to watch [default: until it is stopped].
+    #[arg(long, value_name = "S", requires = "watch", value_parser = crate::cli::seconds)]
+    pub seconds: Option<f64>,
+    /// Append every reading to a file, a JSON object a line: time, device, bytes, own, others.
+    #[arg(long, value_name = "FILE", requires = "watch")]
+    pub trace: Option<PathBuf>,
 }
 
 /// Runs the command, writing to `out`. Returns the exit code.

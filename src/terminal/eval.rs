@@ -10,14 +10,16 @@ use crossbeam_channel::Sender;
 use super::datasets::open_dataset;
 use super::judging::{self, Tally};
 use super::progress::{Progress, Reading};
-use super::{count, duration, print_json, print_line, say, size, summary};
+use super::{print_json, print_line, say, summary};
 use crate::cli::{Ending, EvalArgs, Failure, Outcome};
 use crate::dataset::{Stated, Style};
 use crate::engine::served::Traffic;
 use crate::engine::{Command, Event, Run, RunSettings, Sampling};
+use crate::evaluation::named_map::NamedMap;
 use crate::evaluation::{Choices, Evaluation, Learnt, Questions, named};
 use crate::scoring::Report;
 use crate::session::{Answer, default_folder};
+use crate::words::{count, duration, size};
 use crate::{Problem, Result};
 
 impl EvalArgs {
@@ -47,7 +49,10 @@ pub fn run(args: &EvalArgs) -> Outcome {
     }
     use_threads(args.threads)?;
     let checkpoint = Arc::new(named::open_checkpoint(args.checkpoint.as_deref())?);
-    let choices = choices(args);
+    let mut choices = choices(args);
+    if choices.layout == "-" {
+        choices.layout = NamedMap::on_standard_input()?.text;
+    }
     let dataset = open_dataset(args.dataset.as_deref(), choices.stated)?;
     let mut reading = dataset.path().map(Reading::of);
     let mut watch = |bytes| reading.as_mut().is_none_or(|reading| reading.at(bytes));
@@ -110,7 +115,7 @@ pub(super) fn listen(
     let Told { model, dataset, rule, folder, selected, left } = told;
     say(format!("session {}", folder.display()));
     let mut report = Report::default();
-    done.iter().for_each(|answer| summary::count(&mut report, answer));
+    done.iter().for_each(|answer| report.add(answer.judged()));
     if !done.is_empty() {
         say(format!("{} questions are answered already", selected - left));
     }
@@ -194,6 +199,7 @@ pub(super) fn choices(args: &EvalArgs) -> Choices {
         devices: args.devices.clone(),
         layout: args.layout.clone(),
         batch: args.batch,
+        canary: args.canary,
         replicas: args.replicas,
         threads: args.threads,
         learnt: Learnt::named(args.calibration.as_deref()),
@@ -236,7 +242,7 @@ fn follow(
             | Event::Resumed => {}
             Event::Answered { answer, remaining, tokens_per_second, .. } => {
                 done += 1;
-                summary::count(report, &answer);
+                report.add(answer.judged());
                 if let Some(record) = &answer.judge {
                     judged.add(record);
                 }

@@ -2,11 +2,12 @@
 
 use serde_json::json;
 
-use super::{print_json, print_line, size};
+use super::{print_json, print_line};
 use crate::checkpoint::{Checkpoint, Unit, UnitKind};
 use crate::cli::{Ending, InspectArgs, Outcome};
 use crate::engine::Language;
 use crate::evaluation::named::open_checkpoint;
+use crate::words::size;
 use crate::{Problem, Result};
 
 /// Runs the command. Problems of tokenizer or template are listed with the rest and refused at the end.

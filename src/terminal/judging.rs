@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::say;
+use super::{keys, say};
 use crate::Result;
 use crate::cli::JudgeArgs;
 use crate::endpoint::{Address, Endpoint, EndpointJudge, Key, Limits, key};
@@ -18,7 +18,10 @@ pub fn judge(args: &JudgeArgs) -> Result<Option<(JudgeStep<AnyJudge>, Value)>> {
     let (Some(url), Some(model)) = (&args.judge, &args.judge_model) else { return Ok(None) };
     let address = Address::new(url, args.allow_http)?;
     let record = json!({ "host": address.host(), "model": model, "price_per_million": args.judge_price });
-    let key = Key::from_environment(&key::JUDGE_KEYS)?;
+    let key = match &args.judge_stored_key {
+        Some(name) => Some(keys::stored(name)?),
+        None => Key::from_environment(&key::JUDGE_KEYS)?,
+    };
     let mut limits = Limits::default();
     if let Some(seconds) = args.judge_timeout {
         limits.answer = Duration::from_secs_f64(seconds);

@@ -1,22 +1,25 @@
 //! `shardscope plan`: makes and explains a device map; loads no weights.
 
-use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 
-use super::plan_text;
-use crate::plan::assumptions::{Assumptions, AttentionKind, Dtype, Logits, Sourced};
+use super::{plan_text, say};
+use crate::evaluation::facts::CheckpointFacts;
+use crate::evaluation::named_map::{NAMES, NamedMap, short};
+use crate::evaluation::placing::no_layout;
+use crate::plan::assumptions::{Assumptions, AttentionKind, Dtype, Engine, Logits, Sourced};
 use crate::plan::checks::{self, Finding};
 use crate::plan::device::Links;
 use crate::plan::device_map::DeviceMap;
+use crate::plan::exchange::{self, Form};
 use crate::plan::launch::{Server, launch};
 use crate::plan::planner::{Goal, HeadChoice, VisionChoice, Wishes};
 use crate::plan::spec::DeviceSpec;
 use crate::plan::{
     Calibration, Case, Device, Forecast, Forecaster, Layout, Model, ModelShape, Plan, QuestionCost, Workload,
-    catalogue, needs, planner, presets, replicas, report,
+    needs, planner, presets, replicas, report,
 };
 use crate::{Problem, Result};
 
@@ -33,9 +36,11 @@ pub struct PlanArgs {
     /// or sim:NAME(8xH100),NAME(…);network=12.5GB for several machines.
     #[arg(long, value_name = "SPEC", default_value = "auto")]
     pub devices: String,
-    /// Layout: auto, internvl, accelerate, accelerate-sequential, accelerate-balanced-low-0, mistralrs, single, or a JSON
-    /// file with a device_map [default: auto; internvl where AUTO_SPLIT=1 is set, as VLMEvalKit reads it].
-    #[arg(long, value_name = "NAME|FILE")]
+    /// Layout: auto, internvl, accelerate, accelerate-sequential, accelerate-balanced-low-0, mistralrs, single, or a map:
+    /// a file, - for standard input, or the map itself where it is short ("0:20;1:60", 3,5,5). A map is a device_map (JSON, a
+    /// Python dict, a log line that prints one), a mistral.rs topology, layers of each GPU (ORD:N;ORD:N), or shares as of
+    /// llama.cpp's --tensor-split (3,5,5) [default: auto; internvl where AUTO_SPLIT=1 is set, as VLMEvalKit reads it].
+    #[arg(long, value_name = "NAME|MAP")]
     pub layout: Option<String>,
     /// Number format of the weights: auto, f32, bf16, f16, q8_0, q4k.
     #[arg(long, value_name = "T", default_value = "auto")]
@@ -59,26 +64,33 @@ pub struct PlanArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=65536))]
     pub batch: Option<u64>,
     /// All layouts side by side.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["hf_device_map", "export", "launch", "check", "needs", "replicas"])]
     pub compare: bool,
     /// Write the plan as a Hugging Face device_map.
     #[arg(long, value_name = "FILE")]
     pub hf_device_map: Option<PathBuf>,
-    /// Read a device_map (JSON, a Python dict, or a log line that prints one) and judge it.
-    #[arg(long, value_name = "FILE")]
-    pub check: Option<PathBuf>,
+    /// Print the plan as other tools read it, and nothing else: device-map, device-layers (mistral.rs --num-device-layers),
+    /// topology (mistral.rs) or tensor-split (llama.cpp).
+    #[arg(long, value_name = "FORM", value_parser = form)]
+    pub export: Option<Form>,
+    /// Write what --export asks for to a file, and print the plan as usual.
+    #[arg(long, value_name = "FILE", requires = "export")]
+    pub out: Option<PathBuf>,
+    /// Judge a map: a file, - for standard input, or the map itself, in any form that --layout reads.
+    #[arg(long, value_name = "MAP")]
+    pub check: Option<String>,
     /// The commands that start another engine as the plan says, and what they cannot say: vllm, sglang, lmdeploy or
     /// llama.cpp.
-    #[arg(long, value_name = "ENGINE", value_parser = server)]
+    #[arg(long, value_name = "ENGINE", value_parser = server, conflicts_with = "export")]
     pub launch: Option<Server>,
     /// Print one JSON object to standard output.
     #[arg(long)]
     pub json: bool,
     /// Which sets of common cards this checkpoint and dataset need.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["hf_device_map", "export", "launch", "check", "replicas"])]
     pub needs: bool,
     /// How many copies of the model the devices could run side by side.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["hf_device_map", "export", "launch", "check"])]
     pub replicas: bool,
     /// What to prefer: safest (the smallest worst share of memory) or fewest-gpus.
     #[arg(long, value_name = "GOAL", default_value = "safest", value_parser = ["safest", "fewest-gpus"])]
@@ -101,6 +113,24 @@ pub struct PlanArgs {
     /// Positions the head is computed for: last or all.
     #[arg(long, value_name = "WHICH", value_parser = ["last", "all"])]
     pub logits: Option<String>,
+    /// Whose temporary memory is counted: gpu, or cpu (this program's own there, on so many threads: cpu:8).
+    #[arg(long, value_name = "gpu|cpu[:N]", value_parser = engine)]
+    pub temporary: Option<Engine>,
+    /// Memory that the driver takes on each GPU, in place of what the device says: 0.6GiB.
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub overhead: Option<u64>,
+    /// Whether simulated memory is all there (exact) or what a driver leaves of a card of that size (card).
+    #[arg(long, value_name = "HOW", value_parser = ["exact", "card"])]
+    pub simulated: Option<String>,
+    /// A head that is tied to the token embedding: one copy for both, or a copy each where that spreads better.
+    #[arg(long, value_name = "HOW", value_parser = ["shared", "copied"])]
+    pub tied_head: Option<String>,
+    /// Without a dataset: tiles of the question that is planned for [default: one picture at its most].
+    #[arg(long, value_name = "N", conflicts_with = "dataset", value_parser = clap::value_parser!(u64).range(..=1 << 20))]
+    pub tiles: Option<u64>,
+    /// Without a dataset: its prompt, pictures included, in tokens [default: that of the tiles and 200 of text].
+    #[arg(long, value_name = "N", conflicts_with = "dataset", value_parser = clap::value_parser!(u64).range(1..=1 << 30))]
+    pub prompt_tokens: Option<u64>,
     /// File of what runs have learnt about memory here, by which the forecast for such cards is corrected, or none
     /// [default: one in the platform's data folder].
     #[arg(long, value_name = "FILE")]
@@ -109,15 +139,6 @@ pub struct PlanArgs {
     /// layout's own].
     #[arg(long, value_name = "WHOSE", value_parser = ["shardscope", "released"])]
     pub assume: Option<String>,
-}
-
-/// What is known of a checkpoint without loading it.
-#[derive(Debug, Clone)]
-pub struct CheckpointFacts {
-    /// Its numbers.
-    pub shape: ModelShape,
-    /// True size of each unit in the files, by unit name, where there are files.
-    pub unit_bytes: Option<BTreeMap<String, u64>>,
 }
 
 /// Reads what is known of a checkpoint, by folder or name.
@@ -142,31 +163,6 @@ pub struct Sources<'a> {
     pub host_memory: Option<u64>,
     /// What was measured before on a card.
     pub calibration: &'a dyn Fn(&str) -> Result<Calibration>,
-}
-
-/// A model of the catalogue, or a folder with a `config.json` (of which only that file is read).
-///
-/// # Errors
-/// Neither is there, or the configuration is not InternVL's.
-pub fn catalogue_or_config(name: &str) -> Result<CheckpointFacts> {
-    let folder = Path::new(name);
-    let file = if folder.is_dir() { folder.join("config.json") } else { folder.to_path_buf() };
-    if !file.is_file() {
-        return Ok(CheckpointFacts { shape: catalogue::find(name)?, unit_bytes: None });
-    }
-    let size = std::fs::metadata(&file).map_err(|e| Problem::io("read the configuration", &file, &e))?.len();
-    if size > 64 << 20 {
-        return Err(Problem::new("the configuration is larger than any configuration").in_file(&file));
-    }
-    let text =
-        std::fs::read_to_string(&file).map_err(|e| Problem::io("read the configuration", &file, &e))?;
-    let config = serde_json::from_str(&text)
-        .map_err(|e| Problem::new(format!("the configuration is not JSON: {e}")).in_file(&file))?;
-    let mut shape = ModelShape::from_config(&config)?;
-    if let Some(name) = folder.file_name().filter(|_| folder.is_dir()) {
-        shape.name = name.to_string_lossy().into_owned();
-    }
-    Ok(CheckpointFacts { shape, unit_bytes: None })
 }
 
 /// A plan with what is known about it.
@@ -235,17 +231,32 @@ pub fn run_with_links(
                 std::fs::write(file, pretty(&map))
                     .map_err(|e| Problem::io("write the device map", file, &e))?;
             }
+            let export = args.export.map(|form| Export::of(form, &planned)).transpose()?;
+            if let (Some(export), Some(file)) = (&export, &args.out) {
+                std::fs::write(file, format!("{}\n", export.text.trim_end()))
+                    .map_err(|e| Problem::io("write the map", file, &e))?;
+            }
             let name = args.checkpoint.as_deref().unwrap_or_default();
             let launch = args.launch.map(|server| launch(server, &planned.case, &planned.plan, name));
-            match (launch.transpose()?, args.json) {
-                (None, false) => plan_text::plan(&planned),
-                (Some(launch), false) => launch.text(),
-                (launch, true) => {
-                    let mut json = planned.to_json();
-                    if let Some(launch) = launch {
-                        json["launch"] = launch.to_json();
-                    }
-                    pretty(&json)
+            let launch = launch.transpose()?;
+            if args.json {
+                let mut json = planned.to_json();
+                if let Some(launch) = launch {
+                    json["launch"] = launch.to_json();
+                }
+                if let Some(export) = export {
+                    json["export"] = export.to_json();
+                }
+                pretty(&json)
+            } else if let Some(launch) = launch {
+                launch.text()
+            } else {
+                if let Some(unsaid) = export.as_ref().and_then(|export| export.unsaid.as_ref()) {
+                    say(format!("note: {unsaid}"));
+                }
+                match export {
+                    Some(export) if args.out.is_none() => export.text,
+                    _ => plan_text::plan(&planned),
                 }
             }
         }
@@ -253,6 +264,45 @@ pub fn run_with_links(
     writeln!(out, "{}", text.trim_end())
         .map_err(|e| Problem::new(format!("cannot write to standard output: {e}")))?;
     Ok(0)
+}
+
+/// A plan as another tool reads it.
+struct Export {
+    form: Form,
+    text: String,
+    /// What the form has no words for.
+    unsaid: Option<String>,
+}
+
+impl Export {
+    fn of(form: Form, planned: &Planned) -> Result<Self> {
+        let (plan, case) = (&planned.plan, &planned.case);
+        let text = form.write(plan, case).map_err(|problem| problem.at(format!("--export {form}")))?;
+        let unsaid = form.unsaid(&text, plan, case);
+        Ok(Self { form, text, unsaid })
+    }
+
+    fn to_json(&self) -> serde_json::Value {
+        serde_json::json!({ "form": self.form.name(), "text": self.text, "unsaid": self.unsaid })
+    }
+}
+
+fn engine(text: &str) -> std::result::Result<Engine, String> {
+    let threads = match text.split_once(':') {
+        None if text == "gpu" => return Ok(Engine::Gpu),
+        None if text == "cpu" => rayon::current_num_threads(),
+        Some(("cpu", threads)) => crate::cli::at_most(1024, threads)?,
+        _ => return Err("write gpu, cpu or cpu:THREADS".into()),
+    };
+    Ok(crate::evaluation::placing::on_the_cpu(threads))
+}
+
+fn size(text: &str) -> std::result::Result<u64, String> {
+    crate::plan::bytes::parse(text).map_err(|problem| problem.to_string())
+}
+
+fn form(text: &str) -> std::result::Result<Form, String> {
+    text.parse().map_err(|problem: Problem| problem.to_string())
 }
 
 fn server(text: &str) -> std::result::Result<Server, String> {
@@ -290,11 +340,14 @@ fn case(args: &PlanArgs, sources: &Sources<'_>, links: FindLinks<'_>) -> Result<
     Ok(case)
 }
 
-/// Without a dataset: one image at its most tiles, its thumbnail, and two hundred tokens of text.
+/// Without a dataset: one image at its most tiles, its thumbnail, and two hundred tokens of text, unless the options say
+/// otherwise.
 fn one_image(shape: &ModelShape, args: &PlanArgs) -> Workload {
     let limit = args.max_tiles.map_or(shape.max_tiles, u64::from);
-    let tiles = if shape.vision.is_none() { 0 } else { limit + u64::from(limit > 1) };
-    Workload::assumed(tiles, tiles.saturating_mul(shape.tokens_per_tile).saturating_add(200))
+    let most = if shape.vision.is_none() { 0 } else { limit + u64::from(limit > 1) };
+    let tiles = args.tiles.unwrap_or(most);
+    let tokens = tiles.saturating_mul(shape.tokens_per_tile).saturating_add(200);
+    Workload::assumed(tiles, args.prompt_tokens.unwrap_or(tokens))
 }
 
 fn assumptions(args: &PlanArgs) -> Result<Assumptions> {
@@ -328,6 +381,18 @@ fn assumptions(args: &PlanArgs) -> Result<Assumptions> {
     if let Some(logits) = &args.logits {
         assumptions.logits = Sourced::chosen(if logits == "all" { Logits::All } else { Logits::Last });
     }
+    if let Some(engine) = args.temporary {
+        assumptions.engine = Sourced::chosen(engine);
+    }
+    if let Some(overhead) = args.overhead {
+        assumptions.overhead = Sourced::chosen(Some(overhead));
+    }
+    if let Some(simulated) = &args.simulated {
+        assumptions.nominal_cards = Sourced::chosen(simulated == "card");
+    }
+    if let Some(tied) = &args.tied_head {
+        assumptions.duplicate_tied_head = Sourced::chosen(tied == "copied");
+    }
     Ok(assumptions)
 }
 
@@ -335,20 +400,34 @@ fn assumptions(args: &PlanArgs) -> Result<Assumptions> {
 fn make(args: &PlanArgs, case: Case) -> Result<Planned> {
     let asked = presets::auto_split(std::env::var("AUTO_SPLIT").ok().as_deref());
     let wanted = args.layout.as_deref().unwrap_or_else(|| asked.unwrap_or(Layout::Auto).name());
-    let by_file = Path::new(wanted);
-    let file = args.check.as_deref().or_else(|| by_file.is_file().then_some(by_file));
-    if let Some(file) = file {
-        let text = std::fs::read_to_string(file).map_err(|e| Problem::io("read the device map", file, &e))?;
-        let map = DeviceMap::parse(&text).map_err(|problem| problem.in_file(file))?;
+    let map = match &args.check {
+        Some(check) => Some(map(check)?.ok_or_else(|| {
+            Problem::new("there is no such file, and it is no map itself")
+                .at(format!("--check {}", short(check)))
+                .fix(NAMES)
+        })?),
+        None if Layout::parse(wanted).is_ok() => None,
+        None => Some(map(wanted)?.ok_or_else(|| no_layout(wanted))?),
+    };
+    if let Some(map) = map {
         let case = match args.assume.as_deref() {
             Some("released") => case.with_assumptions(case.assumptions.clone().as_released()),
             _ => case,
         };
-        let (resolved, forecast, findings) = checks::check_map(&case, &map);
-        return Ok(Planned { case, plan: resolved.plan, forecast, findings, layout: "custom".into() });
+        let read = exchange::read(&map.text, &case).map_err(|problem| map.about(problem))?;
+        let exchange::Read { plan, forecast, findings, .. } = read;
+        return Ok(Planned { case, plan, forecast, findings, layout: "custom".into() });
     }
     let layout = Layout::parse(wanted)?;
     by_layout(args, &case, layout)
+}
+
+/// What a person names as a map.
+fn map(name: &str) -> Result<Option<NamedMap>> {
+    match name {
+        "-" => NamedMap::on_standard_input().map(Some),
+        name => NamedMap::find(name),
+    }
 }
 
 /// A layout judged by the habits of the software it comes from, unless the options say otherwise.

@@ -1,22 +1,21 @@
 //! Where `shardscope plan` gets its facts: checkpoints, datasets and devices as they are.
 
 use std::io::Write;
-use std::path::Path;
 
 use super::devices::DevicesArgs;
-use super::plan::{CheckpointFacts, PlanArgs, Sources, catalogue_or_config, run_with_links as plan};
+use super::plan::{PlanArgs, Sources, run_with_links as plan};
 use super::{print_line, say};
-use crate::checkpoint::Checkpoint;
-use crate::cli::{Ending, Outcome};
+use crate::Result;
+use crate::cli::{Ending, Failure, Outcome};
 use crate::dataset::Stated;
 use crate::devices::{Driver, find, host};
 use crate::engine::Language;
 use crate::engine::costs::Pricing;
 use crate::evaluation::Learnt;
+use crate::evaluation::facts::{self, CheckpointFacts};
 use crate::picture::tiles::Tiling;
 use crate::plan::device::Links;
 use crate::plan::{Device, QuestionCost};
-use crate::{Result, demo};
 
 /// Runs `shardscope plan` on what is on this machine.
 ///
@@ -26,7 +25,7 @@ pub fn run(args: &PlanArgs) -> Outcome {
     let driver = Driver::open();
     let learnt = Learnt::named(args.calibration.as_deref());
     let sources = Sources {
-        checkpoint: &facts,
+        checkpoint: &facts::of,
         dataset: &costs,
         devices: &|spec| find::devices(spec, &driver),
         host_memory: host::memory().map(|(total, _)| total),
@@ -42,8 +41,16 @@ pub fn run(args: &PlanArgs) -> Outcome {
 /// Runs `shardscope devices`.
 ///
 /// # Errors
-/// A SPEC that makes no sense.
+/// A SPEC that makes no sense, or nothing to watch.
 pub fn devices(args: &DevicesArgs) -> Outcome {
+    if args.watch {
+        let line = |text: &str| match print_line(text) {
+            Ok(()) => Ok(()),
+            Err(Failure::Refused(problem) | Failure::Broken(problem)) => Err(problem),
+        };
+        super::watch::watch(args, Driver::open()?, line)?;
+        return Ok(Ending::Done);
+    }
     printed(|out| super::devices::run(args, &Driver::open(), out))
 }
 
@@ -55,44 +62,13 @@ fn printed(command: impl FnOnce(&mut dyn Write) -> Result<u8>) -> Outcome {
     Ok(Ending::Done)
 }
 
-/// A checkpoint with its weights, else a configuration alone, else a model of the catalogue.
-pub(crate) fn facts(name: &str) -> Result<CheckpointFacts> {
-    match open(name) {
-        Some(Ok(checkpoint)) => of_checkpoint(&checkpoint),
-        // A folder with a configuration and no weights can be planned all the same.
-        Some(Err(problem)) => match has_weights(name) {
-            true => Err(problem),
-            false => catalogue_or_config(name),
-        },
-        None => catalogue_or_config(name),
-    }
-}
-
-/// Opens a checkpoint where the name means one on this machine.
-pub(crate) fn open(name: &str) -> Option<Result<Checkpoint>> {
-    if name == demo::BUILT_IN && !Path::new(name).exists() {
-        return Some(demo::checkpoint());
-    }
-    let folder = crate::checkpoint::locate::checkpoint_folder(name).ok()?;
-    Some(Checkpoint::open(&folder.to_string_lossy()))
-}
-
-fn has_weights(name: &str) -> bool {
-    let entries = std::fs::read_dir(name).into_iter().flatten().flatten();
-    entries.map(|e| e.file_name().to_string_lossy().into_owned()).any(|n| n.ends_with(".safetensors"))
-}
-
-fn of_checkpoint(checkpoint: &Checkpoint) -> Result<CheckpointFacts> {
-    let (shape, unit_bytes) = crate::evaluation::placing::facts(checkpoint)?;
-    Ok(CheckpointFacts { shape, unit_bytes: Some(unit_bytes) })
-}
-
 /// Tiles and prompt tokens of every question; exact where the checkpoint's tokenizer is here.
 fn costs(dataset: &str, facts: &CheckpointFacts, args: &PlanArgs) -> Result<Vec<QuestionCost>> {
     let dataset =
         super::datasets::open_dataset(Some(dataset), Stated { kind: args.kind, answer_type: None })?;
     let named = args.checkpoint.as_deref().unwrap_or_default();
-    let language = open(named).and_then(Result::ok).and_then(|checkpoint| Language::open(&checkpoint).ok());
+    let language =
+        facts::open(named).and_then(Result::ok).and_then(|checkpoint| Language::open(&checkpoint).ok());
     let shape = &facts.shape;
     let side = shape.vision.as_ref().map_or(448, |(vision, _)| vision.image_size) as u32;
     let pricing = Pricing {

@@ -38,14 +38,20 @@ pub fn plan(planned: &Planned) -> String {
     text.push_str(&table(case, plan, &forecast.devices));
     text.push('\n');
     text.push_str(&bars(case, plan, &forecast.devices));
-    let share = forecast.worst_share * 100.0;
+    let share = forecast.worst_share;
     let stages = plan.runs().len();
     let verdict = if forecast.verdict == Verdict::Tight { "is tight" } else { forecast.verdict.words() };
     _ = write!(text, "\nThe plan {verdict}: ");
     if share.is_finite() {
-        _ = write!(text, "{share:.0} % of usable memory on the fullest device, ");
+        _ = write!(text, "{} of usable memory on the fullest device, ", percent(share));
     }
-    _ = write!(text, "{stages} {}, {} hops", if stages == 1 { "stage" } else { "stages" }, plan.hops());
+    _ = write!(
+        text,
+        "{stages} {}, {} {}",
+        if stages == 1 { "stage" } else { "stages" },
+        plan.hops(),
+        if plan.hops() == 1 { "hop" } else { "hops" }
+    );
     if plan.exact {
         text.push_str("; no contiguous plan does better");
     }
@@ -104,6 +110,15 @@ fn workload(case: &Case) -> String {
         work.most_tiles(),
         work.longest_prompt()
     )
+}
+
+/// A share of memory in percent; one that says no more than that nothing fits is cut short.
+fn percent(share: f64) -> String {
+    match share * 100.0 {
+        share if share.is_nan() => "–".into(),
+        share if share > 9999.0 => "> 9999 %".into(),
+        share => format!("{share:.0} %"),
+    }
 }
 
 /// Breaks a sentence at spaces.
@@ -197,7 +212,7 @@ fn questions(planned: &Planned, text: &mut String) {
             question.id.chars().take(48).collect(),
             question.tiles.to_string(),
             question.prompt_tokens.to_string(),
-            if at.share.is_finite() { format!("{:.0} %", at.share * 100.0) } else { "–".into() },
+            if at.share.is_finite() { percent(at.share) } else { "–".into() },
             planned.plan.devices.get(at.device).map_or_else(String::new, |d| d.name.clone()),
         ]);
     }
@@ -215,7 +230,7 @@ fn findings(findings: &[Finding], text: &mut String) {
         for fix in finding.fixes.iter().take(8) {
             let outcome = fix.outcome.map_or_else(String::new, |o| {
                 let share = if o.worst_share.is_finite() {
-                    format!(", {:.0} %", o.worst_share * 100.0)
+                    format!(", {}", percent(o.worst_share))
                 } else {
                     String::new()
                 };

@@ -108,7 +108,7 @@ pub fn score(args: &ScoreArgs) -> Outcome {
         }
         let judged = matches!(answer.verdict, Verdict::Right | Verdict::Wrong | Verdict::Unparsed);
         kept += u64::from(judged && answer.rule != name);
-        summary::count(&mut report, &answer);
+        report.add(answer.judged());
     }
     let figures = match rule {
         Some(rule) => figures(&record, &rule)?,

@@ -1,6 +1,5 @@
 //! `eval --endpoint`: a served model in the place of a checkpoint.
 
-use std::io::IsTerminal;
 use std::time::Duration;
 
 use clap::Args;
@@ -10,13 +9,14 @@ use ureq::http::HeaderName;
 use super::datasets::open_dataset;
 use super::eval::{Told, choices, listen};
 use super::progress::Reading;
-use super::{count, judging, say};
+use super::{judging, keys, say};
 use crate::cli::{EvalArgs, Outcome, at_most, seconds};
 use crate::endpoint::{Address, Endpoint, Health, Key, KeyHeader, Limits, Price, key};
 use crate::engine::served::{self, Service, Traffic};
 use crate::evaluation::served::{ServedEvaluation, header};
 use crate::picture::SentAs;
 use crate::session::default_folder;
+use crate::words::count;
 use crate::{Problem, Result};
 
 /// Most questions in flight that may be asked for.
@@ -30,7 +30,7 @@ pub struct ServedArgs {
     #[arg(
         long,
         value_name = "URL",
-        conflicts_with_all = ["checkpoint", "dtype", "devices", "layout", "batch", "max_tiles", "top_logprobs", "threads"]
+        conflicts_with_all = ["checkpoint", "dtype", "devices", "layout", "batch", "canary", "max_tiles", "top_logprobs", "threads"]
     )]
     pub endpoint: Option<String>,
     /// The model, as the server names it [default: the only one that it offers].
@@ -59,6 +59,9 @@ pub struct ServedArgs {
     /// Ask for the key on the terminal; what is typed is not shown.
     #[arg(long, requires = "endpoint")]
     pub ask_key: bool,
+    /// The key is the one of this name in the platform's key store (`shardscope key set NAME`).
+    #[arg(long, value_name = "NAME", requires = "endpoint", conflicts_with = "ask_key")]
+    pub stored_key: Option<String>,
     /// What a million tokens of prompts cost.
     #[arg(long, value_name = "P", requires = "price_out", value_parser = price)]
     pub price_in: Option<f64>,
@@ -132,9 +135,10 @@ pub fn run(args: &EvalArgs, url: &str) -> Outcome {
 fn endpoint(args: &EvalArgs, url: &str) -> Result<Endpoint> {
     let options = &args.served;
     let address = Address::new(url, args.judge.allow_http)?;
-    let key = match options.ask_key {
-        true => asked_key()?,
-        false => Key::for_served(&address)?,
+    let key = match &options.stored_key {
+        Some(name) => Some(keys::stored(name).map_err(|problem| about("--stored-key", problem))?),
+        None if options.ask_key => keys::asked("key: ").map_err(|problem| about("--ask-key", problem))?,
+        None => Key::for_served(&address)?,
     };
     let usual = Limits::for_questions();
     let seconds = |given: Option<f64>| given.map(Duration::from_secs_f64);
@@ -155,15 +159,9 @@ fn endpoint(args: &EvalArgs, url: &str) -> Result<Endpoint> {
     Ok(endpoint)
 }
 
-fn asked_key() -> Result<Option<Key>> {
-    if !std::io::stdin().is_terminal() {
-        return Err(Problem::new("there is no terminal to ask for the key")
-            .at("--ask-key")
-            .fix(format!("set {} in the environment", key::SERVED_KEYS[0])));
-    }
-    let typed = rpassword::prompt_password("key: ")
-        .map_err(|error| Problem::new(format!("the key cannot be read: {error}")).at("--ask-key"))?;
-    Key::new(&typed)
+/// A problem with what an option says, where it has no place of its own.
+fn about(option: &str, problem: Problem) -> Problem {
+    if problem.place.is_some() { problem } else { problem.at(option) }
 }
 
 /// The model of a server that offers one.

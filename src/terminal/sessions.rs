@@ -5,12 +5,13 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::judging::Tally;
-use super::{comparison, excerpt, exchange, print_json, print_line, summary};
+use super::{comparison, exchange, print_json, print_line, summary};
 use crate::Problem;
 use crate::cli::{Ending, Failure, Outcome, SessionsCommand};
 use crate::scoring::judge;
 use crate::scoring::{Report, Verdict};
 use crate::session::{Manifest, Record, State, Summary, list, sessions_root};
+use crate::words::excerpt;
 
 /// Runs the command.
 ///
@@ -126,7 +127,7 @@ fn show(session: &Path, judged: bool, as_json: bool) -> Result<(), Failure> {
     let mut undecided = false;
     for answer in record.answers() {
         let answer = answer?;
-        summary::count(&mut report, &answer);
+        report.add(answer.judged());
         if let Some(record) = &answer.judge {
             tally.add(record);
             undecided |=

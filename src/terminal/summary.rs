@@ -2,21 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::excerpt;
 use crate::scoring::benchmark::Figures;
-use crate::scoring::{Accuracy, Groups, Judged, Report};
-use crate::session::journal::Answer;
-
-/// Adds one answer to a report.
-pub fn count(report: &mut Report, answer: &Answer) {
-    report.add(Judged {
-        category: answer.category.as_deref(),
-        super_category: answer.super_category.as_deref(),
-        split: answer.split.as_deref(),
-        verdict: answer.verdict,
-        score: answer.score,
-    });
-}
+use crate::scoring::{Accuracy, Groups, Report};
+use crate::words::excerpt;
 
 /// Accuracy as JSON.
 pub fn accuracy_json(accuracy: &Accuracy) -> Value {

@@ -24,36 +24,6 @@ pub struct Shape {
     pub vocab: usize,
 }
 
-/// Qwen2-0.5B behind InternViT-300M, a quarter as wide, with fewer layers and tiles of a quarter the pixels.
-pub const SMALLER: Shape = Shape {
-    vision_layers: 3,
-    vision_hidden: 256,
-    vision_heads: 4,
-    vision_ff: 1024,
-    image: 224,
-    layers: 6,
-    hidden: 224,
-    heads: 7,
-    kv_heads: 1,
-    ff: 1216,
-    vocab: 9000,
-};
-
-/// Qwen2-0.5B behind InternViT-300M.
-pub const HALF_BILLION: Shape = Shape {
-    vision_layers: 24,
-    vision_hidden: 1024,
-    vision_heads: 16,
-    vision_ff: 4096,
-    image: 448,
-    layers: 24,
-    hidden: 896,
-    heads: 14,
-    kv_heads: 2,
-    ff: 4864,
-    vocab: 151_674,
-};
-
 impl Shape {
     fn config(&self, dtype: Dtype) -> Value {
         let dtype = if dtype == Dtype::F32 { "float32" } else { "bfloat16" };

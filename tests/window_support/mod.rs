@@ -1,6 +1,8 @@
 //! The window in tests: drawn on the CPU, driven by names, with dialogs that answer by themselves.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub mod board;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};

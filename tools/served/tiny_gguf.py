@@ -31,9 +31,16 @@ LAYER = {
     "mlp.up_proj.weight": "ffn_up.weight",
     "mlp.down_proj.weight": "ffn_down.weight",
 }
-TEMPLATE = (
-    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}<|im_start|>assistant\n"
+# Equal to the template internvl2_5, for text.
+SYSTEM = (
+    "你是书生·万象，英文名是InternVL，是由上海人工智能实验室、清华大学及多家合作单位联合开发的多模态大语言模型。"
 )
+TEMPLATE = (
+    "{%- if messages[0]['role'] != 'system' -%}<|im_start|>system\nSYSTEM<|im_end|>\n{% endif -%}"
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+    # A line feed at a template's own end would be taken off.
+    "{{ '<|im_start|>assistant\n' }}"
+).replace("SYSTEM", SYSTEM)
 
 
 def main(source, out):

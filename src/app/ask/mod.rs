@@ -10,12 +10,13 @@ use super::job::{Job, Wake};
 use super::language::tr;
 use super::pictures::{self, Look, Picture};
 use super::run::link::forwarded;
+use super::served::Line;
 use super::text::Prose;
 use super::{Wishes, Workspace};
 use crate::engine::talk::{Said, Talk};
 use crate::evaluation::free;
 use crate::session::Answer;
-use crate::{Problem, Result};
+use crate::{Problem, Result, engine};
 
 /// Exchanges that are kept on the screen.
 const KEPT: usize = 100;
@@ -38,6 +39,8 @@ pub enum Wish {
 /// A question and what came of it.
 pub struct Exchange {
     number: u64,
+    /// Tells it from all others on the screen; numbers begin anew with each model.
+    serial: u64,
     /// What was asked.
     pub question: String,
     /// The picture's name.
@@ -66,7 +69,7 @@ enum Model {
     #[default]
     Absent,
     /// Where it lies is being planned.
-    Preparing(Job<crate::engine::talk::Ordered>),
+    Preparing(Job<Ordered>),
     /// Its weights are being loaded: bytes so far, and in all.
     Loading(Talk, Receiver<Said>, (u64, u64)),
     /// It answers.
@@ -75,12 +78,31 @@ enum Model {
     Refused(Problem),
 }
 
+/// What is needed to answer.
+enum Ordered {
+    /// The model on this machine.
+    Here(Box<engine::talk::Ordered>),
+    /// A served one.
+    Served(Box<engine::served::talk::Ordered>),
+}
+
+impl Ordered {
+    fn start(self) -> Result<Talk> {
+        match self {
+            Self::Here(ordered) => Talk::start(*ordered),
+            Self::Served(ordered) => engine::served::talk::start(*ordered),
+        }
+    }
+}
+
 /// The conversation with the model.
 #[derive(Default)]
 pub struct Ask {
     model: Model,
     /// What the model was loaded from and how, and its name.
     of: Option<(String, String)>,
+    /// The server that answers, broken off where a person wants no more.
+    server: Option<Line>,
     question: String,
     path: String,
     picture: Option<PathBuf>,
@@ -88,6 +110,7 @@ pub struct Ask {
     shown: Vec<Result<Picture>>,
     waiting: bool,
     exchanges: Vec<Exchange>,
+    asked: u64,
     prose: Prose,
     look: Look,
     formatted: bool,
@@ -120,7 +143,7 @@ impl Ask {
                 None => Model::Preparing(job),
                 Some(Err(problem)) => Model::Refused(problem),
                 Some(Ok(ordered)) => {
-                    let begun = Talk::start(ordered).and_then(|talk| {
+                    let begun = ordered.start().and_then(|talk| {
                         let said = forwarded(talk.events.clone(), wake)?;
                         Ok((talk, said))
                     });
@@ -217,8 +240,10 @@ impl Ask {
         let Ok(question) = free::question(&self.question, &pictures) else { return };
         let text = question.text.clone();
         let number = talk.ask(question);
+        self.asked += 1;
         self.exchanges.push(Exchange {
             number,
+            serial: self.asked,
             question: text,
             picture: name,
             text: String::new(),
@@ -257,6 +282,14 @@ impl Ask {
                 if let Model::Loading(talk, ..) | Model::Ready(talk, _) = &self.model {
                     talk.stop();
                 }
+                // What hangs on a silent server hears nothing else. The next question begins anew, which costs nothing.
+                if let Some(server) = self.server.take() {
+                    server.cut();
+                    self.model = Model::Absent;
+                    for it in self.exchanges.iter_mut().filter(|it| it.end.is_none()) {
+                        it.end = Some(End::Stopped);
+                    }
+                }
             }
             Wish::Clear => self.exchanges.retain(|it| it.end.is_none()),
         }
@@ -267,6 +300,10 @@ impl Ask {
         let here = matches!(self.model, Model::Preparing(_) | Model::Loading(..) | Model::Ready(..));
         if here && self.is_of(workspace) {
             return;
+        }
+        self.server = None;
+        if workspace.served.is_chosen {
+            return self.call(workspace, wake);
         }
         let Some(subject) = workspace.subject.ready() else {
             self.model = Model::Refused(
@@ -280,10 +317,34 @@ impl Ask {
         }
         let Some(checkpoint) = subject.checkpoint.clone() else { return };
         let choices = workspace.choices.clone();
-        self.of = Some((wanted(workspace), subject.name.clone()));
+        self.of = Some((wanted(workspace), workspace.answerer().unwrap_or_default()));
         self.model = Model::Preparing(Job::start("prepare the model", wake, move |_| {
-            free::prepare(checkpoint, &choices)
+            free::prepare(checkpoint, &choices).map(|ordered| Ordered::Here(Box::new(ordered)))
         }));
+    }
+
+    /// Makes ready to ask the served model.
+    fn call(&mut self, workspace: &Workspace, wake: &Wake) {
+        let served = &workspace.served;
+        let made = match served.obstacle() {
+            Some(problem) => Err(problem),
+            None => served.door().and_then(|it| Ok((it, served.server.service()?))),
+        };
+        match made {
+            Err(problem) => self.model = Model::Refused(problem),
+            Ok((door, service)) => {
+                self.of = Some((wanted(workspace), served.name()));
+                let line = Line::default();
+                self.server = Some(line.clone());
+                let choices = workspace.choices.clone();
+                self.model = Model::Preparing(Job::start("prepare to ask", wake, move |_| {
+                    let (_, endpoint) = door.open()?;
+                    line.is(&endpoint);
+                    free::served(endpoint, service, &choices)
+                        .map(|ordered| Ordered::Served(Box::new(ordered)))
+                }));
+            }
+        }
     }
 
     fn is_of(&self, workspace: &Workspace) -> bool {
@@ -306,6 +367,12 @@ impl Ask {
 /// Everything on which the loaded model depends.
 fn wanted(workspace: &Workspace) -> String {
     let choices = &workspace.choices;
+    if workspace.served.is_chosen {
+        let served = &workspace.served;
+        // Nothing of this is shown: what is hidden is in it to tell whether another key was typed.
+        let hidden = (&served.key.0, &served.server.headers.0);
+        return format!("{:?}\n{hidden:?}\n{:?}", served.server, choices.settings);
+    }
     let source = workspace.subject.ready().map(|subject| subject.source.as_str()).unwrap_or_default();
     let (dtype, devices, layout) = (&choices.dtype, &choices.devices, &choices.layout);
     format!("{source}\n{dtype}\n{devices}\n{layout}\n{:?}", choices.settings)

@@ -99,7 +99,7 @@ impl Ask {
         let busy = self.is_busy();
         let line = egui::vec2(ui.available_width(), 46.0);
         ui.allocate_ui_with_layout(line, Layout::right_to_left(Align::Center), |ui| {
-            let ready = !busy && !self.question.trim().is_empty() && workspace.subject.ready().is_some();
+            let ready = !busy && !self.question.trim().is_empty() && who(workspace).is_some();
             let mut send = false;
             if busy {
                 if button(ui, Icon::Stop, tr("Stop")).clicked() {
@@ -111,6 +111,7 @@ impl Ask {
             let edit = egui::TextEdit::multiline(&mut self.question)
                 .hint_text(tr("Ask the model anything; Enter sends, Shift+Enter begins a new line"))
                 .desired_rows(2)
+                .background_color(Tokens::of(ui).card)
                 .desired_width(ui.available_width())
                 .return_key(egui::KeyboardShortcut::new(egui::Modifiers::SHIFT, Key::Enter));
             let edit = ui.add(edit);
@@ -131,12 +132,18 @@ impl Ask {
                 progress(ui, tr("Loading the model"), share, false);
                 return;
             }
-            (Model::Ready(..), Some((_, name))) => fill("{} is loaded", &[name]),
-            (Model::Ready(..), None) => {
+            (Model::Ready(..), Some((_, name))) if !workspace.served.is_chosen => {
+                fill("{} is loaded", &[name])
+            }
+            (Model::Ready(..), None) if !workspace.served.is_chosen => {
                 tr("Something else is chosen by now: the next question loads it").to_owned()
             }
-            _ => match workspace.subject.ready() {
-                Some(subject) => fill("The first question loads {}", &[&subject.name]),
+            _ if workspace.served.is_chosen => match (who(workspace), workspace.served.server.place()) {
+                (Some(name), Ok(place)) => fill("Questions go to {}, served at {}", &[&name, &place.host()]),
+                _ => tr("the served model cannot be asked yet; see the setup").to_owned(),
+            },
+            _ => match who(workspace) {
+                Some(name) => fill("The first question loads {}", &[&name]),
                 None => tr("no checkpoint is chosen").to_owned(),
             },
         };
@@ -149,16 +156,13 @@ impl Ask {
             ui.add_space(6.0);
         }
         if self.exchanges.is_empty() {
-            let name = workspace
-                .subject
-                .ready()
-                .map_or(tr("the chosen checkpoint"), |subject| subject.name.as_str());
+            let name = who(workspace).unwrap_or_else(|| tr("the chosen model").to_owned());
             let what = fill("Ask {}", &[&name]);
             let why = tr(
                 "Any picture and any question, put as it stands, outside any benchmark; nothing of it is kept",
             );
             empty(ui, Icon::Info, &what, why, |ui| {
-                if workspace.subject.ready().is_none() && ui.button(tr("Setup")).clicked() {
+                if who(workspace).is_none() && ui.button(tr("Setup")).clicked() {
                     wishes.push(app::Wish::Go(Screen::Setup));
                 }
             });
@@ -187,9 +191,15 @@ impl Ask {
     }
 }
 
+/// Who would answer.
+fn who(workspace: &Workspace) -> Option<String> {
+    let is_ready = !workspace.served.is_chosen || workspace.served.obstacle().is_none();
+    workspace.answerer().filter(|_| is_ready)
+}
+
 fn exchange_ui(ui: &mut Ui, it: &Exchange, prose: &mut Prose, formatted: bool) {
     let tokens = Tokens::of(ui);
-    let name = format!("exchange {}", it.number);
+    let name = format!("exchange {}", it.serial);
     if let Some(picture) = &it.picture {
         ui.horizontal(|ui| {
             Icon::Picture.ui(ui, 14.0, tokens.subdued);
@@ -225,9 +235,13 @@ fn exchange_ui(ui: &mut Ui, it: &Exchange, prose: &mut Prose, formatted: bool) {
                 note(ui, tr("The model said nothing"));
             }
             let speed = answer.output_tokens as f64 / answer.seconds.decode.max(1e-9);
-            let mut words =
-                fill("{} tokens in {}", &[&answer.output_tokens, &figure::seconds(answer.seconds.total)]);
-            if answer.output_tokens > 1 {
+            let took = figure::seconds(answer.seconds.total);
+            let mut words = match answer.output_tokens {
+                0 => fill("answered in {}", &[&took]),
+                tokens => fill("{} tokens in {}", &[&tokens, &took]),
+            };
+            // A server that says everything at once tells nothing of its speed.
+            if answer.output_tokens > 1 && answer.seconds.decode > 1e-3 {
                 words = format!("{words} · {}", fill("{} tokens/s", &[&format!("{speed:.1}")]));
             }
             let cost = it.cost.map(|(tiles, tokens)| match tiles {

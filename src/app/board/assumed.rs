@@ -1,7 +1,7 @@
 //! What a plan takes for granted, as the window's choices and the board's own say it, and how each is changed.
 
 use crate::engine::RunSettings;
-use crate::evaluation::Choices;
+use crate::evaluation::{Choices, Learnt};
 use crate::plan::assumptions::{Assumptions, AttentionKind, Dtype, Engine, Logits, Source, Sourced};
 
 /// Tiles or tokens at once that stand for all of them.
@@ -43,6 +43,8 @@ pub enum Assume {
     Overhead(Option<u64>),
     /// Whose temporary memory is counted.
     Engine(Option<Engine>),
+    /// Where what runs have learnt about memory is kept, if forecasts are to be corrected by it.
+    Corrections(Learnt),
     /// Everything as it is by default.
     Defaults,
 }
@@ -63,6 +65,7 @@ impl Assume {
             Self::Logits(logits) => elsewhere.logits = logits,
             Self::Overhead(bytes) => elsewhere.overhead = bytes,
             Self::Engine(engine) => elsewhere.engine = engine,
+            Self::Corrections(learnt) => choices.learnt = learnt,
             Self::Defaults => {
                 choices.dtype = "auto".into();
                 choices.batch = 1;

@@ -6,11 +6,15 @@ use super::assumed::{self, ALL_AT_ONCE, Assume, Elsewhere};
 use super::desk::Desk;
 use super::toolbar::{list, name};
 use super::{Wish, ask, paint};
-use crate::app::language::tr;
+use crate::app::dialog::{Then, What};
+use crate::app::language::{fill, tr};
 use crate::app::theme::Tokens;
-use crate::app::{Wishes, Workspace};
+use crate::app::{self, Wishes, Workspace};
+use crate::evaluation::Learnt;
+use crate::plan::Calibration;
 use crate::plan::assumptions::{AttentionKind, Dtype, Engine, Logits, Source};
 use crate::plan::bytes::{GIB, human};
+use crate::plan::calibration::{Component, Factor};
 use crate::plan::{device::CUDA_OVERHEAD, forecast};
 
 /// Width of a value.
@@ -37,8 +41,8 @@ pub fn ui(ui: &mut Ui, desk: &Desk, workspace: &Workspace, elsewhere: &Elsewhere
             .color(tokens.subdued),
     );
     ui.add_space(4.0);
-    let mut say = |change: Assume| ask(wishes, Wish::Assume(change));
     Grid::new("board assumptions").num_columns(3).spacing([8.0, 8.0]).show(ui, |ui| {
+        let mut say = |change: Assume| ask(wishes, Wish::Assume(change));
         row(
             ui,
             tr("Number format"),
@@ -201,10 +205,14 @@ pub fn ui(ui: &mut Ui, desk: &Desk, workspace: &Workspace, elsewhere: &Elsewhere
                 });
             },
         );
+        let source =
+            if desk.case().calibration.factors.is_empty() { Source::Default } else { Source::Measured };
+        let about = tr("What runs on such devices have measured corrects the forecast; every run adds to it");
+        row(ui, tr("Corrections"), about, source, |ui| corrections_ui(ui, workspace, wishes));
     });
     ui.add_space(6.0);
     if ui.button(tr("Back to the defaults")).clicked() {
-        say(Assume::Defaults);
+        ask(wishes, Wish::Assume(Assume::Defaults));
     }
     ui.add_space(10.0);
     let host = forecast::host(desk.case(), &desk.shown().0.plan);
@@ -212,11 +220,51 @@ pub fn ui(ui: &mut Ui, desk: &Desk, workspace: &Workspace, elsewhere: &Elsewhere
     for (text, bytes) in [(tr("while loading"), host.loading), (tr("while running"), host.running)] {
         ui.label(RichText::new(format!("{text} {}", human(bytes))).color(tokens.text));
     }
-    if desk.case().calibration != crate::plan::Calibration::default() {
-        ui.label(
-            RichText::new(tr("corrected by what was measured on such devices")).small().color(tokens.subdued),
-        );
+    if let Some(words) = corrections(&desk.case().calibration) {
+        let words = fill("corrected by what was measured on such devices: {}", &[&words]);
+        ui.label(RichText::new(words).small().color(tokens.subdued));
     }
+}
+
+/// By what a forecast is corrected, in words; nothing where nothing was measured.
+pub fn corrections(calibration: &Calibration) -> Option<String> {
+    let name = |component: &Component| match component {
+        Component::Weights => tr("weights"),
+        Component::Kv => tr("keys and values"),
+        Component::Vision => tr("vision tower"),
+        Component::Prefill => tr("prompt"),
+        Component::Head => tr("head"),
+    };
+    let factor = |(component, it): (&Component, &Factor)| {
+        fill("{} × {} ({} measured)", &[&name(component), &format!("{:.3}", it.factor), &it.count])
+    };
+    let words: Vec<String> = calibration.factors.iter().map(factor).collect();
+    (!words.is_empty()).then(|| words.join(", "))
+}
+
+/// The choice of what the forecast is corrected by.
+fn corrections_ui(ui: &mut Ui, workspace: &Workspace, wishes: &mut Wishes) {
+    let now = &workspace.choices.learnt;
+    let text = match now {
+        Learnt::Ignored => tr("none").to_owned(),
+        Learnt::Usual => tr("as measured here").to_owned(),
+        Learnt::File(file) => file.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+    };
+    list(ui, tr("Corrections"), &text, WIDE, |ui| {
+        for (learnt, name) in [(Learnt::Usual, tr("as measured here")), (Learnt::Ignored, tr("none"))] {
+            if ui.selectable_label(*now == learnt, name).clicked() {
+                ask(wishes, Wish::Assume(Assume::Corrections(learnt)));
+            }
+        }
+        if ui.selectable_label(matches!(now, Learnt::File(_)), tr("from a file…")).clicked() {
+            let what = What::File {
+                title: tr("Choose a file of corrections").into(),
+                endings: Some(("JSON".into(), vec!["json"])),
+            };
+            let then = |file| app::Wish::Board(Wish::Assume(Assume::Corrections(Learnt::File(file))));
+            wishes.push(app::Wish::Pick(what, Then::new(then)));
+        }
+    });
 }
 
 fn row(ui: &mut Ui, title: &str, meaning: &str, source: Source, value: impl FnOnce(&mut Ui)) {

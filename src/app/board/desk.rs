@@ -108,14 +108,49 @@ pub struct Hypothesis {
     pub outlook: Outlook,
 }
 
-/// The plan being worked on.
-pub struct Desk {
-    /// What its case was made from.
-    pub ground: Ground,
+/// What a draft stands on: devices, questions and what is taken for granted, as a case under both habits.
+struct Footing {
+    ground: Ground,
     own: Arc<Case>,
     released: Arc<Case>,
+}
+
+impl Footing {
+    /// The footing of a plan that was laid, and the plan.
+    fn of(laid: Laid) -> (Arc<Self>, Plan) {
+        let Laid { ground, own, released, plan } = laid;
+        (Arc::new(Self { ground, own, released }), plan)
+    }
+}
+
+/// A draft and what it stands on.
+#[derive(Clone)]
+struct Standing {
+    draft: Draft,
+    footing: Arc<Footing>,
+}
+
+impl PartialEq for Standing {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.footing, &other.footing) && self.draft == other.draft
+    }
+}
+
+/// Where a step back or forth has led.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// There was none.
+    Nowhere,
+    /// To another plan over the same devices.
+    Plan,
+    /// To other devices.
+    Devices,
+}
+
+/// The plan being worked on.
+pub struct Desk {
     habits: Habits,
-    history: History,
+    history: History<Standing>,
     outlook: Outlook,
     edits: u64,
     hypothesis: Option<Hypothesis>,
@@ -127,47 +162,55 @@ impl Desk {
         let habits = Habits::of(laid.plan.layout, Habits::Own);
         let case = if habits == Habits::Own { &laid.own } else { &laid.released };
         let outlook = Outlook::glance(case, &laid.plan);
-        Self {
-            ground: laid.ground,
-            own: laid.own,
-            released: laid.released,
-            habits,
-            history: History::new(Draft::new(laid.plan)),
-            outlook,
-            edits: 0,
-            hypothesis: None,
-        }
+        let (footing, plan) = Footing::of(laid);
+        let history = History::new(Standing { draft: Draft::new(plan), footing });
+        Self { habits, history, outlook, edits: 0, hypothesis: None }
     }
 
-    /// Takes another ground for the same model: what was made by hand stays where it lies, unless the plan was asked for;
-    /// the rest is as laid. Other devices or another model begin anew.
-    pub fn relay(&mut self, laid: Laid, pins: &[(usize, usize)], is_asked: bool) {
-        let same_model = Arc::ptr_eq(&self.ground.shape, &laid.ground.shape);
-        let same_devices = Arc::ptr_eq(&self.ground.found, &laid.ground.found);
-        let edits = self.edits;
-        if !same_model || !same_devices {
+    /// Takes another ground for the same model. Over the same devices what was made by hand stays where it lies, unless the
+    /// plan was asked for, and the rest is as laid; other devices are a step with a plan of their own. Another model begins
+    /// anew. `returned`: the person has just come back to these devices, and this is no step of its own.
+    pub fn relay(&mut self, laid: Laid, pins: &[(usize, usize)], is_asked: bool, returned: bool) {
+        let before = self.ground();
+        let same_model = Arc::ptr_eq(&before.shape, &laid.ground.shape);
+        let same_devices = Arc::ptr_eq(&before.found, &laid.ground.found);
+        if !same_model {
+            let edits = self.edits;
             *self = Self::new(laid);
             self.edits = edits + 1;
             return;
         }
-        let is_by_hand = !is_asked && self.draft().plan.layout == Layout::Custom;
-        let mut draft = self.draft().clone();
-        if !is_by_hand {
-            draft.plan = laid.plan;
-            draft.pins = pins.iter().copied().collect();
-            self.habits = Habits::of(draft.plan.layout, self.habits);
-        }
-        (self.ground, self.own, self.released) = (laid.ground, laid.own, laid.released);
+        let is_by_hand = same_devices && !is_asked && self.draft().plan.layout == Layout::Custom;
+        let (footing, plan) = Footing::of(laid);
+        let draft = match (is_by_hand, same_devices) {
+            (true, _) => self.draft().clone(),
+            (false, true) => Draft { plan, pins: pins.iter().copied().collect() },
+            (false, false) => Draft::new(plan),
+        };
+        // What is taken for granted is no step: it holds for every plan over these devices.
+        self.history.for_each(|standing| {
+            if Arc::ptr_eq(&standing.footing.ground.found, &footing.ground.found) {
+                standing.footing = Arc::clone(&footing);
+            }
+        });
+        let standing = Standing { draft, footing };
         match self.history.can() {
-            (false, false) => self.history = History::new(draft),
-            _ => self.history.step(draft),
+            (false, false) if same_devices => self.history.amend(standing),
+            _ if returned => self.history.amend(standing),
+            _ => self.history.step(standing),
         }
+        self.habits = Habits::of(self.draft().plan.layout, self.habits);
         self.changed();
     }
 
     /// The draft as it stands.
     pub fn draft(&self) -> &Draft {
-        self.history.now()
+        &self.history.now().draft
+    }
+
+    /// What its case was made from.
+    pub fn ground(&self) -> &Ground {
+        &self.history.now().footing.ground
     }
 
     /// What the draft leads to.
@@ -187,9 +230,10 @@ impl Desk {
 
     /// The case under these habits.
     pub fn case_of(&self, habits: Habits) -> &Arc<Case> {
+        let footing = &self.history.now().footing;
         match habits {
-            Habits::Own => &self.own,
-            Habits::Released => &self.released,
+            Habits::Own => &footing.own,
+            Habits::Released => &footing.released,
         }
     }
 
@@ -205,29 +249,30 @@ impl Desk {
 
     /// Makes a step.
     pub fn step(&mut self, draft: Draft) {
-        self.history.step(draft);
+        let footing = Arc::clone(&self.history.now().footing);
+        self.history.step(Standing { draft, footing });
         self.habits = Habits::of(self.draft().plan.layout, self.habits);
         self.changed();
     }
 
-    /// Takes the last step back; whether there was one.
-    pub fn undo(&mut self) -> bool {
-        let was = self.history.undo();
-        self.turned(was)
+    /// Takes the last step back.
+    pub fn undo(&mut self) -> Turn {
+        self.turn(History::undo)
     }
 
-    /// Makes the step again that was taken back; whether there was one.
-    pub fn redo(&mut self) -> bool {
-        let was = self.history.redo();
-        self.turned(was)
+    /// Makes the step again that was taken back.
+    pub fn redo(&mut self) -> Turn {
+        self.turn(History::redo)
     }
 
-    fn turned(&mut self, was: bool) -> bool {
-        if was {
-            self.habits = Habits::of(self.draft().plan.layout, self.habits);
-            self.changed();
+    fn turn(&mut self, to: impl FnOnce(&mut History<Standing>) -> bool) -> Turn {
+        let before = Arc::clone(&self.ground().found);
+        if !to(&mut self.history) {
+            return Turn::Nowhere;
         }
-        was
+        self.habits = Habits::of(self.draft().plan.layout, self.habits);
+        self.changed();
+        if Arc::ptr_eq(&before, &self.ground().found) { Turn::Plan } else { Turn::Devices }
     }
 
     /// Judges by these habits from now on.
@@ -246,7 +291,7 @@ impl Desk {
     fn changed(&mut self) {
         self.edits += 1;
         self.hypothesis = None;
-        self.outlook = Outlook::glance(self.case(), &self.history.now().plan);
+        self.outlook = Outlook::glance(self.case(), &self.draft().plan);
     }
 
     /// What a drag would do, worked out when it changes and not before. `true` where it changed.
@@ -273,7 +318,7 @@ impl Desk {
     pub fn shown(&self) -> (&Draft, &Outlook) {
         match &self.hypothesis {
             Some(hypothesis) => (&hypothesis.draft, &hypothesis.outlook),
-            None => (self.history.now(), &self.outlook),
+            None => (self.draft(), &self.outlook),
         }
     }
 }

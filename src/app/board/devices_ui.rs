@@ -132,7 +132,7 @@ pub fn ui(ui: &mut Ui, desk: &Desk, spec: &str, field: &mut String, wishes: &mut
 /// The devices one by one.
 fn list_ui(ui: &mut Ui, desk: &Desk, wishes: &mut Wishes) {
     let tokens = Tokens::of(ui);
-    let devices = &desk.ground.found.devices;
+    let devices = &desk.ground().found.devices;
     let are_simulated = devices.iter().all(|device| device.kind == DeviceKind::Simulated);
     let set = |wishes: &mut Wishes, devices: &[Device]| ask(wishes, Wish::Devices(spec_of(devices)));
     for (index, device) in devices.iter().enumerate() {

@@ -3,11 +3,11 @@
 use egui::{Color32, CornerRadius, Frame, Margin, RichText, Stroke, Ui};
 
 use super::desk::Desk;
-use super::model::{percent, verdict_name};
 use super::paint;
+use super::words::{percent, verdict_name};
 use super::{Wish, ask};
 use crate::app::Wishes;
-use crate::app::language::tr;
+use crate::app::language::{told, tr};
 use crate::app::theme::Tokens;
 use crate::plan::checks::{Change, Finding, Fix, Severity};
 
@@ -79,12 +79,15 @@ fn card(ui: &mut Ui, finding: &Finding, can_apply: bool, wishes: &mut Wishes) {
     ui.painter().rect_filled(stripe, corners, color);
 }
 
-/// A sentence with its first letter large; names of units stay as they are.
+/// A sentence in the window's language with its first letter large; names of units stay as they are.
 fn sentence(text: &str) -> String {
+    let text = &*told(text);
     let first_word = text.split(' ').next().unwrap_or_default();
     let mut chars = text.chars();
     match chars.next() {
-        Some(first) if !first_word.contains(['.', ':', '_']) => first.to_uppercase().chain(chars).collect(),
+        Some(first) if !first_word.contains(['.', ':', '_']) && first_word != "cpu" => {
+            first.to_uppercase().chain(chars).collect()
+        }
         _ => text.to_owned(),
     }
 }
@@ -132,6 +135,7 @@ mod tests {
     #[test]
     fn names_keep_their_letters() {
         assert_eq!(sentence("use Shardscope's own plan"), "Use Shardscope's own plan");
+        assert_eq!(sentence("cpu would need 40 GiB"), "cpu would need 40 GiB");
         assert_eq!(sentence("sim:0 would need 40 GiB"), "sim:0 would need 40 GiB");
         assert_eq!(sentence("language_model.lm_head lies on sim:1"), "language_model.lm_head lies on sim:1");
         assert_eq!(sentence(""), "");

@@ -11,20 +11,20 @@ use crate::devices::{Driver, find, host};
 use crate::engine::Language;
 use crate::engine::costs::Pricing;
 use crate::engine::model::weight_type;
-use crate::evaluation::{Choices, Questions};
+use crate::evaluation::named_map::NamedMap;
+use crate::evaluation::{Choices, Learnt, Questions};
 use crate::model::weights;
 use crate::picture::tiles::Tiling;
 use crate::plan::assumptions::Engine;
-use crate::plan::checks;
 use crate::plan::device::Links;
-use crate::plan::device_map::DeviceMap;
+use crate::plan::exchange;
 use crate::plan::planner::{self, Wishes};
 use crate::plan::spec::DeviceSpec;
 use crate::plan::{Assumptions, Case, Device, Layout, Model, ModelShape, Plan, QuestionCost, Workload};
 use crate::{Problem, Result};
 
 /// The devices of a SPEC.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct Found {
     /// The SPEC.
     pub spec: String,
@@ -145,7 +145,7 @@ impl Asked {
 pub enum Start {
     /// A layout by name.
     Layout(Layout),
-    /// A file with a device map.
+    /// A map in a file, or one that stands there itself.
     File(PathBuf),
 }
 
@@ -171,6 +171,8 @@ pub struct Ground {
     pub assumptions: Assumptions,
     /// Most tiles an image, in place of the model's own limit.
     pub max_tiles: Option<u32>,
+    /// Where what runs have learnt about memory here is kept.
+    pub learnt: Learnt,
 }
 
 impl PartialEq for Ground {
@@ -184,6 +186,7 @@ impl PartialEq for Ground {
             && Arc::ptr_eq(&self.found, &other.found)
             && same_costs
             && self.assumptions == other.assumptions
+            && self.learnt == other.learnt
     }
 }
 
@@ -221,13 +224,29 @@ impl Ground {
         case
     }
 
+    /// Under which name a run on these devices would learn: the card's, or `cpu` where it computes there.
+    fn card(&self) -> Option<&str> {
+        match self.assumptions.engine.value {
+            Engine::Cpu { .. } => Some("cpu"),
+            Engine::Gpu => {
+                self.found.devices.iter().filter(|device| device.is_gpu()).find_map(|gpu| gpu.card.as_deref())
+            }
+        }
+    }
+
     /// Makes the case and its plan: a layout by name, or a map in a file; pins hold where the plan is ours.
     ///
     /// # Errors
-    /// The layout needs what is not there, or the file is no device map.
+    /// The layout needs what is not there, the file is no device map, or what was learnt cannot be read from a file of the
+    /// person's choice.
     pub fn lay(self, start: &Start, pins: Vec<(usize, usize)>) -> Result<Laid> {
         let own = self.case();
+        // What was measured was measured of this engine, and corrects no other's.
         let released = own.with_assumptions(own.assumptions.clone().as_released());
+        let own = match self.card() {
+            Some(card) => own.with_calibration(self.learnt.of(card)?),
+            None => own,
+        };
         let plan = match start {
             Start::Layout(Layout::Auto | Layout::Custom) => {
                 planner::ours(&own, &Wishes { pins, ..Wishes::default() })?
@@ -235,9 +254,10 @@ impl Ground {
             Start::Layout(layout) if layout.is_from_pytorch() => planner::plan(&released, *layout)?,
             Start::Layout(layout) => planner::plan(&own, *layout)?,
             Start::File(path) => {
-                let text = super::wishes::text_of(path)?;
-                let map = DeviceMap::parse(&text).map_err(|problem| problem.in_file(path))?;
-                checks::check_map(&own, &map).0.plan
+                let name = path.to_string_lossy();
+                let map = NamedMap::find(&name)?
+                    .ok_or_else(|| Problem::new("this layout is no longer there").in_file(path))?;
+                exchange::read(&map.text, &own).map_err(|problem| map.about(problem))?.plan
             }
         };
         Ok(Laid { ground: self, own: Arc::new(own), released: Arc::new(released), plan })

@@ -3,8 +3,8 @@
 use egui::{RichText, ScrollArea, TextEdit, Ui};
 
 use super::desk::Desk;
-use super::model::{percent, verdict_name};
 use super::toolbar::{list, name};
+use super::words::{percent, verdict_name};
 use super::{Fields, ReadMap, Wish, ask, findings_ui, paint};
 use crate::app::dialog::{Then, What};
 use crate::app::job::Loadable;
@@ -12,101 +12,14 @@ use crate::app::language::{fill, tr};
 use crate::app::parts::problem::problem;
 use crate::app::theme::Tokens;
 use crate::app::{self, Wishes};
-use crate::plan::checks::{self, Finding};
-use crate::plan::device_map::DeviceMap;
-use crate::plan::{Case, Forecast, Forecaster, Plan, exchange};
-use crate::{Problem, Result};
+use crate::plan::exchange::Form;
 
-/// A form in which a plan can be written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Format {
-    /// A Hugging Face `device_map`.
-    #[default]
-    HuggingFace,
-    /// mistral.rs `ORD:N;ORD:N`.
-    MistralLayers,
-    /// A mistral.rs topology.
-    MistralTopology,
-    /// llama.cpp `--tensor-split`.
-    TensorSplit,
-}
-
-impl Format {
-    /// All of them.
-    pub const ALL: [Self; 4] =
-        [Self::HuggingFace, Self::MistralLayers, Self::MistralTopology, Self::TensorSplit];
-
-    fn title(self) -> &'static str {
-        match self {
-            Self::HuggingFace => "Hugging Face device_map",
-            Self::MistralLayers => "mistral.rs --num-device-layers",
-            Self::MistralTopology => "mistral.rs topology",
-            Self::TensorSplit => "llama.cpp --tensor-split",
-        }
-    }
-
-    fn ending(self) -> &'static str {
-        match self {
-            Self::HuggingFace => "device_map.json",
-            Self::MistralTopology => "topology.yml",
-            Self::MistralLayers | Self::TensorSplit => "layers.txt",
-        }
-    }
-
-    /// A plan in this form.
-    ///
-    /// # Errors
-    /// The form has no words for such a plan.
-    pub fn write(self, plan: &Plan, case: &Case) -> Result<String> {
-        match self {
-            Self::HuggingFace => {
-                let map = DeviceMap::of(plan, &case.model).to_json();
-                serde_json::to_string_pretty(&map)
-                    .map_err(|e| Problem::new(format!("cannot write the map: {e}")))
-            }
-            Self::MistralLayers => exchange::to_device_layers(plan, case),
-            Self::MistralTopology => Ok(exchange::to_topology(plan, case)),
-            Self::TensorSplit => Ok(exchange::to_tensor_split(plan, case)),
-        }
-    }
-
-    /// Reads a text in whichever form it has; `judge` judges a device_map.
-    ///
-    /// # Errors
-    /// The text has none of the forms that can be read, or places what is not there.
-    pub fn read(
-        text: &str,
-        case: &Case,
-        judge: impl FnOnce(&DeviceMap) -> (Plan, Vec<Finding>, Forecast),
-    ) -> Result<(Plan, Vec<Finding>, Forecast)> {
-        let text = text.trim();
-        let judged = |plan: Plan| {
-            let forecast = Forecaster::new(case).forecast(&plan);
-            let findings = checks::check(case, &plan, &forecast);
-            (plan, findings, forecast)
-        };
-        match Self::of(text) {
-            Self::HuggingFace => DeviceMap::parse(text).map(|map| judge(&map)),
-            Self::MistralLayers => exchange::from_device_layers(text, case).map(judged),
-            Self::MistralTopology => exchange::from_topology(text, case).map(judged),
-            Self::TensorSplit => exchange::from_tensor_split(text, case).map(judged),
-        }
-    }
-
-    /// The form that a text has. Braces or pairs of brackets mean a device_map, wherever they stand in a log.
-    fn of(text: &str) -> Self {
-        let only = |allowed: &str| text.chars().all(|c| c.is_ascii_digit() || allowed.contains(c));
-        if text.contains(['{', '(']) {
-            Self::HuggingFace
-        } else if text.contains("device:") || text.contains('\n') {
-            Self::MistralTopology
-        } else if text.contains(':') && only(":;, ") {
-            Self::MistralLayers
-        } else if text.contains([',', '/']) && only(".,/ ") {
-            Self::TensorSplit
-        } else {
-            Self::HuggingFace
-        }
+/// The name of a file that holds such a form.
+fn file_name(form: Form) -> &'static str {
+    match form {
+        Form::DeviceMap => "device_map.json",
+        Form::Topology => "topology.yml",
+        Form::DeviceLayers | Form::TensorSplit => "layers.txt",
     }
 }
 
@@ -176,7 +89,7 @@ fn write_ui(ui: &mut Ui, desk: &Desk, fields: &mut Fields, wishes: &mut Wishes) 
     let tokens = Tokens::of(ui);
     ui.label(RichText::new(tr("Give this plan")).font(paint::bold(13.5)).color(tokens.strong));
     list(ui, tr("Form of the map"), fields.format.title(), 240.0, |ui| {
-        for format in Format::ALL {
+        for format in Form::ALL {
             ui.selectable_value(&mut fields.format, format, format.title());
         }
     });
@@ -195,14 +108,15 @@ fn write_ui(ui: &mut Ui, desk: &Desk, fields: &mut Fields, wishes: &mut Wishes) 
             ui.ctx().copy_text(text.clone());
         }
         if ui.button(tr("Save as…")).clicked() {
-            let what = What::Save { title: tr("Save the plan").into(), name: fields.format.ending().into() };
+            let what =
+                What::Save { title: tr("Save the plan").into(), name: file_name(fields.format).into() };
             let text = text.clone();
             let then = Then::new(move |path| app::Wish::Board(Wish::Write(path, text.clone())));
             wishes.push(app::Wish::Pick(what, then));
         }
         let width = (ui.available_width() - 60.0).max(60.0);
         let edit =
-            TextEdit::singleline(&mut fields.file).desired_width(width).hint_text(fields.format.ending());
+            TextEdit::singleline(&mut fields.file).desired_width(width).hint_text(file_name(fields.format));
         let edit = ui.add(edit);
         name(&edit, egui::Role::TextInput, tr("file to write"));
         let path = fields.file.trim();
@@ -210,24 +124,4 @@ fn write_ui(ui: &mut Ui, desk: &Desk, fields: &mut Fields, wishes: &mut Wishes) 
             ask(wishes, Wish::Write(path.into(), text.clone()));
         }
     });
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn forms_are_told_apart() {
-        for (text, form) in [
-            ("{'mlp1': 0}", Format::HuggingFace),
-            ("INFO:root:map OrderedDict([('mlp1', 0)])", Format::HuggingFace),
-            ("0:40;1:40", Format::MistralLayers),
-            ("0-10:\n  device: cuda[1]", Format::MistralTopology),
-            ("24.5,17.5", Format::TensorSplit),
-            ("3/1", Format::TensorSplit),
-            ("nonsense", Format::HuggingFace),
-        ] {
-            assert_eq!(Format::of(text), form, "{text}");
-        }
-    }
 }

@@ -2,11 +2,11 @@
 
 use egui::{Grid, RichText, Ui};
 
-use super::model::percent;
+use super::words::percent;
 use super::{Wish, ask, paint};
 use crate::app::Wishes;
 use crate::app::job::Loadable;
-use crate::app::language::{fill, tr};
+use crate::app::language::{fill, told, tr};
 use crate::app::parts::problem::problem;
 use crate::app::theme::Tokens;
 use crate::plan::bytes::human;
@@ -60,7 +60,7 @@ pub fn ui(ui: &mut Ui, needed: &Loadable<Needs>, wishes: &mut Wishes) {
             cards(ui, concession.cards, wishes);
             ui.vertical(|ui| {
                 ui.spacing_mut().item_spacing.y = 1.0;
-                ui.label(RichText::new(&concession.what).small().color(tokens.text));
+                ui.label(RichText::new(told(&concession.what)).small().color(tokens.text));
                 if concession.changes_results {
                     ui.label(RichText::new(tr("changes what is measured")).small().color(tokens.bad));
                 }

@@ -4,14 +4,14 @@ use egui::{CornerRadius, Frame, Margin, RichText, Stroke, Ui};
 
 use super::alternatives::{self, Alternative, Judged};
 use super::desk::Desk;
-use super::model::{hops, percent, unit_words, verdict_name};
 use super::paint;
 use super::toolbar::layout_words;
 use super::view::View;
+use super::words::{hops, percent, unit_words, verdict_name};
 use super::{Wish, ask};
 use crate::app::Wishes;
 use crate::app::job::Loadable;
-use crate::app::language::{fill, tr};
+use crate::app::language::{fill, told, tr};
 use crate::app::parts::problem::problem;
 use crate::app::theme::Tokens;
 use crate::plan::Layout;
@@ -68,7 +68,7 @@ fn card(ui: &mut Ui, desk: &Desk, alternative: &Alternative, view: &mut View, wi
                 match (&alternative.here, alternative.at_home()) {
                     (_, Some(judged)) => judged_ui(ui, desk, alternative, judged, view, wishes),
                     (Err(refused), None) => {
-                        ui.label(RichText::new(&refused.what).color(tokens.subdued));
+                        ui.label(RichText::new(told(&refused.what)).color(tokens.subdued));
                     }
                     (Ok(_), None) => {}
                 }
@@ -113,7 +113,7 @@ fn judged_ui(
         ui.label(RichText::new(text).color(tokens.text));
     }
     if let Some(why) = &judged.why {
-        ui.label(RichText::new(why).small().color(tokens.subdued));
+        ui.label(RichText::new(told(why)).small().color(tokens.subdued));
     }
     if let (Some(_), Ok(here)) = (&alternative.released, &alternative.here) {
         let verdict = here.forecast.verdict;

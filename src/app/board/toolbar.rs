@@ -1,17 +1,18 @@
 //! Above the board: the strategy, steps back and forth, what is shown; and what the plan comes to.
 
-use egui::{Align, Color32, Id, Layout as Lines, RichText, Sense, TextEdit, Ui, Vec2, vec2};
+use egui::{Align, Color32, Id, Layout as Lines, RichText, Sense, TextEdit, TextStyle, Ui, Vec2, vec2};
 
 use super::alternatives::Alternative;
 use super::desk::{Desk, Habits};
-use super::model::{self, Kind, grouped, percent, verdict_name};
+use super::model::Kind;
 use super::paint;
 use super::view::{Folding, View, ZOOM};
+use super::words::{grouped, hops, percent, stages, verdict_name};
 use super::{Priced, Wish, ask};
 use crate::app::Wishes;
 use crate::app::job::Loadable;
 use crate::app::language::{fill, tr};
-use crate::app::parts::button::choice;
+use crate::app::parts::button::{self, choice};
 use crate::app::theme::{Tokens, semibold};
 use crate::plan::bytes::human;
 use crate::plan::{Forecast, Layout};
@@ -264,8 +265,7 @@ pub fn list(
     width: f32,
     content: impl FnOnce(&mut Ui),
 ) -> egui::Response {
-    let list = egui::ComboBox::from_id_salt(title).selected_text(now).width(width).truncate();
-    let response = list.show_ui(ui, content).response;
+    let response = button::list(title, now, width).show_ui(ui, content).response;
     name(&response, egui::Role::ComboBox, &format!("{title}: {now}"));
     response
 }
@@ -292,7 +292,7 @@ pub fn summary_ui(ui: &mut Ui, desk: &Desk, priced: &Loadable<Arc<Priced>>, wish
         );
         ui.label(RichText::new(said).font(paint::bold(14.0)).color(color));
         let runs = draft.plan.runs().len();
-        let course = format!("{}, {}", model::stages(runs), model::hops(draft.plan.hops()));
+        let course = fill("{}, {}", &[&stages(runs), &hops(draft.plan.hops())]);
         let best = tr("No contiguous plan does better: every cut and every order of devices was considered");
         let hop = tr("Stages are runs of units on one device; a hop copies the hidden state");
         let weights = fill("{} in {}", &[&human(case.model.weight_bytes()), &case.model.dtype.name()]);
@@ -305,10 +305,19 @@ pub fn summary_ui(ui: &mut Ui, desk: &Desk, priced: &Loadable<Arc<Priced>>, wish
             (course, if draft.plan.exact { best } else { hop }),
             (weights, tr("Weights of the whole model")),
         ];
-        for (fact, meaning) in facts.into_iter().filter(|(fact, _)| !fact.is_empty()) {
-            dot(ui);
+        let corrected = super::assumptions_ui::corrections(&case.calibration);
+        let corrected = corrected.as_deref().map(|words| (tr("corrected by measurements").to_owned(), words));
+        for (fact, meaning) in facts.into_iter().chain(corrected).filter(|(fact, _)| !fact.is_empty()) {
             let fact = RichText::new(fact).color(tokens.text);
-            ui.add(egui::Label::new(fact).wrap_mode(egui::TextWrapMode::Extend)).on_hover_text(meaning);
+            let fact = egui::WidgetText::from(fact);
+            let fact = fact.into_galley(ui, Some(egui::TextWrapMode::Extend), f32::INFINITY, TextStyle::Body);
+            if ui.available_size_before_wrap().x > fact.size().x + DOT + 2.0 * ui.spacing().item_spacing.x {
+                dot(ui);
+            } else {
+                // The line ends here: nothing is to be parted from what stands on the next one.
+                ui.end_row();
+            }
+            ui.label(fact).on_hover_text(meaning);
         }
         if priced.is_loading() && ui.button(tr("Stop reading")).clicked() {
             ask(wishes, Wish::StopReading);
@@ -329,9 +338,12 @@ fn lasting(forecast: &Forecast) -> String {
     }
 }
 
-/// A dot between two facts, at the end of a line rather than at the beginning of the next.
+/// Width of a dot.
+const DOT: f32 = 3.0;
+
+/// A dot between two facts on a line.
 fn dot(ui: &mut Ui) {
-    let (rect, _) = ui.allocate_exact_size(vec2(3.0, 14.0), Sense::hover());
+    let (rect, _) = ui.allocate_exact_size(vec2(DOT, 14.0), Sense::hover());
     ui.painter().circle_filled(rect.center(), 1.5, Tokens::of(ui).subdued);
 }
 

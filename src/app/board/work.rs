@@ -14,14 +14,20 @@ use crate::plan::{Case, DeviceKind, needs};
 
 impl Board {
     /// Takes what jobs have brought, and plans anew where the workspace has changed.
-    pub fn receive(&mut self, workspace: &Workspace, wake: &Wake, wishes: &mut Wishes) {
+    /// `is_running` tells whether a run is in progress: when it ends, more may be known about memory here.
+    pub fn receive(&mut self, workspace: &Workspace, is_running: bool, wake: &Wake, wishes: &mut Wishes) {
         wishes.extend(self.sayings.drain(..).map(app::Wish::Say));
         if !self.is_seen {
             // Reading all questions is work that nobody has asked for yet.
             return;
         }
         self.follow(workspace);
-        self.found.poll();
+        if self.was_running && !is_running {
+            // The run may have learnt.
+            self.laid_for = None;
+        }
+        self.was_running = is_running;
+        self.take_devices();
         self.priced.poll();
         self.compared.poll();
         self.needed.poll();
@@ -54,6 +60,16 @@ impl Board {
             self.start = Some(Start::named(&choices.1));
         }
         self.followed = Some(choices);
+    }
+
+    /// Takes the devices that were looked for; where they are what they were, all that was done on them stays.
+    fn take_devices(&mut self) {
+        if self.found.poll()
+            && let (Some(found), Some(desk)) = (self.found.ready(), &self.desk)
+            && **found == *desk.ground().found
+        {
+            self.found = Loadable::Ready(Arc::clone(&desk.ground().found));
+        }
     }
 
     fn look_for_devices(&mut self, wake: &Wake) {
@@ -105,9 +121,11 @@ impl Board {
             priced: self.priced.ready().cloned(),
             assumptions: assumed::assumptions(&workspace.choices, &self.elsewhere, stored, is_on_cpu),
             max_tiles: workspace.choices.settings.max_tiles,
+            learnt: workspace.choices.learnt.clone(),
         };
         let is_asked = |laid: &(Ground, Start)| self.start.as_ref().is_none_or(|start| *start == laid.1);
         if self.laid_for.as_ref().is_some_and(|laid| laid.0 == ground && is_asked(laid)) {
+            self.returned &= self.laying.is_loading();
             return;
         }
         let start = self.start.clone().unwrap_or_else(|| self.strategy());
@@ -119,7 +137,8 @@ impl Board {
     /// Pins that still mean something on another ground.
     fn pins(&self, ground: &Ground) -> Vec<(usize, usize)> {
         let same = |desk: &&Desk| {
-            Arc::ptr_eq(&desk.ground.shape, &ground.shape) && Arc::ptr_eq(&desk.ground.found, &ground.found)
+            let before = desk.ground();
+            Arc::ptr_eq(&before.shape, &ground.shape) && Arc::ptr_eq(&before.found, &ground.found)
         };
         let desk = self.desk.as_ref().filter(same);
         desk.map_or_else(Vec::new, |desk| desk.draft().pins.iter().map(|(u, d)| (*u, *d)).collect())
@@ -146,16 +165,17 @@ impl Board {
     fn take_laid(&mut self, laid: Laid) {
         self.refused = None;
         let is_asked = self.start.take().is_some();
+        let returned = std::mem::take(&mut self.returned) && !is_asked;
         let pins = self.pins(&laid.ground);
         let keeps = self.desk.as_ref().is_some_and(|desk| {
-            Arc::ptr_eq(&desk.ground.shape, &laid.ground.shape)
-                && Arc::ptr_eq(&desk.ground.found, &laid.ground.found)
+            let before = desk.ground();
+            Arc::ptr_eq(&before.shape, &laid.ground.shape) && Arc::ptr_eq(&before.found, &laid.ground.found)
         });
         if !keeps {
             self.view.begin_anew();
         }
         match &mut self.desk {
-            Some(desk) => desk.relay(laid, &pins, is_asked),
+            Some(desk) => desk.relay(laid, &pins, is_asked, returned),
             None => self.desk = Some(Desk::new(laid)),
         }
     }

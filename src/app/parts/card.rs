@@ -55,14 +55,23 @@ pub fn fact(ui: &mut Ui, name: &str, value: impl Into<String>) {
 /// Pairs of name and value in columns as wide as `least` or more: names above, small; a long value is cut and told whole
 /// under the pointer.
 pub fn facts(ui: &mut Ui, least: f32, pairs: &[(&str, String)]) {
+    let pairs: Vec<Explained<'_>> = pairs.iter().map(|(name, value)| (*name, value.clone(), "")).collect();
+    explained(ui, least, &pairs);
+}
+
+/// A name, a value, and what the value means.
+pub type Explained<'a> = (&'a str, String, &'a str);
+
+/// The same as [`facts`], each with what it means under the pointer.
+pub fn explained(ui: &mut Ui, least: f32, pairs: &[Explained<'_>]) {
     let tokens = Tokens::of(ui);
     let gap = ui.spacing().item_spacing.x;
     let columns = (((ui.available_width() + gap) / (least + gap)) as usize).clamp(1, pairs.len().max(1));
     let width = (ui.available_width() - gap * (columns - 1) as f32) / columns as f32;
     for row in pairs.chunks(columns) {
         ui.horizontal_top(|ui| {
-            for (name, value) in row {
-                ui.allocate_ui_with_layout(
+            for (name, value, why) in row {
+                let drawn = ui.allocate_ui_with_layout(
                     Vec2::new(width, 0.0),
                     egui::Layout::top_down(egui::Align::Min),
                     |ui| {
@@ -72,6 +81,9 @@ pub fn facts(ui: &mut Ui, least: f32, pairs: &[(&str, String)]) {
                         ui.add(egui::Label::new(RichText::new(value).color(tokens.strong)).truncate());
                     },
                 );
+                if !why.is_empty() {
+                    drawn.response.on_hover_text(*why);
+                }
             }
         });
     }

@@ -32,7 +32,19 @@ pub fn seconds(seconds: f64) -> String {
         s if s < 0.1 => format!("{:.0} ms", 1000.0 * s),
         s if s < 10.0 => format!("{s:.2} s"),
         s if s < 120.0 => format!("{s:.1} s"),
-        s => crate::terminal::duration(s),
+        s => crate::words::duration(s),
+    }
+}
+
+/// A rate or a level: small ones with digits behind the point, large ones in thousands.
+pub fn rate(value: f64) -> String {
+    match value.abs() {
+        v if v == 0.0 => "0".into(),
+        v if v < 1.0 => format!("{value:.2}"),
+        v if v < 10.0 && value.fract() != 0.0 => format!("{value:.1}"),
+        v if v < 10_000.0 => format!("{value:.0}"),
+        v if v < 1e6 => format!("{:.0} k", value / 1e3),
+        _ => format!("{:.1} M", value / 1e6),
     }
 }
 

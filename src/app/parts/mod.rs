@@ -3,9 +3,11 @@
 pub mod button;
 pub mod card;
 pub mod empty;
+pub mod field;
 pub mod figure;
 pub mod icon;
 pub mod modal;
+pub mod plot;
 pub mod problem;
 pub mod progress;
 pub mod table;

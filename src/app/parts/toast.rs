@@ -5,7 +5,7 @@ use egui::{Align2, Area, Color32, CornerRadius, Frame, Id, Margin, Order, RichTe
 use super::icon::Icon;
 use super::problem::sentence;
 use crate::Problem;
-use crate::app::language::tr;
+use crate::app::language::{told, tr};
 use crate::app::theme::Tokens;
 use crate::app::{Wish, Wishes};
 
@@ -39,7 +39,7 @@ impl Toasts {
     /// Tells of a problem that belongs to nothing on the screen.
     pub fn warn(&mut self, problem: &Problem) {
         let text = match &problem.place {
-            Some(place) => format!("{} ({place})", sentence(&problem.what)),
+            Some(place) => format!("{} ({})", sentence(&problem.what), told(place)),
             None => sentence(&problem.what),
         };
         let more = problem.fix.as_deref().map(sentence);

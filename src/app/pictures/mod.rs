@@ -15,9 +15,9 @@ use crate::checkpoint::Checkpoint;
 use crate::dataset::{Dataset, ImageRef, Question, Style, prompt};
 use crate::engine::asking::image_name;
 use crate::engine::model::tiling;
+use crate::evaluation::pictures::which;
 use crate::picture;
 use crate::session::{Answer, ImageRecord};
-use crate::terminal::exchange::which;
 use crate::{Problem, Result};
 
 pub use view::{Look, show};

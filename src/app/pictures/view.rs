@@ -127,6 +127,8 @@ fn picture_ui(ui: &mut Ui, picture: &Picture, look: &mut Look, room: Vec2) {
             egui::epaint::RectShape::filled(place, CornerRadius::ZERO, Color32::WHITE)
                 .with_texture(texture, uv),
         );
+        // Where a pale picture ends can be seen on a pale ground.
+        painter.rect_stroke(place, 0.0, Stroke::new(1.0, tokens.line), egui::StrokeKind::Outside);
     };
     let whole = Rect::from_min_max(pos2(0.0, 0.0), pos2(1.0, 1.0));
     let placed = |size: Vec2| {

@@ -45,8 +45,7 @@ pub fn ui(results: &mut Results, ui: &mut Ui, wishes: &mut Wishes) {
                 heading(ui, tr("By category"));
                 note(ui, tr("The line is the share right, the band its 95 % interval: of few questions, a wide one. A click lists the category's answers."));
                 ui.add_space(4.0);
-                let mut categories: Vec<_> = opened.categories.iter().collect();
-                categories.sort_by(|a, b| b.1.value().total_cmp(&a.1.value()).then(a.0.cmp(b.0)));
+                let categories = &opened.ranking;
                 let height = LINE * categories.len() as f32;
                 // Only what is in sight is laid out: a dataset may name a thousand categories.
                 let top = ui.cursor().top();
@@ -57,7 +56,7 @@ pub fn ui(results: &mut Results, ui: &mut Ui, wishes: &mut Wishes) {
                 ui.add_space(first as f32 * LINE);
                 for (name, accuracy) in &categories[first..last] {
                     if line_ui(ui, name, accuracy, true) {
-                        let filter = super::Filter { category: Some((*name).into()), ..super::Filter::default() };
+                        let filter = super::Filter { category: Some(name.as_str().into()), ..super::Filter::default() };
                         wishes.push(app::Wish::Results(Wish::Filter(Box::new(filter))));
                         wishes.push(app::Wish::Results(Wish::Turn(Page::Answers)));
                     }

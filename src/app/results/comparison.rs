@@ -3,7 +3,7 @@
 use egui::{RichText, Ui};
 
 use super::{Results, Wish};
-use crate::app::language::{fill, tr};
+use crate::app::language::{fill, told, tr};
 use crate::app::parts::card::{card, note};
 use crate::app::parts::table::{Column, Table, text};
 use crate::app::parts::{figure, verdict};
@@ -110,7 +110,7 @@ fn figures_ui(ui: &mut Ui, comparison: &Comparison) {
         super::screen::line(ui, &words);
     }
     for caution in comparison.cautions.iter().take(6) {
-        ui.label(RichText::new(caution).small().color(tokens.warning));
+        ui.label(RichText::new(told(caution)).small().color(tokens.warning));
     }
 }
 

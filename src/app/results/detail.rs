@@ -5,7 +5,7 @@ use egui::{Align, Layout, RichText, ScrollArea, Ui, vec2};
 use super::session::Looked;
 use super::{Results, Wish};
 use crate::app::job::Loadable;
-use crate::app::language::{fill, tr};
+use crate::app::language::{fill, told, tr};
 use crate::app::parts::button::button;
 use crate::app::parts::card::{card, facts, note, section};
 use crate::app::parts::problem::problem;
@@ -18,7 +18,7 @@ use crate::app::theme::{Tokens, semibold};
 use crate::app::{self, Wishes};
 use crate::scoring::Verdict;
 use crate::session::Answer;
-use crate::terminal::size;
+use crate::words::size;
 
 /// Size of questions and answers in points.
 const TEXT: f32 = 14.0;
@@ -79,7 +79,7 @@ pub fn ui(results: &mut Results, ui: &mut Ui, wishes: &mut Wishes) {
 fn bar_ui(results: &Results, ui: &mut Ui, chosen: usize, wishes: &mut Wishes) {
     let tokens = Tokens::of(ui);
     let Some(opened) = results.session.ready() else { return };
-    let at = results.listed.iter().position(|it| *it == chosen);
+    let at = results.row();
     let index = opened.record.outlines().get(chosen).map(|it| it.index.to_string()).unwrap_or_default();
     let category = opened.record.outlines().get(chosen).and_then(|it| it.category.clone());
     ui.horizontal(|ui| {
@@ -138,8 +138,10 @@ fn pictures_ui(
         (None, _) if loading => drop(ui.allocate_space(size)),
         (None, Loadable::Refused(why)) => {
             let mut why = why.clone();
-            why.what =
-                fill("The pictures cannot be shown, since the dataset cannot be opened: {}", &[&why.what]);
+            why.what = fill(
+                "The pictures cannot be shown, since the dataset cannot be opened: {}",
+                &[&told(&why.what)],
+            );
             problem(ui, &why);
         }
         (None, _) => {
@@ -233,6 +235,6 @@ fn cost_ui(ui: &mut Ui, name: &str, answer: &Answer) {
             .reply
             .as_ref()
             .map_or_else(|| judge.problem.clone().unwrap_or_default(), |it| it.text.clone());
-        note(ui, fill("Judge {}: {}", &[&judge.judge, &crate::terminal::excerpt(&reply, 200)]));
+        note(ui, fill("Judge {}: {}", &[&judge.judge, &crate::words::excerpt(&reply, 200)]));
     }
 }

@@ -5,12 +5,13 @@ use egui::{RichText, Ui, vec2};
 use super::view::{Bounds, Column, Filter};
 use super::{Results, Wish};
 use crate::app::language::{fill, tr};
+use crate::app::parts::button::list;
 use crate::app::parts::table::{self, Table, text};
 use crate::app::parts::{Icon, figure, verdict};
 use crate::app::theme::Tokens;
-use crate::app::{self, Wishes};
+use crate::app::{self, Wishes, shortcut};
 use crate::session::Outline;
-use crate::terminal::size;
+use crate::words::size;
 
 /// What is being typed into the filter.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -23,16 +24,26 @@ pub struct Draft {
 
 /// Columns of the table, and what each is sorted by.
 const COLUMNS: [(Column, f32, f32, bool); 9] = [
-    (Column::Index, 84.0, 0.5, false),
-    (Column::Verdict, 124.0, 0.0, false),
-    (Column::Category, 90.0, 1.0, false),
+    (Column::Index, 76.0, 0.5, false),
+    (Column::Verdict, 122.0, 0.0, false),
+    (Column::Category, 84.0, 1.0, false),
     (Column::Read, 64.0, 1.0, false),
     (Column::Gold, 64.0, 1.0, false),
+    (Column::Seconds, 66.0, 0.0, true),
+    (Column::Tokens, 60.0, 0.0, true),
     (Column::Tiles, 52.0, 0.0, true),
-    (Column::Tokens, 62.0, 0.0, true),
-    (Column::Seconds, 70.0, 0.0, true),
-    (Column::Peak, 82.0, 0.0, true),
+    (Column::Peak, 80.0, 0.0, true),
 ];
+
+/// How many of the columns there is room for; what the last ones say stands beside as well.
+fn fitting(room: f32) -> usize {
+    let mut taken = 8.0;
+    let fits = |(_, width, ..): &&(Column, f32, f32, bool)| {
+        taken += width;
+        taken <= room
+    };
+    COLUMNS.iter().take_while(fits).count().max(5)
+}
 
 /// The heading of a column.
 fn heading(column: Column) -> &'static str {
@@ -80,13 +91,13 @@ pub fn ui(results: &mut Results, ui: &mut Ui, wishes: &mut Wishes) {
         .iter()
         .position(|(column, ..)| *column == results.sort.0)
         .map(|place| (place, results.sort.1));
-    let chosen = results.chosen.and_then(|chosen| results.listed.iter().position(|it| *it == chosen));
+    let chosen = results.row();
     let outlines = opened.record.outlines();
-    let listed = &results.listed;
+    let listed = results.listed.places();
     let outline = |row: usize| &outlines[listed[row]];
     let table = Table {
         id: "answers",
-        columns: &columns,
+        columns: &columns[..fitting(ui.available_width())],
         rows: listed.len(),
         row_height: 26.0,
         sorted,
@@ -160,6 +171,9 @@ fn filter_ui(results: &mut Results, ui: &mut Ui, wishes: &mut Wishes) {
         search.widget_info(|| {
             egui::WidgetInfo::labeled(egui::Role::TextInput, true, tr("Search questions and answers"))
         });
+        if shortcut::seeks(ui.ctx()) {
+            search.request_focus();
+        }
         let entered = search.lost_focus() && ui.input(|input| input.key_pressed(egui::Key::Enter));
         // A large session is searched when the person has finished typing.
         if (search.changed() && opened.record.len() <= 5_000)
@@ -189,7 +203,7 @@ fn filter_ui(results: &mut Results, ui: &mut Ui, wishes: &mut Wishes) {
             category_ui(ui, &opened, &mut draft.category, &mut filter);
         }
         more_ui(ui, &opened, &mut draft.bounds, &mut filter);
-        if filter.is_set() && ui.small_button(tr("Clear")).clicked() {
+        if filter.is_set() && ui.button(tr("Clear")).clicked() {
             filter = Filter::default();
             *draft = Draft::default();
         }
@@ -227,9 +241,8 @@ pub(super) fn count(tally: &crate::scoring::Accuracy, of: crate::scoring::Verdic
 fn category_ui(ui: &mut Ui, opened: &super::Opened, typed: &mut String, filter: &mut Filter) {
     let all = tr("All categories");
     let shown = filter.category.as_deref().unwrap_or(all);
-    let shown = crate::terminal::excerpt(shown, 24);
-    let list = egui::ComboBox::from_id_salt("category").selected_text(shown).height(320.0).width(130.0);
-    let response = list.show_ui(ui, |ui| {
+    let shown = crate::words::excerpt(shown, 24);
+    let response = list("category", shown, 130.0).show_ui(ui, |ui| {
         if opened.categories.len() > 12 {
             let edit = ui.add(egui::TextEdit::singleline(typed).hint_text(tr("Search")).desired_width(180.0));
             edit.widget_info(|| {

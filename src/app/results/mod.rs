@@ -14,9 +14,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use self::session::{Compared, Exported, Looked, Opened};
-use self::view::{Column, Filter, arrange};
+use self::view::{Column, Filter, Listed};
 use super::Wishes;
-use super::job::{Job, Loadable, Wake};
+use super::job::{Job, Loadable, Wake, let_go};
 use super::language::fill;
 use super::pictures::{Gallery, Look};
 use super::text::Prose;
@@ -80,10 +80,11 @@ pub struct Results {
     dataset: Loadable<Arc<Dataset>>,
     page: Page,
     filter: Filter,
-    hits: Option<HashSet<usize>>,
-    searching: Option<Job<HashSet<usize>>>,
+    hits: Option<Arc<HashSet<usize>>>,
+    searching: Option<Job<Arc<HashSet<usize>>>>,
     sort: (Column, bool),
-    listed: Vec<usize>,
+    listed: Listed,
+    arranging: Option<Job<Listed>>,
     chosen: Option<usize>,
     /// Whether the list is to bring the chosen answer into sight.
     reveal: bool,
@@ -122,6 +123,8 @@ impl Results {
     }
 
     fn clear(&mut self) {
+        self.seat(Loadable::Empty);
+        let_go((self.compared.take(), std::mem::take(&mut self.rules)));
         *self = Self {
             prose: std::mem::take(&mut self.prose),
             look: self.look.another(),
@@ -129,6 +132,11 @@ impl Results {
             exporting: self.exporting.take(),
             ..Self::default()
         };
+    }
+
+    /// Puts another session in the place of the one that was open.
+    fn seat(&mut self, session: Loadable<Arc<Opened>>) {
+        let_go(std::mem::replace(&mut self.session, session));
     }
 
     /// The session, once it is open.
@@ -148,7 +156,12 @@ impl Results {
 
     /// Positions of the answers that are listed, in order.
     pub fn listed(&self) -> &[usize] {
-        &self.listed
+        self.listed.places()
+    }
+
+    /// The place of the chosen answer in the list.
+    pub fn row(&self) -> Option<usize> {
+        self.listed.row(self.chosen?)
     }
 
     /// What is listed.
@@ -179,6 +192,7 @@ impl Results {
             || self.figures.is_loading()
             || self.comparing.is_some()
             || self.searching.is_some()
+            || self.arranging.is_some()
             || self.looking.is_some()
             || self.exporting.is_some()
             || self.reloading.is_some()
@@ -201,17 +215,17 @@ impl Results {
             match result {
                 Ok((opened, compared)) => {
                     self.compared = Some(compared);
-                    self.session = Loadable::Ready(opened.clone());
+                    self.seat(Loadable::Ready(opened.clone()));
                     self.begin(&opened, wake);
                 }
-                Err(problem) => self.session = Loadable::Refused(problem),
+                Err(problem) => self.seat(Loadable::Refused(problem)),
             }
         }
         if let Some(result) = self.reloading.as_ref().and_then(Job::poll) {
             self.reloading = None;
             match result {
                 Ok(opened) => {
-                    self.session = Loadable::Ready(opened.clone());
+                    self.seat(Loadable::Ready(opened.clone()));
                     self.begin(&opened, wake);
                 }
                 Err(problem) => wishes.push(app::Wish::Warn(problem)),
@@ -228,6 +242,13 @@ impl Results {
                 Err(problem) => wishes.push(app::Wish::Warn(problem)),
             }
             self.arrange(wake);
+        }
+        if let Some(result) = self.arranging.as_ref().and_then(Job::poll) {
+            self.arranging = None;
+            match result {
+                Ok(listed) => self.list(listed, wake),
+                Err(problem) => wishes.push(app::Wish::Warn(problem)),
+            }
         }
         if let Some(result) = self.looking.as_ref().and_then(Job::poll) {
             self.looking = None;
@@ -265,13 +286,27 @@ impl Results {
         self.arrange(wake);
     }
 
-    /// Lists the answers anew; keeps the chosen one where it is still listed.
+    /// Lists the answers anew, in a job; the list stands as it was until that is done.
     fn arrange(&mut self, wake: &Wake) {
-        let Some(opened) = self.session.ready() else { return };
-        let hits = self.hits.as_ref().filter(|_| !self.filter.text.trim().is_empty());
-        self.listed = arrange(&opened.record, &self.filter, hits, self.sort.0, self.sort.1);
-        if !self.chosen.is_some_and(|chosen| self.listed.contains(&chosen)) {
-            self.chosen = self.listed.first().copied();
+        let Some(opened) = self.session.ready().cloned() else { return };
+        let answers = opened.record.len();
+        let is_plain = !self.filter.is_set() && self.sort == (Column::Order, false);
+        if is_plain || self.listed.answers() != answers {
+            // Another session than the one that the list was made of, or nothing to work out.
+            self.arranging = None;
+            self.list(Listed::whole(answers), wake);
+        }
+        if !is_plain {
+            let hits = self.hits.clone().filter(|_| !self.filter.text.trim().is_empty());
+            self.arranging = Some(session::arranged(opened, self.filter.clone(), hits, self.sort, wake));
+        }
+    }
+
+    /// Takes a list; keeps the chosen answer where it is still listed.
+    fn list(&mut self, listed: Listed, wake: &Wake) {
+        self.listed = listed;
+        if self.row().is_none() {
+            self.chosen = self.listed.places().first().copied();
         }
         self.reveal = true;
         self.read(wake);
@@ -333,10 +368,9 @@ impl Results {
                 }
             }
             Wish::Step(by) => {
-                let at = self.chosen.and_then(|chosen| self.listed.iter().position(|it| *it == chosen));
                 let last = self.listed.len().saturating_sub(1);
-                let next = at.map_or(0, |at| at.saturating_add_signed(by).min(last));
-                if let Some(place) = self.listed.get(next).copied() {
+                let next = self.row().map_or(0, |at| at.saturating_add_signed(by).min(last));
+                if let Some(place) = self.listed.places().get(next).copied() {
                     self.reveal = true;
                     self.choose(place, wake);
                 }
@@ -371,7 +405,12 @@ impl Results {
                     (self.figures, self.rules, self.second) = (Loadable::Empty, Loadable::Empty, None);
                 }
             }
-            Wish::Cancel => (self.searching, self.exporting) = (None, None),
+            Wish::Cancel => {
+                (self.searching, self.exporting) = (None, None);
+                if self.session.is_loading() || self.comparing.is_some() {
+                    self.clear();
+                }
+            }
         }
     }
 
@@ -393,6 +432,7 @@ impl Results {
         let other = Rule::all().into_iter().find(|rule| *rule != own);
         let Some(second) = second.or(other) else { return };
         self.second = Some(second);
-        self.rules = Loadable::Loading(session::disagree(opened, [own, second], wake));
+        let reading = Loadable::Loading(session::disagree(opened, [own, second], wake));
+        let_go(std::mem::replace(&mut self.rules, reading));
     }
 }

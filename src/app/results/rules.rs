@@ -4,7 +4,8 @@ use egui::{RichText, Ui};
 
 use super::{Results, Wish};
 use crate::app::job::Loadable;
-use crate::app::language::{fill, tr};
+use crate::app::language::{fill, told, tr};
+use crate::app::parts::button::list;
 use crate::app::parts::card::{card, note};
 use crate::app::parts::problem::problem;
 use crate::app::parts::table::{Column, Table, text};
@@ -13,7 +14,7 @@ use crate::app::text::question::value_text;
 use crate::app::theme::{Tokens, semibold};
 use crate::app::{self, Wishes};
 use crate::scoring::{Reading, Rule};
-use crate::terminal::excerpt;
+use crate::words::excerpt;
 
 /// Draws the choice of the second rule, both scores, and the list of disagreements.
 pub fn ui(results: &mut Results, ui: &mut Ui, wishes: &mut Wishes) {
@@ -25,17 +26,15 @@ pub fn ui(results: &mut Results, ui: &mut Ui, wishes: &mut Wishes) {
             ui.label(RichText::new(&own).family(semibold()).color(tokens.strong));
             ui.label(tr("against"));
             let shown = results.second.map_or_else(|| tr("choose a rule").to_owned(), |rule| rule.name());
-            let list = egui::ComboBox::from_id_salt("second rule").selected_text(shown).width(180.0).show_ui(
-                ui,
-                |ui| {
-                    for rule in Rule::all().into_iter().filter(|rule| rule.name() != own) {
-                        if ui.selectable_label(results.second == Some(rule), rule.name()).clicked() {
-                            wishes.push(app::Wish::Results(Wish::Against(rule)));
-                        }
+            let chosen = list("second rule", shown, 180.0).show_ui(ui, |ui| {
+                for rule in Rule::all().into_iter().filter(|rule| rule.name() != own) {
+                    if ui.selectable_label(results.second == Some(rule), rule.name()).clicked() {
+                        wishes.push(app::Wish::Results(Wish::Against(rule)));
                     }
-                },
-            );
-            list.response
+                }
+            });
+            chosen
+                .response
                 .widget_info(|| egui::WidgetInfo::labeled(egui::Role::ComboBox, true, tr("The second rule")));
         });
         if let Loadable::Ready(found) = &results.rules {
@@ -111,6 +110,6 @@ fn reading(ui: &mut Ui, reading: &Reading) {
     let color = tokens.verdict(reading.verdict);
     let (rect, _) = ui.allocate_exact_size(egui::vec2(12.0, 14.0), egui::Sense::hover());
     verdict::mark(ui.painter(), rect.center(), 10.0, reading.verdict, color);
-    let words = fill("{}, by {}", &[&value_text(&reading.read), &reading.by]);
+    let words = fill("{}, by {}", &[&value_text(&reading.read), &told(&reading.by)]);
     text(ui, excerpt(&value_text(&reading.read), 40), tokens.text).on_hover_text(words);
 }

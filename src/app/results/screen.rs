@@ -5,7 +5,7 @@ use egui::{Align, CentralPanel, Frame, Layout, Margin, Panel, RichText, Ui};
 use super::{Page, Results, Wish, charts, comparison, detail, list, rules};
 use crate::app::dialog::{Then, What};
 use crate::app::job::{Job, Loadable};
-use crate::app::language::{fill, tr};
+use crate::app::language::{fill, told, tr};
 use crate::app::parts::button::{choice, primary};
 use crate::app::parts::empty::empty;
 use crate::app::parts::problem::problem;
@@ -14,7 +14,7 @@ use crate::app::parts::{Icon, card, figure};
 use crate::app::theme::{Tokens, semibold};
 use crate::app::{self, Screen, Wishes};
 use crate::session::export::Format;
-use crate::terminal::excerpt;
+use crate::words::excerpt;
 
 /// Draws the screen.
 pub fn ui(results: &mut Results, ui: &mut Ui, wishes: &mut Wishes) {
@@ -27,8 +27,8 @@ pub fn ui(results: &mut Results, ui: &mut Ui, wishes: &mut Wishes) {
             });
             return;
         }
-        Loadable::Loading(_) => return waiting(ui),
-        Loadable::Empty if results.comparing.is_some() => return waiting(ui),
+        Loadable::Loading(job) => return waiting(ui, job.share(), wishes),
+        Loadable::Empty if results.comparing.is_some() => return waiting(ui, None, wishes),
         Loadable::Empty => {
             let what = tr("No session is open");
             let why = tr(
@@ -51,10 +51,13 @@ pub fn ui(results: &mut Results, ui: &mut Ui, wishes: &mut Wishes) {
     }
 }
 
-fn waiting(ui: &mut Ui) {
-    ui.centered_and_justified(|ui| {
-        let tokens = Tokens::of(ui);
-        ui.label(RichText::new(tr("Opening the session")).color(tokens.subdued));
+fn waiting(ui: &mut Ui, share: Option<f32>, wishes: &mut Wishes) {
+    ui.add_space(ui.available_height() * 0.4);
+    ui.vertical_centered(|ui| {
+        ui.set_max_width(260.0);
+        if progress(ui, tr("Opening the session"), share, true) {
+            wishes.push(app::Wish::Results(Wish::Cancel));
+        }
     });
 }
 
@@ -64,7 +67,7 @@ fn to_sessions(ui: &mut Ui, wishes: &mut Wishes) {
     }
 }
 
-/// Arrows go through the list; `P` presents, `/` and the usual key search.
+/// Arrows go through the list; `P` presents.
 fn keys(results: &Results, ui: &Ui, wishes: &mut Wishes) {
     if ui.ctx().text_edit_focused() || egui::Popup::is_any_open(ui.ctx()) {
         return;
@@ -148,7 +151,7 @@ fn head_ui(results: &mut Results, ui: &mut Ui, wishes: &mut Wishes) {
         }
         if let Some(first) = opened.record.problems().first() {
             let text = fill("{} lines cannot be read", &[&opened.record.damaged()]);
-            ui.label(RichText::new(text).color(tokens.bad)).on_hover_text(first.to_string());
+            ui.label(RichText::new(text).color(tokens.bad)).on_hover_text(told(&first.to_string()));
         }
         if let Loadable::Refused(why) = &results.dataset {
             let label = ui.label(RichText::new(tr("pictures are missing")).color(tokens.warning));
@@ -166,7 +169,7 @@ fn head_ui(results: &mut Results, ui: &mut Ui, wishes: &mut Wishes) {
 fn export_ui(results: &Results, ui: &mut Ui, wishes: &mut Wishes) {
     let Some(opened) = results.session.ready() else { return };
     ui.add_enabled_ui(results.exporting.is_none(), |ui| {
-        ui.menu_button(tr("Export"), |ui| {
+        ui.menu_button((Icon::Export.atom(), tr("Export")), |ui| {
             for format in Format::ALL {
                 let entry = ui.button(format_name(format));
                 if entry.on_hover_text(format_meaning(format)).clicked() {

@@ -7,14 +7,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rayon::prelude::*;
 
+use super::view::{Column, Filter, Listed, arrange};
 use crate::app::job::{Handle, Job, Wake};
 use crate::dataset::Dataset;
+use crate::evaluation::pictures::which;
 use crate::evaluation::{Choices, named};
 use crate::scoring::benchmark::Figures;
 use crate::scoring::{Accuracy, Groups, Rule};
 use crate::session::export::{Format, export};
 use crate::session::{Answer, Comparison, Disagreement, Override, Record, compare, disagreement, figures};
-use crate::terminal::exchange::which;
 use crate::{Problem, Result};
 
 /// Answers that are read together.
@@ -30,24 +31,42 @@ pub struct Opened {
     pub overridden: Accuracy,
     /// By category, in the order in which they appear.
     pub categories: Groups,
+    /// Categories from the best to the worst.
+    pub ranking: Vec<(String, Accuracy)>,
 }
 
 impl Opened {
-    fn read(folder: &Path) -> Result<Self> {
-        let record = Record::open(folder)?;
+    fn read(folder: &Path, watch: impl FnMut(u64, u64) -> bool) -> Result<Self> {
+        let record = Record::open_watched(folder, watch)?;
         let mut categories = Groups::default();
         for outline in record.outlines() {
             if let Some(category) = &outline.category {
                 categories.add(category, outline.verdict, outline.score);
             }
         }
-        Ok(Self { tally: record.tally(), overridden: record.overridden_tally(), categories, record })
+        let mut ranking: Vec<_> = categories.iter().map(|(name, it)| (name.to_owned(), *it)).collect();
+        ranking.sort_by(|a, b| b.1.value().total_cmp(&a.1.value()).then_with(|| a.0.cmp(&b.0)));
+        let (tally, overridden) = (record.tally(), record.overridden_tally());
+        Ok(Self { tally, overridden, categories, ranking, record })
     }
 }
 
 /// Opens a session.
 pub fn open(folder: PathBuf, wake: &Wake) -> Job<Arc<Opened>> {
-    Job::start("open a session", wake, move |_| Opened::read(&folder).map(Arc::new))
+    Job::start("open a session", wake, move |handle| {
+        Opened::read(&folder, |done, total| handle.at(done, total)).map(Arc::new)
+    })
+}
+
+/// Lists the answers that a filter lets through, in an order.
+pub fn arranged(
+    opened: Arc<Opened>,
+    filter: Filter,
+    hits: Option<Arc<HashSet<usize>>>,
+    (by, down): (Column, bool),
+    wake: &Wake,
+) -> Job<Listed> {
+    Job::start("list answers", wake, move |_| Ok(arrange(&opened.record, &filter, hits.as_deref(), by, down)))
 }
 
 /// Opens the dataset that a session is about.
@@ -103,7 +122,7 @@ fn row(dataset: &Dataset, answer: &Answer) -> Option<usize> {
 }
 
 /// Positions of the answers whose index, question, response or thinking hold a text, whatever the case of its letters.
-pub fn search(opened: Arc<Opened>, text: &str, wake: &Wake) -> Job<HashSet<usize>> {
+pub fn search(opened: Arc<Opened>, text: &str, wake: &Wake) -> Job<Arc<HashSet<usize>>> {
     let wanted = text.trim().to_lowercase();
     Job::start("search", wake, move |handle| {
         let total = opened.record.len() as u64;
@@ -127,7 +146,8 @@ pub fn search(opened: Arc<Opened>, text: &str, wake: &Wake) -> Job<HashSet<usize
             }
             Ok::<_, Problem>(hits)
         });
-        Ok(found.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+        let hits: HashSet<usize> = found.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
+        Ok(Arc::new(hits))
     })
 }
 
@@ -156,8 +176,9 @@ pub struct Compared {
 
 /// Opens two sessions and compares them.
 pub fn compared(one: PathBuf, other: PathBuf, wake: &Wake) -> Job<(Arc<Opened>, Compared)> {
-    Job::start("compare two sessions", wake, move |_| {
-        let (one, other) = rayon::join(|| Opened::read(&one), || Opened::read(&other));
+    Job::start("compare two sessions", wake, move |handle| {
+        let watch = |_, _| handle.goes_on();
+        let (one, other) = rayon::join(|| Opened::read(&one, watch), || Opened::read(&other, watch));
         let (one, other) = (one?, other?);
         let comparison = compare(&one.record, &other.record)?;
         Ok((Arc::new(one), Compared { other: Arc::new(other), comparison }))
@@ -168,7 +189,7 @@ pub fn compared(one: PathBuf, other: PathBuf, wake: &Wake) -> Job<(Arc<Opened>, 
 pub fn set(folder: PathBuf, said: Override, wake: &Wake) -> Job<Arc<Opened>> {
     Job::start("keep an override", wake, move |_| {
         said.keep(&folder)?;
-        Opened::read(&folder).map(Arc::new)
+        Opened::read(&folder, |_, _| true).map(Arc::new)
     })
 }
 

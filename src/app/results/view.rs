@@ -93,37 +93,88 @@ impl Filter {
     }
 }
 
-/// Positions of the answers that are listed, in order. `hits` are those that hold the text asked for, where one is.
+/// What is listed: positions of answers in order, and the way back from each to its row.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Listed {
+    places: Vec<usize>,
+    /// By position: one more than its row, 0 where it is not listed.
+    rows: Vec<u32>,
+}
+
+impl Listed {
+    /// So many answers, all of them, as answered.
+    pub fn whole(answers: usize) -> Self {
+        Self::of((0..answers).collect(), answers)
+    }
+
+    /// These of so many answers.
+    fn of(places: Vec<usize>, answers: usize) -> Self {
+        let mut rows = vec![0; answers];
+        for (number, &place) in (1..).zip(&places) {
+            rows[place] = number;
+        }
+        Self { places, rows }
+    }
+
+    /// Positions of the answers in their order.
+    pub fn places(&self) -> &[usize] {
+        &self.places
+    }
+
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Whether nothing is listed.
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// How many answers it was made of.
+    pub fn answers(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// The row of the answer at a position, where it is listed.
+    pub fn row(&self, place: usize) -> Option<usize> {
+        (*self.rows.get(place)? as usize).checked_sub(1)
+    }
+}
+
+/// The answers that are listed, in order. `hits` are those that hold the text asked for, where one is.
 pub fn arrange(
     record: &Record,
     filter: &Filter,
     hits: Option<&HashSet<usize>>,
     by: Column,
     down: bool,
-) -> Vec<usize> {
+) -> Listed {
     let outlines = record.outlines();
     let is_hit = |place: &usize| hits.is_none_or(|hits| hits.contains(place));
     let mut places: Vec<usize> =
         (0..outlines.len()).filter(|place| filter.holds(&outlines[*place], record)).filter(is_hit).collect();
-    let compare = |a: &usize, b: &usize| compare(&outlines[*a], &outlines[*b], by).then(a.cmp(b));
-    match (by, down) {
-        (Column::Order, false) => {}
-        (Column::Order, true) => places.reverse(),
-        (_, false) => places.sort_by(compare),
-        (_, true) => places.sort_by(|a, b| compare(b, a)),
+    match by {
+        Column::Order => {}
+        // Read once, not at every comparison.
+        Column::Index => places.sort_by_cached_key(|place| {
+            let index = &outlines[*place].index;
+            index
+                .parse::<i64>()
+                .map_err(|_| index.clone())
+                .map_or_else(|text| (1, 0, Some(text)), |n| (0, n, None))
+        }),
+        _ => places.sort_by(|a, b| compare(&outlines[*a], &outlines[*b], by)),
     }
-    places
+    if down {
+        places.reverse();
+    }
+    Listed::of(places, outlines.len())
 }
 
 fn compare(a: &Outline, b: &Outline, by: Column) -> Ordering {
     match by {
-        Column::Order => Ordering::Equal,
-        Column::Index => match (a.index.parse::<i64>(), b.index.parse::<i64>()) {
-            (Ok(a), Ok(b)) => a.cmp(&b),
-            (Ok(_), Err(_)) => Ordering::Less,
-            (Err(_), Ok(_)) => Ordering::Greater,
-            _ => a.index.cmp(&b.index),
-        },
+        Column::Order | Column::Index => Ordering::Equal,
         Column::Category => a.category.cmp(&b.category),
         Column::Verdict => place_of(a.verdict).cmp(&place_of(b.verdict)),
         Column::Read => a.read.cmp(&b.read),

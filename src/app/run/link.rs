@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError, unbounded};
 
+use super::prepare::Order;
 use crate::app::job::Wake;
-use crate::engine::{Command, Event, Order, Run};
+use crate::engine::{Command, Event, Run};
 use crate::{Problem, Result};
 
 /// Between two frames that the engine asks for: a stream of tokens is as smooth as the eye needs, and no smoother.
@@ -35,7 +36,7 @@ impl Link {
     /// # Errors
     /// The system gives no thread.
     pub fn start(order: Order, wake: &Wake) -> Result<Self> {
-        let run = Run::start(order)?;
+        let run = order.start()?;
         let events = forwarded(run.events.clone(), wake)?;
         Ok(Self { run, events, _wake: wake.clone() })
     }

@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::flow::Flow;
 use super::memory::Trace;
 use crate::Problem;
+use crate::app::language::tr;
+use crate::app::served::wants_key;
 use crate::engine::Event;
-use crate::engine::served::Traffic;
 use crate::scoring::{Report, Verdict};
 use crate::session::Answer;
-use crate::terminal::summary;
 
 /// Answers that can be looked at again without opening the session.
 const ANSWERS_KEPT: usize = 400;
@@ -32,6 +33,8 @@ pub struct About {
     pub rule: String,
     /// Questions selected.
     pub total: usize,
+    /// The server that answers, where it is not this machine.
+    pub server: Option<String>,
 }
 
 /// How far a run is.
@@ -98,7 +101,7 @@ pub struct Live {
     /// Tokens generated a second.
     pub tokens_per_second: Option<f64>,
     /// How the server stands, in the run of a served model.
-    pub traffic: Option<Traffic>,
+    pub flow: Flow,
     /// Seconds that loading took.
     pub loaded: Option<f64>,
     /// Memory of the devices.
@@ -113,7 +116,7 @@ impl Live {
     /// A run that begins now, or goes on with answers that are there.
     pub fn new(about: About, earlier: &[Answer], trace: Trace) -> Self {
         let mut report = Report::default();
-        earlier.iter().for_each(|answer| summary::count(&mut report, answer));
+        earlier.iter().for_each(|answer| report.add(answer.judged()));
         Self {
             about,
             stage: Stage::Loading(0, 0),
@@ -124,7 +127,7 @@ impl Live {
             notes: Vec::new(),
             remaining: None,
             tokens_per_second: None,
-            traffic: None,
+            flow: Flow::default(),
             loaded: None,
             trace,
             begun: Instant::now(),
@@ -158,7 +161,7 @@ impl Live {
             }
             Event::Answered { row, answer, remaining, tokens_per_second } => {
                 self.flights.retain(|flight| flight.row != row);
-                summary::count(&mut self.report, &answer);
+                self.report.add(answer.judged());
                 self.done += 1;
                 self.trace.answered(row, &answer);
                 self.answers.push_back(Done { row, answer: answer.into() });
@@ -168,7 +171,7 @@ impl Live {
                 self.remaining = remaining.map(|seconds| (seconds, Instant::now()));
                 self.tokens_per_second = tokens_per_second.or(self.tokens_per_second);
             }
-            Event::Traffic(traffic) => self.traffic = Some(*traffic),
+            Event::Traffic(traffic) => self.flow.take(*traffic),
             Event::Skipped { row } => self.flights.retain(|flight| flight.row != row),
             Event::Note(problem) => {
                 if !self.notes.contains(&problem) && self.notes.len() < NOTES_KEPT {
@@ -178,7 +181,7 @@ impl Live {
             Event::Paused => self.stage = Stage::Paused,
             Event::Resumed => self.stage = Stage::Running,
             Event::Finished { complete } => self.end(Stage::Over(complete)),
-            Event::Failed(problem) => self.end(Stage::Broken(problem)),
+            Event::Failed(problem) => self.end(Stage::Broken(self.told(problem))),
         }
     }
 
@@ -187,6 +190,17 @@ impl Live {
         self.flights.clear();
         self.remaining = None;
         self.ended = Some(Instant::now());
+    }
+
+    /// What ended the run, with what can be done here.
+    fn told(&self, problem: Problem) -> Problem {
+        match self.about.server {
+            Some(_) if wants_key(&problem) => {
+                problem.fix(tr("what was answered is kept; give the right key, and go on"))
+            }
+            Some(_) => problem.fix(tr("what was answered is kept; go on when the server answers again")),
+            None => problem,
+        }
     }
 
     /// The worker went without a word.

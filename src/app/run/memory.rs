@@ -8,9 +8,10 @@ use egui_plot::{HLine, Line, LineStyle, Plot, PlotPoints, Points, VLine};
 
 use super::sampling::Measured;
 use crate::app::language::{fill, tr};
+use crate::app::parts::plot;
 use crate::app::theme::Tokens;
 use crate::session::Answer;
-use crate::terminal::size;
+use crate::words::size;
 
 /// Samples that are kept of each device; at four a second, ten minutes.
 const SAMPLES_KEPT: usize = 2400;
@@ -290,6 +291,7 @@ fn plot_ui(ui: &mut Ui, trace: &Trace) {
     let (unit, unit_name) =
         if largest as f64 >= 0.5 * GIB { (GIB, "GiB") } else { ((1u64 << 20) as f64, "MiB") };
     let now = trace.now();
+    let top = 1.12 * largest.max(1) as f64 / unit;
     Plot::new("memory")
         .height(ui.available_height().max(60.0))
         .grid_color(tokens.line)
@@ -300,17 +302,20 @@ fn plot_ui(ui: &mut Ui, trace: &Trace) {
         .allow_boxed_zoom(false)
         .include_y(0.0)
         .include_x(0.0)
-        .include_y(1.12 * largest as f64 / unit)
-        .x_axis_formatter(|mark, range| match range.end() - range.start() {
+        .include_y(top)
+        .custom_x_axes(vec![plot::across(ui).formatter(|mark, range| match range.end() - range.start() {
             short if short < 10.0 => format!("{:.1} s", mark.value),
             _ => clock(mark.value),
-        })
-        .y_axis_formatter(move |mark, _| format!("{:.1} {unit_name}", mark.value))
-        .show(ui, |plot| {
+        })])
+        .custom_y_axes(vec![
+            plot::upwards(ui).formatter(move |mark, _| format!("{} {unit_name}", plot::tick(mark))),
+        ])
+        .y_grid_spacer(move |_| plot::ticks(top))
+        .show(ui, |drawing| {
             let first =
                 trace.devices.iter().filter_map(|it| it.samples.front()).map(|it| it.at).fold(now, f64::min);
             for (at, _) in trace.marks.iter().rev().take(MARKS_DRAWN).filter(|(at, _)| *at >= first) {
-                plot.vline(VLine::new("", *at).stroke(Stroke::new(0.5, tokens.line)));
+                drawing.vline(VLine::new("", *at).stroke(Stroke::new(0.5, tokens.line)));
             }
             for (place, device) in trace.devices.iter().enumerate() {
                 let color = tokens.device(place);
@@ -327,33 +332,33 @@ fn plot_ui(ui: &mut Ui, trace: &Trace) {
                     .collect();
                 if !peaks.is_empty() {
                     let points = Points::new(fill("{}, peak of an answer", &[&device.name]), peaks);
-                    plot.points(points.color(color).radius(2.5).shape(egui_plot::MarkerShape::Up));
+                    drawing.points(points.color(color).radius(2.5).shape(egui_plot::MarkerShape::Up));
                 }
-                plot.line(Line::new(device.name.clone(), PlotPoints::from(own)).color(color).width(1.8));
+                drawing.line(Line::new(device.name.clone(), PlotPoints::from(own)).color(color).width(1.8));
                 if device.samples.iter().any(|sample| sample.others > 0) {
                     let name = fill("{}, with others", &[&device.name]);
                     let line =
                         Line::new(name, PlotPoints::from(points(&|sample| sample.own + sample.others)));
-                    plot.line(
+                    drawing.line(
                         line.color(color.gamma_multiply(0.5)).width(1.0).style(LineStyle::dotted_dense()),
                     );
                 }
                 if let Some(forecast) = device.forecast {
                     let line = HLine::new(fill("{}, forecast", &[&device.name]), forecast as f64 / unit);
-                    plot.hline(line.color(color).width(1.0).style(LineStyle::dashed_dense()));
+                    drawing.hline(line.color(color).width(1.0).style(LineStyle::dashed_dense()));
                 }
                 // A capacity far above everything would press the lines onto the axis.
                 let capacity = device.capacity.filter(|it| *it as f64 <= 3.0 * largest as f64);
                 if let Some(capacity) = capacity {
                     let line = HLine::new(fill("{}, capacity", &[&device.name]), capacity as f64 / unit);
-                    plot.hline(line.color(tokens.bad).width(1.0));
+                    drawing.hline(line.color(tokens.bad).width(1.0));
                 }
             }
         });
 }
 
 /// Seconds as minutes and seconds.
-fn clock(seconds: f64) -> String {
+pub fn clock(seconds: f64) -> String {
     let whole = seconds.max(0.0).round() as u64;
     format!("{}:{:02}", whole / 60, whole % 60)
 }

@@ -1,5 +1,10 @@
 //! Run: the question being answered, the score so far, and the memory of every device.
 
+mod before;
+pub mod flow;
+mod flow_ui;
+mod head;
+mod key;
 pub mod link;
 pub mod live;
 pub mod memory;
@@ -8,7 +13,7 @@ mod question;
 pub mod sampling;
 mod screen;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use self::link::{Link, Silence};
@@ -19,6 +24,7 @@ use super::job::{Job, Wake};
 use super::language::fill;
 use super::parts::figure;
 use super::pictures::{Gallery, Look};
+use super::served::{Hidden, Opening, wants_key};
 use super::text::Prose;
 use super::{Wishes, Workspace};
 use crate::Problem;
@@ -42,6 +48,8 @@ pub enum Wish {
     Step(isize),
     /// Stop preparing.
     Cancel,
+    /// Forget why the last run did not begin.
+    Forget,
     /// The note has been read.
     Dismiss(usize),
 }
@@ -64,6 +72,10 @@ pub struct Runs {
     live: Option<Live>,
     link: Option<Link>,
     sampling: Option<Sampling>,
+    /// The session that goes on, or was to.
+    resuming: Option<PathBuf>,
+    /// A key that is typed for it.
+    key: Hidden,
     follow: Option<usize>,
     resting: Option<Resting>,
     gallery: Gallery,
@@ -80,20 +92,20 @@ impl Runs {
         if self.is_active() {
             return;
         }
-        self.refused = None;
+        (self.refused, self.resuming) = (None, None);
         match prepare::new(workspace, wake) {
             Ok(job) => self.preparing = Some(job),
             Err(problem) => self.refused = Some(problem),
         }
     }
 
-    /// Goes on with a session on disk.
-    pub fn resume(&mut self, folder: PathBuf, wake: &Wake) {
+    /// Goes on with a session on disk; one of a served model is opened with what is known of its server.
+    pub fn resume(&mut self, folder: PathBuf, opening: Opening, wake: &Wake) {
         if self.is_active() {
             return;
         }
-        self.refused = None;
-        self.preparing = Some(prepare::resumed(folder, wake));
+        (self.refused, self.resuming) = (None, Some(folder.clone()));
+        self.preparing = Some(prepare::resumed(folder, opening, wake));
     }
 
     /// Takes what the engine has said.
@@ -139,15 +151,15 @@ impl Runs {
     }
 
     fn begin(&mut self, prepared: Prepared, wake: &Wake) {
-        let Prepared { order, earlier, about, trace, cutting, notes } = prepared;
-        self.gallery.of(Some(order.dataset.clone()), Some(cutting));
+        let Prepared { order, dataset, earlier, about, trace, cutting, notes } = prepared;
+        self.gallery.of(Some(dataset), cutting);
         let mut live = Live::new(about, &earlier, trace);
         live.notes = notes;
         let sources = Sources::of(&order);
         match Link::start(order, wake) {
             Ok(link) => {
                 self.link = Some(link);
-                self.sampling = Some(Sampling::start(sources, wake));
+                self.sampling = Sampling::start(sources, wake);
             }
             Err(problem) => live.stage = Stage::Broken(problem),
         }
@@ -179,6 +191,17 @@ impl Runs {
     /// Why the run that was asked for did not begin.
     pub fn refused(&self) -> Option<&Problem> {
         self.refused.as_ref()
+    }
+
+    /// The session whose server wants a key, or another one, before it can go on.
+    pub fn locked(&self) -> Option<&Path> {
+        match (&self.refused, &self.live) {
+            (Some(refused), _) => self.resuming.as_deref().filter(|_| wants_key(refused)),
+            (None, Some(Live { stage: Stage::Broken(broken), about, .. })) => {
+                (about.server.is_some() && wants_key(broken)).then_some(about.folder.as_path())
+            }
+            _ => None,
+        }
     }
 
     /// Row of the question that is shown.
@@ -245,6 +268,7 @@ impl Runs {
             }
             Wish::Step(by) => self.step(by),
             Wish::Cancel => self.preparing = None,
+            Wish::Forget => (self.refused, self.resuming) = (None, None),
             Wish::Dismiss(place) => {
                 if let Some(live) = self.live.as_mut().filter(|live| place < live.notes.len()) {
                     live.notes.remove(place);

@@ -17,6 +17,9 @@ use crate::session::Answer;
 /// Size of questions and answers in points.
 const TEXT: f32 = 14.5;
 
+/// Width of the name of a question in flight.
+const CHIP: f32 = 62.0;
+
 /// Draws the question that is shown, below the ribbon of answers.
 pub fn question_ui(runs: &mut Runs, ui: &mut Ui, wishes: &mut Wishes) {
     ribbon_ui(runs, ui, wishes);
@@ -63,7 +66,7 @@ pub fn question_ui(runs: &mut Runs, ui: &mut Ui, wishes: &mut Wishes) {
                 ui.add_space(4.0);
                 response_ui(ui, prose, &name, answer, *formatted, TEXT);
             }
-            (None, Some(flight)) => streaming_ui(ui, &name, flight),
+            (None, Some(flight)) => streaming_ui(ui, &name, flight, live.about.server.is_some()),
             _ => {}
         });
     });
@@ -84,25 +87,33 @@ fn title_ui(ui: &mut Ui, index: &str, category: Option<&str>, cost: &str) {
 
 fn cost(flight: Option<&Flight>, done: Option<&Answer>) -> String {
     let text = |tiles: u64, tokens: u64| match tiles {
+        // A server cuts pictures as it likes, and says nothing of it.
+        0 if tokens == 0 => String::new(),
+        0 => fill("{} tokens in the prompt", &[&tokens]),
         1 => fill("1 tile · {} tokens in the prompt", &[&tokens]),
         _ => fill("{} tiles · {} tokens in the prompt", &[&tiles, &tokens]),
     };
     match (flight, done) {
-        (_, Some(answer)) => format!(
-            "{} · {}",
-            text(answer.tiles, answer.prompt_tokens),
-            fill("{} tokens in {}", &[&answer.output_tokens, &figure::seconds(answer.seconds.total)])
-        ),
+        (_, Some(answer)) => {
+            let asked = text(answer.tiles, answer.prompt_tokens);
+            let took = figure::seconds(answer.seconds.total);
+            let answered = match answer.output_tokens {
+                0 => fill("answered in {}", &[&took]),
+                tokens => fill("{} tokens in {}", &[&tokens, &took]),
+            };
+            if asked.is_empty() { answered } else { format!("{asked} · {answered}") }
+        }
         (Some(flight), _) => text(flight.tiles as u64, flight.prompt_tokens as u64),
         _ => String::new(),
     }
 }
 
 /// An answer that is being written.
-fn streaming_ui(ui: &mut Ui, name: &str, flight: &Flight) {
+fn streaming_ui(ui: &mut Ui, name: &str, flight: &Flight, is_served: bool) {
     let tokens = Tokens::of(ui);
     let (thinking, answer, still) = parted(&flight.text);
     let state = match (flight.text.is_empty(), still) {
+        (true, _) if is_served => tr("with the server, which has said nothing yet"),
         (true, _) => tr("taking in the pictures and the prompt"),
         (_, true) => tr("thinking"),
         _ => tr("answering"),
@@ -130,7 +141,11 @@ fn ribbon_ui(runs: &Runs, ui: &mut Ui, wishes: &mut Wishes) {
             wishes.push(app::Wish::Run(Wish::Follow(None)));
         }
         ui.add_space(6.0);
-        let flights = live.flights.len() as f32 * 64.0;
+        // A server is asked many questions at once: the latest of them are shown, the others counted.
+        let most = ((0.5 * ui.available_width() / (CHIP + 2.0)) as usize).max(1);
+        let hidden = live.flights.len().saturating_sub(most);
+        let flights =
+            (live.flights.len() - hidden) as f32 * (CHIP + 2.0) + if hidden > 0 { 40.0 } else { 0.0 };
         let room = ((ui.available_width() - flights) / (cell + 2.0)).max(0.0) as usize;
         let kept: Vec<_> = live.verdicts().rev().take(room).collect();
         for (row, of) in kept.into_iter().rev() {
@@ -151,11 +166,16 @@ fn ribbon_ui(runs: &Runs, ui: &mut Ui, wishes: &mut Wishes) {
                 wishes.push(app::Wish::Run(Wish::Follow(Some(row))));
             }
         }
-        for flight in &live.flights {
+        ui.spacing_mut().button_padding = vec2(4.0, 2.0);
+        if hidden > 0 {
+            let words = fill("{} more questions are in flight", &[&hidden]);
+            ui.label(RichText::new(format!("+{hidden}")).small().color(tokens.subdued)).on_hover_text(words);
+        }
+        for flight in live.flights.iter().skip(hidden) {
             let text = fill("row {}", &[&(flight.row + 1)]);
-            let chip = ui.add(
-                egui::Button::selectable(shown == Some(flight.row), RichText::new(text).small()).small(),
-            );
+            let here = shown == Some(flight.row);
+            let chip = egui::Button::selectable(here, RichText::new(&text).small()).truncate();
+            let chip = ui.add_sized([CHIP, 20.0], chip);
             if chip.on_hover_text(tr("In flight: the model is answering it")).clicked() {
                 wishes.push(app::Wish::Run(Wish::Follow(Some(flight.row))));
             }

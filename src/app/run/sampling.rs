@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 
+use super::prepare::Order;
 use crate::app::job::Wake;
 use crate::devices::Driver;
 use crate::devices::driver::Gpu;
 use crate::devices::meter::Meter;
-use crate::engine::Order;
 
 /// Between two looks at the books of a device; what lasts shorter may be missed between two answers, whose own peaks
 /// miss nothing.
@@ -53,8 +53,9 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Of the devices of an order.
+    /// Of the devices of an order; none where a server answers.
     pub fn of(order: &Order) -> Self {
+        let Order::Here(order) = order else { return Self { meters: Vec::new(), gpus: Vec::new() } };
         let places = order.replicas.iter().flat_map(|replica| replica.places());
         let meters = places.filter_map(|place| place.meter()).cloned().collect();
         let devices = order.session.manifest().devices.iter();
@@ -104,8 +105,11 @@ pub struct Sampling {
 }
 
 impl Sampling {
-    /// Starts to read. Without a thread nothing is measured, which the screen says.
-    pub fn start(sources: Sources, wake: &Wake) -> Self {
+    /// Starts to read, where there is something to read. Without a thread nothing is measured, which the screen says.
+    pub fn start(sources: Sources, wake: &Wake) -> Option<Self> {
+        if sources.meters.is_empty() && sources.gpus.is_empty() {
+            return None;
+        }
         let (to, samples) = unbounded();
         let (stop, stopped) = bounded::<()>(0);
         let wake = wake.clone();
@@ -151,7 +155,7 @@ impl Sampling {
         };
         // Without it nothing is measured, and the screen says so.
         let _ = std::thread::Builder::new().name("run's memory".into()).spawn(body);
-        Self { samples, _stop: stop }
+        Some(Self { samples, _stop: stop })
     }
 
     /// What was read since.

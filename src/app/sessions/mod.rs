@@ -1,6 +1,7 @@
 //! Sessions: all runs on disk, with what can be done with them.
 
 mod detail;
+pub mod importing;
 pub mod listing;
 mod screen;
 
@@ -11,9 +12,10 @@ use super::job::{Job, Loadable, Wake};
 use super::language::{fill, tr};
 use super::{Wishes, Workspace};
 use crate::Result;
+use crate::evaluation::pictures::Pictures;
 use crate::session::export::{Format, export};
 use crate::session::{Record, keeping};
-use crate::terminal::exchange::Pictures;
+use importing::Importing;
 use listing::{By, Listing};
 
 /// What a person asks for on this screen.
@@ -43,6 +45,12 @@ pub enum Wish {
     Export(PathBuf, Format, PathBuf),
     /// Stop writing it.
     StopExport,
+    /// Ask about predictions of another program that shall become a session.
+    Import(PathBuf),
+    /// Make the session.
+    BeginImport,
+    /// Leave it.
+    EndImport,
 }
 
 /// What a job of this screen has done.
@@ -68,6 +76,7 @@ pub struct Sessions {
     asks_to_empty: bool,
     doing: Vec<Job<Done>>,
     exporting: Option<Job<String>>,
+    importing: Option<Importing>,
     was_running: bool,
 }
 
@@ -75,6 +84,12 @@ impl Sessions {
     /// The folder as it was last read.
     pub fn listing(&self) -> Option<&Listing> {
         self.listing.ready()
+    }
+
+    /// The newest session that can be opened.
+    pub fn newest(&self) -> Option<PathBuf> {
+        let mut entries = self.listing()?.entries.iter();
+        entries.find(|entry| entry.manifest().is_some()).map(|entry| entry.summary.dir.clone())
     }
 
     /// Reads the folder again; the last listing stands until that is done.
@@ -126,6 +141,12 @@ impl Sessions {
             self.look(wake);
         }
         wishes.extend(done.into_iter().filter_map(told));
+        if let Some(imported) = self.importing.as_mut().and_then(|importing| importing.receive(workspace)) {
+            self.importing = None;
+            self.marked = [imported.dir].into();
+            self.look(wake);
+            wishes.push(super::Wish::Say(imported.text));
+        }
         if let Some(result) = self.exporting.as_ref().and_then(Job::poll) {
             self.exporting = None;
             wishes.push(match result {
@@ -193,6 +214,14 @@ impl Sessions {
                 self.exporting = Some(Job::start("export a session", wake, work));
             }
             Wish::StopExport => self.exporting = None,
+            Wish::Import(file) => self.importing = Some(Importing::of(file)),
+            Wish::BeginImport => {
+                let root = self.root.clone();
+                if let Some(importing) = &mut self.importing {
+                    importing.begin(&root, wake);
+                }
+            }
+            Wish::EndImport => self.importing = None,
         }
     }
 

@@ -2,8 +2,10 @@
 
 use egui::{Key, Margin, RichText, TextEdit, Ui, Vec2};
 
+use super::importing::ENDINGS;
 use super::listing::{By, Entry, Listing, arranged};
 use super::{Sessions, Wish, detail};
+use crate::app::dialog::{Then, What};
 use crate::app::job::Loadable;
 use crate::app::language::{fill, tr};
 use crate::app::parts::Icon;
@@ -15,7 +17,7 @@ use crate::app::parts::problem::problem;
 use crate::app::parts::progress::progress;
 use crate::app::parts::table::{Column, Table, text};
 use crate::app::theme::Tokens;
-use crate::app::{Screen, Wishes};
+use crate::app::{Screen, Wishes, shortcut};
 use crate::session::State;
 
 /// Draws the screen.
@@ -61,6 +63,9 @@ pub fn ui(sessions: &mut Sessions, ui: &mut Ui, wishes: &mut Wishes) {
             Loadable::Empty => {}
         }
     });
+    if let Some(importing) = &mut sessions.importing {
+        importing.ui(ui, wishes);
+    }
     if sessions.asks_to_empty {
         ask_to_empty(sessions, ui, wishes);
     }
@@ -79,6 +84,15 @@ fn head_ui(sessions: &mut Sessions, ui: &mut Ui, wishes: &mut Wishes) {
             if Icon::Refresh.button(ui, tr("Read the folder again")).clicked() {
                 wishes.push(crate::app::Wish::Sessions(Wish::Look));
             }
+            if button(ui, Icon::Plus, tr("Import…"))
+                .on_hover_text(tr("Predictions of VLMEvalKit or lmms-eval as a session"))
+                .clicked()
+            {
+                let title = tr("Import predictions").to_owned();
+                let endings = Some((tr("Predictions").to_owned(), ENDINGS.to_vec()));
+                let then = Then::new(|file| crate::app::Wish::Sessions(Wish::Import(file)));
+                wishes.push(crate::app::Wish::Pick(What::File { title, endings }, then));
+            }
             let discarded = sessions.listing.ready().map_or(0, |listing| listing.discarded.len());
             if discarded > 0 {
                 let text = fill("Trash ({})", &[&discarded]);
@@ -89,7 +103,10 @@ fn head_ui(sessions: &mut Sessions, ui: &mut Ui, wishes: &mut Wishes) {
             let field = TextEdit::singleline(&mut sessions.search)
                 .hint_text(tr("Search sessions"))
                 .margin(Margin::symmetric(8, 6));
-            ui.add(field.desired_width(220.0));
+            let field = ui.add(field.desired_width(220.0));
+            if shortcut::seeks(ui.ctx()) {
+                field.request_focus();
+            }
         });
     });
     if let Some(share) = sessions.exporting.as_ref().map(|job| job.share())
@@ -157,7 +174,7 @@ fn column(name: &'static str, width: f32, grows: f32, is_number: bool) -> Column
 
 /// Up and down move the mark, Enter opens, F2 names, Delete discards.
 fn keys(sessions: &Sessions, ui: &Ui, listing: &Listing, places: &[usize], wishes: &mut Wishes) {
-    if ui.text_edit_focused() || sessions.asks_to_empty {
+    if ui.text_edit_focused() || sessions.asks_to_empty || sessions.importing.is_some() {
         return;
     }
     let dir = |row: usize| listing.entries[places[row]].summary.dir.clone();

@@ -10,7 +10,7 @@ use crate::app::job::Loadable;
 use crate::app::language::{fill, tr};
 use crate::app::parts::Icon;
 use crate::app::parts::button::{choice, list};
-use crate::app::parts::card::{card, facts, heading, legend, note, pill, section};
+use crate::app::parts::card::{card, explained, heading, legend, note, pill, section};
 use crate::app::parts::problem::{problem, remark};
 use crate::app::parts::progress::{bar, progress};
 use crate::app::text::Prose;
@@ -69,16 +69,18 @@ fn known_ui(setup: &Setup, ui: &mut Ui, dataset: &Dataset) {
         }
     });
     let profile = dataset.profile();
-    let mut pairs = vec![(tr("Questions"), dataset.len().to_string())];
+    let mut pairs = vec![(tr("Questions"), dataset.len().to_string(), tr("Questions in the file"))];
     let categories = setup.facts.ready().map_or(0, |known| known.categories.len());
     if categories > 0 {
-        pairs.push((tr("Categories"), categories.to_string()));
+        pairs.push((tr("Categories"), categories.to_string(), tr("Groups by which scores are told apart")));
     }
-    pairs.push((tr("Tiles an image"), fill("up to {}", &[&profile.max_tiles])));
+    let why = tr("Most tiles that a picture is cut into, as this dataset is usually evaluated");
+    pairs.push((tr("Tiles an image"), fill("up to {}", &[&profile.max_tiles]), why));
     if let Some(entry) = profile.entry {
-        pairs.push((tr("Known as"), entry.name.to_owned()));
+        let why = tr("The published dataset that this is taken for; its rules of asking and scoring hold");
+        pairs.push((tr("Known as"), entry.name.to_owned(), why));
     }
-    facts(ui, 128.0, &pairs);
+    explained(ui, 128.0, &pairs);
     match &setup.facts {
         Loadable::Loading(job) => {
             progress(ui, tr("Counting its questions"), job.share(), false);

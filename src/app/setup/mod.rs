@@ -1,10 +1,12 @@
 //! Setup: pick a checkpoint and a dataset, see what they are, and run.
 
+mod copies;
 mod dataset_card;
 mod model_card;
 mod model_facts;
 mod others;
 mod questions;
+mod served;
 mod settings;
 mod sources;
 mod start;
@@ -17,6 +19,8 @@ use super::dialog::{Then, What};
 use super::habits::Habits;
 use super::job::{Job, Loadable, Wake};
 use super::language::tr;
+use super::served::nearby::{self, Nearby};
+use super::served::{Hidden, Served, Server};
 use super::text::Prose;
 use super::theme::Tokens;
 use super::{Wishes, Workspace};
@@ -24,6 +28,7 @@ use crate::dataset::Dataset;
 use crate::evaluation::{Choices, Questions};
 use crate::plan::ModelShape;
 
+use copies::Copies;
 use model_facts::ModelFacts;
 use questions::{DatasetFacts, PAGE, Sample};
 use sources::Found;
@@ -37,6 +42,20 @@ pub enum Wish {
     Look,
     /// Other questions to look at: the first of them, as a place among those selected.
     ShowQuestions(usize),
+    /// These settings of the served model instead of the present ones.
+    Serve(Box<Server>),
+    /// This key, as it is typed.
+    Key(Hidden),
+    /// Ask the server what it offers; it answers from now on.
+    Connect,
+    /// The same with another server.
+    Open(Box<Server>),
+    /// Stop asking it.
+    Disconnect,
+    /// The checkpoint answers, and no served model.
+    Local,
+    /// See which servers there are on this machine.
+    LookNearby,
 }
 
 /// Which list of checkpoints is shown.
@@ -45,6 +64,7 @@ enum List {
     #[default]
     Machine,
     Catalogue,
+    Served,
 }
 
 /// The screen's own state. At first only the catalogue is known; [`Setup::look`] finds the rest.
@@ -65,6 +85,21 @@ pub struct Setup {
     first: usize,
     samples: Loadable<Vec<Sample>>,
     prose: Prose,
+    /// How many copies of the model the devices could hold.
+    copies: Copies,
+    /// Ports of this machine on which servers are looked for.
+    pub ports: Ports,
+    nearby: Loadable<Vec<Nearby>>,
+}
+
+/// Ports on which servers are looked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ports(pub Vec<u16>);
+
+impl Default for Ports {
+    fn default() -> Self {
+        Self(nearby::PORTS.to_vec())
+    }
 }
 
 impl Setup {
@@ -77,7 +112,9 @@ impl Setup {
     /// Takes what jobs have brought, and begins those that follow from what is chosen.
     pub fn receive(&mut self, workspace: &Workspace, wake: &Wake, _wishes: &mut Wishes) {
         self.found.poll();
+        self.nearby.poll();
         self.facts.poll();
+        self.copies.receive(workspace, wake);
         let subject = workspace.subject.ready();
         match subject {
             Some(subject) if self.model.as_ref().is_none_or(|(of, _)| !Arc::ptr_eq(of, &subject.shape)) => {
@@ -143,7 +180,7 @@ impl Setup {
 
     fn columns_ui(&mut self, ui: &mut Ui, workspace: &Workspace, habits: &Habits, wishes: &mut Wishes) {
         const GAP: f32 = 16.0;
-        const SETTINGS: f32 = 336.0;
+        const SETTINGS: f32 = 380.0;
         let room = ui.available_width();
         let beside = room >= 1120.0;
         let columns = if beside { room - SETTINGS - GAP } else { room };
@@ -182,6 +219,23 @@ impl Setup {
             Wish::ShowQuestions(first) => {
                 self.first = first;
                 self.show_questions(wake);
+            }
+            Wish::Serve(server) => workspace.change_server(|served| served.change(*server)),
+            Wish::Key(key) => workspace.change_server(|served| served.type_key(key)),
+            Wish::Connect => workspace.change_server(|served| served.connect(wake)),
+            Wish::Open(server) => workspace.change_server(|served| {
+                served.change(*server);
+                served.connect(wake);
+            }),
+            Wish::Disconnect => workspace.change_server(Served::forget),
+            Wish::Local => {
+                workspace.change_server(|served| served.is_chosen = false);
+                self.list = List::Machine;
+            }
+            Wish::LookNearby => {
+                let ports = self.ports.0.clone();
+                let work = move |_: &_| Ok(nearby::look(&ports));
+                self.nearby = Loadable::Loading(Job::start("look for servers", wake, work));
             }
         }
     }

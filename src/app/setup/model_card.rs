@@ -2,23 +2,26 @@
 
 use egui::{RichText, Ui, Vec2};
 
-use super::Setup;
 use super::model_facts::ModelFacts;
+use super::{Setup, served};
 use crate::app::job::Loadable;
 use crate::app::language::{fill, tr};
-use crate::app::parts::card::{card, facts, heading, legend, note, pill, section};
+use crate::app::parts::card::{Explained, card, explained, heading, legend, note, pill, section};
 use crate::app::parts::problem::{problem, remark};
 use crate::app::parts::progress::{bar, progress};
 use crate::app::theme::Tokens;
 use crate::app::workspace::Subject;
 use crate::app::{Wish, Wishes, Workspace};
 use crate::demo::BUILT_IN;
-use crate::terminal::{count, size};
+use crate::words::{count, size};
 
 /// Draws the card.
 pub fn model_ui(setup: &Setup, ui: &mut Ui, workspace: &Workspace, wishes: &mut Wishes) {
     card(ui, |ui| {
         ui.spacing_mut().item_spacing = Vec2::new(12.0, 8.0);
+        if workspace.served.is_chosen {
+            return served::served_ui(ui, &workspace.served, wishes);
+        }
         section(ui, tr("Checkpoint"));
         match (&workspace.subject, &setup.model) {
             (Loadable::Ready(subject), Some((_, facts))) => subject_ui(ui, subject, facts),
@@ -55,7 +58,7 @@ fn subject_ui(ui: &mut Ui, subject: &Subject, known: &ModelFacts) {
             pill(ui, tr("planning only"), tokens.warning);
         }
     });
-    facts(ui, 128.0, &pairs(known));
+    explained(ui, 128.0, &pairs(known));
     ui.add_space(2.0);
     ui.scope(|ui| parts_ui(ui, known));
     match (subject.obstacle(), &subject.checkpoint) {
@@ -66,37 +69,43 @@ fn subject_ui(ui: &mut Ui, subject: &Subject, known: &ModelFacts) {
     }
 }
 
-/// Name and value of each fact, as far as known.
-fn pairs(known: &ModelFacts) -> Vec<(&'static str, String)> {
-    let mut pairs = vec![
-        (tr("Parameters"), count(known.parameters)),
-        (tr("Weights"), format!("{} · {}", size(known.bytes), known.formats)),
-    ];
+/// Name, value and meaning of each fact, as far as known.
+fn pairs(known: &ModelFacts) -> Vec<Explained<'static>> {
     let decoder = match &known.backbone {
         Some(backbone) => format!("{backbone} · {} × {}", known.decoder.0, known.decoder.1),
         None => format!("{} × {}", known.decoder.0, known.decoder.1),
     };
-    pairs.push((tr("Decoder layers"), decoder));
+    let weights = format!("{} · {}", size(known.bytes), known.formats);
+    let mut pairs = vec![
+        (tr("Parameters"), count(known.parameters), tr("Numbers in its weights, shared ones counted once")),
+        (tr("Weights"), weights, tr("Bytes of its weights, and in which number format they are stored")),
+        (tr("Decoder layers"), decoder, tr("Family of the language model, its layers and their width")),
+    ];
     if let Some((active, all)) = known.experts {
-        pairs.push((tr("Experts a token"), fill("{} of {}", &[&active, &all])));
+        let why = tr("Experts that answer a token, of all that there are in a layer");
+        pairs.push((tr("Experts a token"), fill("{} of {}", &[&active, &all]), why));
     }
     if let Some((blocks, width)) = known.vision {
-        pairs.push((tr("Vision blocks"), format!("{blocks} × {width}")));
+        let why = tr("Blocks of the vision tower, and their width");
+        pairs.push((tr("Vision blocks"), format!("{blocks} × {width}"), why));
     }
     if let Some((side, tile_tokens)) = known.tile {
-        pairs.push((tr("A tile"), fill("{} px, {} tokens", &[&side, &tile_tokens])));
+        let why = tr("Side of a tile that pictures are cut into, and the tokens that it becomes");
+        pairs.push((tr("A tile"), fill("{} px, {} tokens", &[&side, &tile_tokens]), why));
     }
     if let Some(positions) = known.positions {
-        pairs.push((tr("Context"), fill("{} tokens", &[&positions])));
+        let why = tr("Tokens of prompt and answer together that it was made for");
+        pairs.push((tr("Context"), fill("{} tokens", &[&positions]), why));
     }
     if let Some((template, origin)) = &known.template {
-        pairs.push((tr("Template"), format!("{template} ({origin})")));
+        let why = tr("How a conversation is written for it, and where that is said");
+        pairs.push((tr("Template"), format!("{template} ({origin})"), why));
     }
     if let Some(tokenizer) = &known.tokenizer {
-        pairs.push((tr("Tokenizer"), tokenizer.clone()));
+        pairs.push((tr("Tokenizer"), tokenizer.clone(), tr("The files by which text is cut into tokens")));
     }
     if let Some(files) = known.files {
-        pairs.push((tr("Weight files"), files.to_string()));
+        pairs.push((tr("Weight files"), files.to_string(), tr("Files over which its weights are spread")));
     }
     pairs
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use egui::{Button, Key, RichText, ScrollArea, Sense, TextEdit, Ui, Vec2, WidgetInfo};
 
 use super::sources::{self, Source};
-use super::{List, Setup};
+use super::{List, Setup, served};
 use crate::app::habits::Habits;
 use crate::app::job::Loadable;
 use crate::app::language::tr;
@@ -15,7 +15,7 @@ use crate::app::parts::card::{card, note, section};
 use crate::app::theme::Tokens;
 use crate::app::{Wish, Wishes, Workspace, shortcut};
 use crate::demo::BUILT_IN;
-use crate::terminal::{count, size};
+use crate::words::{count, size};
 
 /// Height of a row.
 const ROW: f32 = 40.0;
@@ -28,24 +28,34 @@ pub fn checkpoints_ui(
     habits: &Habits,
     wishes: &mut Wishes,
 ) {
-    let now = workspace.subject.ready().map(|subject| subject.source.as_str()).unwrap_or_default();
+    let subject = workspace.subject.ready().filter(|_| !workspace.served.is_chosen);
+    let now = subject.map(|subject| subject.source.as_str()).unwrap_or_default();
     card(ui, |ui| {
         ui.spacing_mut().item_spacing = Vec2::new(8.0, 8.0);
         ui.horizontal(|ui| {
-            section(ui, tr("Another checkpoint"));
-            again_ui(ui, wishes);
+            section(ui, tr("Another model"));
+            if setup.list == List::Machine {
+                again_ui(ui, wishes);
+            }
         });
+        choice(
+            ui,
+            &mut setup.list,
+            &[
+                (List::Machine, tr("On this machine")),
+                (List::Catalogue, tr("Catalogue")),
+                (List::Served, tr("Served")),
+            ],
+        );
+        if setup.list == List::Served {
+            return served::form_ui(setup, ui, &workspace.served, habits, wishes);
+        }
         let (asked, typed) =
             path_ui(ui, &mut setup.checkpoint_path, tr("Folder, org/name or model of the catalogue"), || {
                 (super::pick_checkpoint(), &shortcut::OPEN_CHECKPOINT)
             });
         wishes.extend(asked);
         wishes.extend(typed.map(Wish::OpenCheckpoint));
-        choice(
-            ui,
-            &mut setup.list,
-            &[(List::Machine, tr("On this machine")), (List::Catalogue, tr("Catalogue"))],
-        );
         let none = Vec::new();
         let found = setup.found.ready();
         let rows: Vec<Row> = match setup.list {
@@ -76,6 +86,7 @@ pub fn checkpoints_ui(
                     })
                     .collect()
             }
+            List::Served => Vec::new(),
         };
         if let Some(named) = rows_ui(ui, "checkpoints", &rows, now) {
             wishes.push(Wish::OpenCheckpoint(named));
@@ -182,11 +193,15 @@ fn expanded(path: &str) -> String {
 }
 
 /// A row of a list of things to open.
-struct Row {
-    name: String,
-    detail: String,
-    size: String,
-    named: String,
+pub(super) struct Row {
+    /// Its name.
+    pub name: String,
+    /// What tells it from others, in small letters.
+    pub detail: String,
+    /// How large it is, or how fast.
+    pub size: String,
+    /// What it is opened by.
+    pub named: String,
 }
 
 /// What lies on this machine: the built-in one, recent ones, what was found; none twice.
@@ -217,7 +232,7 @@ fn machine(recent: &[String], found: &[Source], built_in: &str) -> Vec<Row> {
 }
 
 /// Draws a list of things to open; what was clicked.
-fn rows_ui(ui: &mut Ui, id: &str, rows: &[Row], now: &str) -> Option<String> {
+pub(super) fn rows_ui(ui: &mut Ui, id: &str, rows: &[Row], now: &str) -> Option<String> {
     let tokens = Tokens::of(ui);
     let mut clicked = None;
     let height = (ROW * rows.len() as f32).min(ROW * 5.5);

@@ -2,7 +2,7 @@
 
 use egui::{DragValue, RichText, TextEdit, Ui, Vec2};
 
-use super::{Setup, Wish};
+use super::{Setup, Wish, copies, served};
 use crate::app::language::{fill, tr};
 use crate::app::parts::Icon;
 use crate::app::parts::button::{choice, list};
@@ -20,15 +20,26 @@ use crate::scoring::Rule;
 /// Longest answer that can be chosen, as on the command line.
 const LONGEST_ANSWER: usize = 1 << 20;
 
+/// Width of the word that says where a value comes from.
+const SOURCE: f32 = 72.0;
+
 /// Width of a list of choices.
-const LIST: f32 = 120.0;
+pub(super) const LIST: f32 = 140.0;
 
 /// Where a value comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum From {
+pub(super) enum From {
+    /// Of the program.
     Default,
+    /// Of the dataset.
     Dataset,
+    /// Of the checkpoint.
     Checkpoint,
+    /// Of the preset that is chosen.
+    Preset,
+    /// Of a file that was chosen.
+    File,
+    /// A person's own.
     Chosen,
     /// It belongs to the setting above.
     Above,
@@ -39,24 +50,39 @@ pub fn settings_ui(setup: &Setup, ui: &mut Ui, workspace: &Workspace, wishes: &m
     let before = &workspace.choices;
     let usual = Choices::default();
     let mut now = before.clone();
+    let served = &workspace.served;
+    let mut server = served.server.clone();
     card(ui, |ui| {
         ui.spacing_mut().item_spacing = Vec2::new(8.0, 10.0);
         section(ui, tr("How questions are asked"));
         preset_ui(ui, &mut now);
         asking_ui(ui, &mut now, &usual, workspace);
         ui.separator();
-        section(ui, tr("Where it runs"));
-        running_ui(setup, ui, &mut now, &usual, wishes);
+        section(ui, if served.is_chosen { tr("How the server is asked") } else { tr("Where it runs") });
+        match served.is_chosen {
+            true => served::asked_ui(ui, served, &mut server),
+            false => running_ui(setup, ui, &mut now, &usual, wishes),
+        }
         ui.separator();
-        egui::CollapsingHeader::new(tr("More settings")).show(ui, |ui| more_ui(ui, &mut now, &usual));
+        egui::CollapsingHeader::new(tr("More settings")).show(ui, |ui| {
+            ui.spacing_mut().item_spacing.y = 8.0;
+            match served.is_chosen {
+                true => served::more_ui(ui, &mut server),
+                false => weights_ui(ui, &mut now, &usual),
+            }
+            more_ui(ui, &mut now, served.is_chosen);
+        });
     });
+    if server != served.server {
+        wishes.push(crate::app::Wish::Setup(Wish::Serve(Box::new(server))));
+    }
     if now != *before {
         wishes.push(crate::app::Wish::Setup(Wish::Choose(Box::new(now))));
     }
 }
 
 /// Draws one setting: its name, its control, where the value comes from; whether it is to go back to the default.
-fn row(ui: &mut Ui, name: &str, why: &str, from: From, control: impl FnOnce(&mut Ui)) -> bool {
+pub(super) fn row(ui: &mut Ui, name: &str, why: &str, from: From, control: impl FnOnce(&mut Ui)) -> bool {
     let tokens = Tokens::of(ui);
     let mut back = false;
     ui.horizontal(|ui| {
@@ -68,22 +94,7 @@ fn row(ui: &mut Ui, name: &str, why: &str, from: From, control: impl FnOnce(&mut
         inside.add(egui::Label::new(RichText::new(name).color(tokens.text)).truncate().selectable(false));
         label.on_hover_text(why);
         ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
-            match from {
-                From::Chosen => back = Icon::Refresh.button(ui, tr("Back to the default")).clicked(),
-                _ => {
-                    let text = match from {
-                        From::Dataset => tr("dataset"),
-                        From::Checkpoint => tr("checkpoint"),
-                        From::Default => tr("default"),
-                        From::Chosen | From::Above => "",
-                    };
-                    let width = 64.0;
-                    let (rect, _) = ui.allocate_exact_size(Vec2::new(width, 20.0), egui::Sense::hover());
-                    let font = egui::TextStyle::Small.resolve(ui.style());
-                    let at = rect.right_center();
-                    ui.painter().text(at, egui::Align2::RIGHT_CENTER, text, font, tokens.subdued);
-                }
-            }
+            back = source_ui(ui, from);
             ui.with_layout(egui::Layout::left_to_right(egui::Align::Center), |ui| {
                 ui.name_inputs(name, control);
             });
@@ -92,24 +103,64 @@ fn row(ui: &mut Ui, name: &str, why: &str, from: From, control: impl FnOnce(&mut
     back
 }
 
-fn from<T: PartialEq>(now: &T, usual: &T, otherwise: From) -> From {
+/// Draws where a value comes from; whether a chosen one is to go back to the default.
+fn source_ui(ui: &mut Ui, from: From) -> bool {
+    let tokens = Tokens::of(ui);
+    let (text, why) = match from {
+        From::Dataset => (tr("dataset"), tr("What the dataset says")),
+        From::Checkpoint => (tr("checkpoint"), tr("What the checkpoint says")),
+        From::Default => (tr("default"), tr("What the program does unless it is told otherwise")),
+        From::Preset => (tr("preset"), tr("What belongs to the preset that is chosen above")),
+        From::File => (tr("file"), tr("What a file says; a click goes back to the default")),
+        From::Chosen => (tr("chosen"), tr("What you chose; a click goes back to the default")),
+        From::Above => return false,
+    };
+    let (rect, _) = ui.allocate_exact_size(Vec2::new(SOURCE, 24.0), egui::Sense::hover());
+    let mut inside = ui.new_child(
+        egui::UiBuilder::new().max_rect(rect).layout(egui::Layout::right_to_left(egui::Align::Center)),
+    );
+    let ui = &mut inside;
+    if !matches!(from, From::Chosen | From::File) {
+        let label = egui::Label::new(RichText::new(text).small().color(tokens.subdued)).selectable(false);
+        ui.add(label).on_hover_text(why);
+        return false;
+    }
+    ui.spacing_mut().button_padding = Vec2::new(4.0, 2.0);
+    ui.spacing_mut().interact_size.y = 20.0;
+    ui.spacing_mut().item_spacing.x = 2.0;
+    let word = RichText::new(text).small().color(tokens.accent);
+    let button = egui::Button::new((word, Icon::Refresh.atom())).frame_when_inactive(false);
+    let button = ui.add(button);
+    button.widget_info(|| {
+        egui::WidgetInfo::labeled(egui::Role::Button, true, format!("{text}: {}", tr("Back to the default")))
+    });
+    button.on_hover_text(why).clicked()
+}
+
+/// Where a value comes from: it is chosen where it is not the usual one.
+pub(super) fn from<T: PartialEq>(now: &T, usual: &T, otherwise: From) -> From {
     if now == usual { otherwise } else { From::Chosen }
 }
 
-/// Ways of asking and reading that belong together.
+/// Ways of asking and reading that belong together: name, rule, style of prompts.
+const PRESETS: [(&str, &str, Style); 3] = [
+    ("Shardscope", "shardscope", Style::Vlmevalkit),
+    ("VLMEvalKit", "vlmevalkit", Style::Vlmevalkit),
+    ("MMMU", "mmmu", Style::Mmmu),
+];
+
+/// The preset that these choices are, by its place.
+fn preset(now: &Choices) -> Option<usize> {
+    let is_it =
+        |(_, rule, style): &(&str, &str, Style)| same_rule(&now.rule, rule) && now.settings.style == *style;
+    PRESETS.iter().position(is_it)
+}
+
 fn preset_ui(ui: &mut Ui, now: &mut Choices) {
-    let presets = [
-        (tr("Shardscope"), "shardscope", Style::Vlmevalkit),
-        (tr("VLMEvalKit"), "vlmevalkit", Style::Vlmevalkit),
-        (tr("MMMU"), "mmmu", Style::Mmmu),
-    ];
-    let mut chosen = presets
-        .iter()
-        .position(|(_, rule, style)| same_rule(&now.rule, rule) && now.settings.style == *style)
-        .unwrap_or(usize::MAX);
-    let names: Vec<(usize, &str)> = presets.iter().enumerate().map(|(i, (name, ..))| (i, *name)).collect();
+    let mut chosen = preset(now).unwrap_or(usize::MAX);
+    let names: Vec<(usize, &str)> = PRESETS.iter().enumerate().map(|(i, (name, ..))| (i, *name)).collect();
     if choice(ui, &mut chosen, &names)
-        && let Some((_, rule, style)) = presets.get(chosen)
+        && let Some((_, rule, style)) = PRESETS.get(chosen)
     {
         now.rule = (*rule).to_owned();
         now.settings.style = *style;
@@ -121,7 +172,10 @@ fn same_rule(one: &str, other: &str) -> bool {
 }
 
 fn asking_ui(ui: &mut Ui, now: &mut Choices, usual: &Choices, workspace: &Workspace) {
-    let prompt = from(&now.settings.style, &usual.settings.style, From::Default);
+    let is_preset = preset(now).is_some();
+    // What differs from the default, and belongs to the preset, is the preset's.
+    let preset = |own: From| if own == From::Chosen && is_preset { From::Preset } else { own };
+    let prompt = preset(from(&now.settings.style, &usual.settings.style, From::Default));
     let why = tr("The words around a question, as the named evaluation puts them");
     if row(ui, tr("Prompts"), why, prompt, |ui| {
         let shown = now.settings.style.name();
@@ -133,7 +187,7 @@ fn asking_ui(ui: &mut Ui, now: &mut Choices, usual: &Choices, workspace: &Worksp
     }) {
         now.settings.style = usual.settings.style;
     }
-    let rule = if same_rule(&now.rule, &usual.rule) { From::Default } else { From::Chosen };
+    let rule = preset(if same_rule(&now.rule, &usual.rule) { From::Default } else { From::Chosen });
     let why = tr("How the answer is found in what the model says, and judged; it can be changed afterwards");
     if row(ui, tr("Rule"), why, rule, |ui| {
         list("rule", &now.rule, LIST).show_ui(ui, |ui| {
@@ -155,16 +209,8 @@ fn asking_ui(ui: &mut Ui, now: &mut Choices, usual: &Choices, workspace: &Worksp
     }) {
         now.settings.max_new_tokens = usual.settings.max_new_tokens;
     }
-    let own = workspace.dataset.ready().map_or(12, |dataset| dataset.profile().max_tiles);
-    let tiles = from(&now.settings.max_tiles, &None, From::Dataset);
-    let why = tr("Most tiles that an image is cut into; more tiles see more and take more memory");
-    if row(ui, tr("Tiles an image"), why, tiles, |ui| {
-        let mut most = now.settings.max_tiles.unwrap_or(own);
-        if ui.add(DragValue::new(&mut most).range(1..=1024).speed(0.1)).changed() {
-            now.settings.max_tiles = Some(most);
-        }
-    }) {
-        now.settings.max_tiles = None;
+    if !workspace.served.is_chosen {
+        tiles_ui(ui, now, workspace);
     }
     let sampling = from(&now.settings.sampling, &usual.settings.sampling, From::Default);
     let why = tr("Always the likeliest token, or a draw");
@@ -180,6 +226,21 @@ fn asking_ui(ui: &mut Ui, now: &mut Choices, usual: &Choices, workspace: &Worksp
         now.settings.sampling = usual.settings.sampling;
     }
     sampling_ui(ui, &mut now.settings.sampling);
+}
+
+/// Into how many tiles an image is cut; a server does as it likes.
+fn tiles_ui(ui: &mut Ui, now: &mut Choices, workspace: &Workspace) {
+    let own = workspace.dataset.ready().map_or(12, |dataset| dataset.profile().max_tiles);
+    let tiles = from(&now.settings.max_tiles, &None, From::Dataset);
+    let why = tr("Most tiles that an image is cut into; more tiles see more and take more memory");
+    if row(ui, tr("Tiles an image"), why, tiles, |ui| {
+        let mut most = now.settings.max_tiles.unwrap_or(own);
+        if ui.add(DragValue::new(&mut most).range(1..=1024).speed(0.1)).changed() {
+            now.settings.max_tiles = Some(most);
+        }
+    }) {
+        now.settings.max_tiles = None;
+    }
 }
 
 /// The numbers of a draw.
@@ -237,7 +298,7 @@ fn running_ui(setup: &Setup, ui: &mut Ui, now: &mut Choices, usual: &Choices, wi
     let why = tr("auto, cpu, cuda:0,2 or simulated ones such as sim:8x40GiB");
     if row(ui, tr("Devices"), why, devices, |ui| {
         let field = TextEdit::singleline(&mut now.devices).margin(egui::Margin::symmetric(8, 5));
-        ui.add(field.desired_width(LIST - 48.0));
+        ui.add(field.desired_width(LIST - 42.0));
         let more = egui::Button::new(Icon::Down.atom()).min_size(Vec2::new(26.0, 28.0));
         let more = named(ui, more, tr("Common devices"));
         egui::Popup::menu(&more).accessible_name(tr("Common devices")).show(|ui| {
@@ -253,7 +314,9 @@ fn running_ui(setup: &Setup, ui: &mut Ui, now: &mut Choices, usual: &Choices, wi
     if let Err(refusal) = DeviceSpec::parse(&now.devices) {
         problem(ui, &refusal);
     }
+    let is_named = crate::plan::Layout::parse(&now.layout).is_ok();
     let layout = from(&now.layout, &usual.layout, From::Default);
+    let layout = if is_named { layout } else { From::File };
     let why = tr("Which unit sits on which device; drawn and edited on the layout screen");
     if row(ui, tr("Layout"), why, layout, |ui| {
         if ui.add(egui::Button::new(&now.layout).truncate()).on_hover_text(why).clicked() {
@@ -262,10 +325,10 @@ fn running_ui(setup: &Setup, ui: &mut Ui, now: &mut Choices, usual: &Choices, wi
     }) {
         now.layout.clone_from(&usual.layout);
     }
+    copies::copies_ui(&setup.copies, ui, now);
 }
 
-fn more_ui(ui: &mut Ui, now: &mut Choices, usual: &Choices) {
-    ui.spacing_mut().item_spacing.y = 8.0;
+fn more_ui(ui: &mut Ui, now: &mut Choices, is_served: bool) {
     let kind = from(&now.stated.kind, &None, From::Dataset);
     let why = tr("What the questions ask for, whatever the dataset's columns and name say");
     if row(ui, tr("Questions are"), why, kind, |ui| {
@@ -279,20 +342,7 @@ fn more_ui(ui: &mut Ui, now: &mut Choices, usual: &Choices) {
     }) {
         now.stated.kind = None;
     }
-    let kept = from(&now.settings.top_logprobs, &usual.settings.top_logprobs, From::Default);
-    let why = tr("Keep the log-probabilities of so many of the likeliest tokens at each step");
-    if row(ui, tr("Log-probabilities"), why, kept, |ui| {
-        ui.add(DragValue::new(&mut now.settings.top_logprobs).range(0..=100).speed(0.1));
-    }) {
-        now.settings.top_logprobs = usual.settings.top_logprobs;
-    }
-    let batch = from(&now.batch, &usual.batch, From::Default);
-    if row(ui, tr("In flight"), tr("Questions that are answered at the same time"), batch, |ui| {
-        ui.add(DragValue::new(&mut now.batch).range(1..=1024).speed(0.1));
-    }) {
-        now.batch = usual.batch;
-    }
-    let system = from(&now.settings.system, &None, From::Checkpoint);
+    let system = from(&now.settings.system, &None, if is_served { From::Default } else { From::Checkpoint });
     let why = tr("Replaces the system prompt of the checkpoint's template");
     if row(ui, tr("System prompt"), why, system, |_| {}) {
         now.settings.system = None;
@@ -306,4 +356,21 @@ fn more_ui(ui: &mut Ui, now: &mut Choices, usual: &Choices) {
         ui,
         tr("Each of these is written into the session, and a session goes on only under the same ones."),
     );
+}
+
+/// What can be asked of weights that are here.
+fn weights_ui(ui: &mut Ui, now: &mut Choices, usual: &Choices) {
+    let kept = from(&now.settings.top_logprobs, &usual.settings.top_logprobs, From::Default);
+    let why = tr("Keep the log-probabilities of so many of the likeliest tokens at each step");
+    if row(ui, tr("Log-probabilities"), why, kept, |ui| {
+        ui.add(DragValue::new(&mut now.settings.top_logprobs).range(0..=100).speed(0.1));
+    }) {
+        now.settings.top_logprobs = usual.settings.top_logprobs;
+    }
+    let batch = from(&now.batch, &usual.batch, From::Default);
+    if row(ui, tr("In flight"), tr("Questions that are answered at the same time"), batch, |ui| {
+        ui.add(DragValue::new(&mut now.batch).range(1..=1024).speed(0.1));
+    }) {
+        now.batch = usual.batch;
+    }
 }

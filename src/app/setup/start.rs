@@ -3,10 +3,10 @@
 use egui::{Align, Layout, RichText, Ui};
 
 use super::Setup;
-use crate::app::language::{fill, tr};
+use crate::app::language::{fill, told, tr};
 use crate::app::parts::Icon;
 use crate::app::parts::button::{button, primary};
-use crate::app::parts::problem::sentence;
+use crate::app::parts::problem::{in_window, sentence};
 use crate::app::theme::Tokens;
 use crate::app::{Screen, Wish, Wishes, Workspace, shortcut};
 
@@ -32,29 +32,38 @@ pub fn start_ui(setup: &Setup, ui: &mut Ui, workspace: &Workspace, wishes: &mut 
             if shortcut::tip(run, "Start the run", &shortcut::START).clicked() {
                 wishes.push(Wish::Start);
             }
-            let plan = button(ui, Icon::Layout, tr("See the layout"));
-            let why = tr("Which unit sits on which device, and whether the memory holds");
-            if plan.on_hover_text(why).clicked() {
-                wishes.push(Wish::Go(Screen::Board));
+            if !workspace.served.is_chosen {
+                let plan = button(ui, Icon::Layout, tr("See the layout"));
+                let why = tr("Which unit sits on which device, and whether the memory holds");
+                if plan.on_hover_text(why).clicked() {
+                    wishes.push(Wish::Go(Screen::Board));
+                }
             }
             ui.with_layout(Layout::left_to_right(Align::Center), |ui| match &obstacle {
                 Some(problem) => {
                     Icon::Warning.ui(ui, 16.0, tokens.warning);
-                    let text = RichText::new(sentence(&problem.what)).color(tokens.text);
-                    ui.add(egui::Label::new(text).truncate());
+                    let place = problem.place.as_deref().and_then(|it| it.rsplit(['/', '\\']).next());
+                    let what = match place.filter(|place| !place.is_empty()) {
+                        Some(place) => format!("{} ({})", sentence(&problem.what), in_window(&told(place))),
+                        None => sentence(&problem.what),
+                    };
+                    let text = RichText::new(&what).color(tokens.text);
+                    ui.add(egui::Label::new(text).truncate()).on_hover_text(what);
                 }
                 None => {
-                    let name = |name: Option<&str>| name.unwrap_or("…").to_owned();
-                    let model =
-                        name(workspace.subject.ready().map(|subject| match subject.source.as_str() {
-                            crate::demo::BUILT_IN => tr("Built-in demonstration"),
-                            _ => subject.name.as_str(),
-                        }));
-                    let dataset = name(workspace.dataset.ready().map(|dataset| dataset.name()));
-                    let text = fill(
-                        "{} answers {}, on devices: {}",
-                        &[&model, &dataset, &workspace.choices.devices],
-                    );
+                    let unknown = || "…".to_owned();
+                    let model = workspace.answerer().unwrap_or_else(unknown);
+                    let dataset = workspace.dataset.ready().map_or_else(unknown, |it| it.name().to_owned());
+                    let served = &workspace.served;
+                    let text = match (served.is_chosen, served.server.place()) {
+                        (true, Ok(place)) => {
+                            fill("{} answers {}, served at {}", &[&model, &dataset, &place.host()])
+                        }
+                        _ => {
+                            let devices = &workspace.choices.devices;
+                            fill("{} answers {}, on devices: {}", &[&model, &dataset, devices])
+                        }
+                    };
                     ui.add(egui::Label::new(RichText::new(text).color(tokens.subdued)).truncate());
                 }
             });

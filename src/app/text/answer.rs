@@ -5,13 +5,13 @@ use egui::{FontId, RichText, Ui};
 use super::question::value_text;
 use super::{Prose, marked};
 use crate::Problem;
-use crate::app::language::{fill, tr};
+use crate::app::language::{fill, told, tr};
 use crate::app::parts::problem::problem;
 use crate::app::parts::verdict;
 use crate::app::theme::Tokens;
 use crate::scoring::Verdict;
 use crate::session::{Answer, Finish};
-use crate::terminal::excerpt;
+use crate::words::excerpt;
 
 /// Draws verdict, reading and gold answer on a line or two.
 pub fn verdict_ui(ui: &mut Ui, answer: &Answer) {
@@ -29,7 +29,8 @@ pub fn verdict_ui(ui: &mut Ui, answer: &Answer) {
             pair(ui, tr("credit"), &format!("{:.2}", answer.score));
         }
         if judged && !answer.by.is_empty() {
-            let by = ui.label(RichText::new(fill("by {}", &[&answer.by])).small().color(tokens.subdued));
+            let by =
+                ui.label(RichText::new(fill("by {}", &[&told(&answer.by)])).small().color(tokens.subdued));
             by.on_hover_text(fill(
                 "The step of the rule {} that decided; what it read is marked in the answer",
                 &[&answer.rule],

@@ -7,7 +7,7 @@ use egui::{Color32, FontId, RichText, Ui};
 
 use crate::app::language::{fill, tr};
 use crate::app::theme::Tokens;
-use crate::terminal::visible;
+use crate::words::visible;
 
 /// Bytes of a text that are shown at first, and that every `Show more` adds.
 const STEP: usize = 8_000;

@@ -15,9 +15,9 @@ use super::letter::{Letter, letter};
 use super::{Service, cost};
 use crate::dataset::{Dataset, Question, prompt};
 use crate::endpoint::{Cause, Endpoint, Fault, Reply, Usage};
+use crate::engine::Event;
 use crate::engine::RunSettings;
 use crate::engine::asking::blank;
-use crate::engine::worker::Event;
 use crate::scoring::{Rule, Verdict};
 use crate::session::{Answer, Finish, Seconds};
 
@@ -204,28 +204,7 @@ impl Shared {
     }
 
     fn answered(&self, row: usize, question: &Question, letter: &Letter, reply: Reply, tries: u32) -> Done {
-        let mut answer = blank(question, &self.dataset);
-        answer.prompt.clone_from(&letter.prompt);
-        answer.images.clone_from(&letter.images);
-        answer.prompt_tokens = reply.usage.prompt_tokens.unwrap_or(0);
-        answer.output_tokens = reply.usage.completion_tokens.unwrap_or(0);
-        answer.finish = match reply.finish.as_deref() {
-            Some("length" | "max_tokens") => Finish::Length,
-            _ => Finish::Stop,
-        };
-        let first = reply.first_token.as_secs_f64();
-        answer.seconds = Seconds {
-            images: letter.seconds,
-            prefill: first,
-            decode: reply.total.as_secs_f64() - first,
-            total: letter.seconds + reply.total.as_secs_f64(),
-        };
-        let text = reply.text.trim();
-        answer.thinking = reply.thinking.map(|thought| thought.trim().to_owned()).or_else(|| {
-            let rest = text.strip_prefix("<think>")?;
-            Some(rest.split_once("</think>").map_or(rest, |(inside, _)| inside).trim().to_owned())
-        });
-        answer.response = text.to_owned();
+        let mut answer = heard(blank(question, &self.dataset), letter, &reply);
         let mut served = Map::new();
         let mut note = |name: &str, value: Value| served.insert(name.to_owned(), value);
         if tries > 1 {
@@ -277,6 +256,32 @@ impl Shared {
     fn note(&self, fault: &Fault) {
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault.problem.what.clone());
     }
+}
+
+/// An answer as the server gave it, not yet judged.
+pub(super) fn heard(mut answer: Answer, letter: &Letter, reply: &Reply) -> Answer {
+    answer.prompt.clone_from(&letter.prompt);
+    answer.images.clone_from(&letter.images);
+    answer.prompt_tokens = reply.usage.prompt_tokens.unwrap_or(0);
+    answer.output_tokens = reply.usage.completion_tokens.unwrap_or(0);
+    answer.finish = match reply.finish.as_deref() {
+        Some("length" | "max_tokens") => Finish::Length,
+        _ => Finish::Stop,
+    };
+    let first = reply.first_token.as_secs_f64();
+    answer.seconds = Seconds {
+        images: letter.seconds,
+        prefill: first,
+        decode: reply.total.as_secs_f64() - first,
+        total: letter.seconds + reply.total.as_secs_f64(),
+    };
+    let text = reply.text.trim();
+    answer.thinking = reply.thinking.as_ref().map(|thought| thought.trim().to_owned()).or_else(|| {
+        let rest = text.strip_prefix("<think>")?;
+        Some(rest.split_once("</think>").map_or(rest, |(inside, _)| inside).trim().to_owned())
+    });
+    answer.response = text.to_owned();
+    answer
 }
 
 /// A share from a half to one, so that those who were refused together do not come back together.

@@ -1,21 +1,21 @@
 //! The thread of a run at a server: it follows commands, keeps answers, and tells how the run stands.
 
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded, select, unbounded};
+use crossbeam_channel::{Receiver, Sender, bounded, select};
 use serde_json::json;
 
 use super::asker::{Done, Shared};
 use super::{Order, Traffic, cost};
 use crate::dataset::prompt;
 use crate::endpoint::{Cause, Price};
-use crate::engine::worker::{Command, Event, Run, panicked};
+use crate::engine::keeping::consult;
+use crate::engine::{Command, Event, Run};
+use crate::scoring::Rule;
 use crate::scoring::judge::{AnyJudge, JudgeStep};
-use crate::scoring::{Rule, Verdict};
 use crate::session::{Answer, Session};
 use crate::{Problem, Result};
 
@@ -46,21 +46,7 @@ const STACK: usize = 1 << 20;
 /// # Errors
 /// The system gives no thread.
 pub fn start(order: Order) -> Result<Run> {
-    let (commands, inbox) = unbounded();
-    let (outbox, events) = unbounded();
-    let body = move || {
-        let ended = catch_unwind(AssertUnwindSafe(|| Keeper::run(order, inbox, outbox.clone())));
-        let last = match ended {
-            Ok(Ok(complete)) => Event::Finished { complete },
-            Ok(Err(problem)) => Event::Failed(problem),
-            Err(panic) => Event::Failed(panicked(&*panic)),
-        };
-        // Nobody may be listening any more, which is no fault.
-        let _ = outbox.send(last);
-    };
-    let thread = std::thread::Builder::new().name("engine".into()).spawn(body);
-    let thread = thread.map_err(|e| Problem::new(format!("the system gives no thread: {e}")))?;
-    Ok(Run::of(commands, events, thread))
+    Run::of(move |inbox, outbox| Keeper::run(order, inbox, outbox))
 }
 
 struct Keeper {
@@ -216,7 +202,8 @@ impl Keeper {
                 }
                 Some(_) => kept.push(one),
                 None => {
-                    self.consult(&mut one.answer)?;
+                    let rule = (&self.rule, self.dataset_name.as_str());
+                    consult(&mut one.answer, &mut self.judge, rule, &mut self.session, &self.outbox)?;
                     self.traffic.answered += 1;
                     // It was not the server, then.
                     kept.append(&mut self.doubtful);
@@ -300,20 +287,6 @@ impl Keeper {
     fn remaining(&self) -> Option<f64> {
         let left = self.total as f64 - (self.traffic.answered + self.traffic.failed) as f64;
         self.traffic.answers_per_second.filter(|pace| *pace > 0.0).map(|pace| left.max(0.0) / pace)
-    }
-
-    /// Asks the judge where the rule could not tell. A judge that dies ends nothing: the run goes on without it.
-    fn consult(&mut self, answer: &mut Answer) -> Result<()> {
-        let Some(step) = self.judge.as_mut().filter(|_| answer.verdict == Verdict::Unparsed) else {
-            return Ok(());
-        };
-        let was_dead = step.stopped().is_some();
-        answer.consult(step, &self.rule, &self.dataset_name);
-        if let Some(problem) = step.stopped().filter(|_| !was_dead).cloned() {
-            self.session.event("judge_stopped", json!({ "what": problem.what }))?;
-            self.say(Event::Note(problem));
-        }
-        Ok(())
     }
 
     fn tell_now_and_then(&mut self) {

@@ -15,6 +15,7 @@ mod asker;
 pub mod gate;
 mod keeper;
 pub mod letter;
+pub mod talk;
 pub mod window;
 
 use std::sync::Arc;

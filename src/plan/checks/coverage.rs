@@ -8,6 +8,7 @@ pub(super) fn coverage(case: &Case, resolved: &Resolved) -> Vec<Finding> {
     let mut findings = Vec::new();
     let units = &case.model.units;
     let names = |list: &[usize]| -> Vec<String> { list.iter().map(|&u| units[u].name.clone()).collect() };
+    let anew = "write the map anew from this plan (--export device-map)";
     let repaired = || Change::Assignment(resolved.plan.assignment.clone());
     if !resolved.uncovered.is_empty() {
         findings.push(
@@ -39,17 +40,18 @@ pub(super) fn coverage(case: &Case, resolved: &Resolved) -> Vec<Finding> {
         );
     }
     if !resolved.contradicted.is_empty() {
-        findings.push(Finding::new(
+        let finding = Finding::new(
             Severity::Warning,
             "covered-twice",
             format!(
                 "two entries send {} to different devices; the later one counts",
                 listed(&names(&resolved.contradicted))
             ),
-        ));
+        );
+        findings.push(finding.fix("keep the later entry alone", repaired()));
     }
     if !resolved.phantom.is_empty() {
-        findings.push(Finding::new(
+        let finding = Finding::new(
             Severity::Note,
             "phantom-layer",
             format!(
@@ -58,10 +60,11 @@ pub(super) fn coverage(case: &Case, resolved: &Resolved) -> Vec<Finding> {
                 if resolved.phantom.len() == 1 { "names" } else { "name" },
                 case.model.shape.decoder.layers
             ),
-        ));
+        );
+        findings.push(finding.fix(anew, repaired()));
     }
     if !resolved.unknown.is_empty() {
-        findings.push(Finding::new(
+        let finding = Finding::new(
             Severity::Warning,
             "unknown-key",
             format!(
@@ -69,17 +72,19 @@ pub(super) fn coverage(case: &Case, resolved: &Resolved) -> Vec<Finding> {
                 one_or_more(&resolved.unknown, "matches", "match"),
                 if resolved.unknown.len() == 1 { "is" } else { "are" }
             ),
-        ));
+        );
+        findings.push(finding.fix(anew, repaired()));
     }
     if !resolved.foreign.is_empty() {
-        findings.push(Finding::new(
+        let finding = Finding::new(
             Severity::Note,
             "other-layout",
             format!(
                 "{} of another checkpoint layout; Shardscope understands such names, PyTorch would ignore them here",
                 one_or_more(&resolved.foreign, "is a name", "are names")
             ),
-        ));
+        );
+        findings.push(finding.fix(anew, repaired()));
     }
     if !resolved.absent.is_empty() {
         let mut gpus: Vec<String> = resolved.absent.iter().map(|(_, id)| id.to_string()).collect();

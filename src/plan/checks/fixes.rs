@@ -14,6 +14,41 @@ fn outcome(case: &Case, plan: &Plan) -> Outcome {
     Outcome { worst_share: forecast.worst_share, verdict: forecast.verdict }
 }
 
+/// What a change leads to; nothing where it is made outside the plan.
+pub(super) fn outcome_of(case: &Case, plan: &Plan, change: &Change) -> Option<Outcome> {
+    match change {
+        Change::Assignment(assignment) => {
+            let moved = Plan { splits: Vec::new(), assignment: assignment.clone(), ..plan.clone() };
+            Some(outcome(case, &moved))
+        }
+        Change::Assumptions(assumptions) if assumptions.dtype.value != case.model.dtype => {
+            let other = case.with_dtype(assumptions.dtype.value);
+            Some(outcome(&other.with_assumptions((**assumptions).clone()), plan))
+        }
+        Change::Assumptions(assumptions) => {
+            Some(outcome(&case.with_assumptions((**assumptions).clone()), plan))
+        }
+        Change::Outside => None,
+    }
+}
+
+/// The most tiles that keep the longest prompt within the positions the model was made for.
+pub(super) fn within_positions(case: &Case, plan: &Plan) -> Option<Fix> {
+    let shape = &case.model.shape;
+    let longest = case.workload.frontier.iter().max_by_key(|q| q.prompt_tokens)?;
+    let text = longest.prompt_tokens.saturating_sub(longest.tiles.saturating_mul(shape.tokens_per_tile));
+    let tiles = shape.positions?.saturating_sub(text).checked_div(shape.tokens_per_tile)?;
+    (shape.vision.is_some() && tiles > 0).then(|| {
+        let tokens = text.saturating_add(tiles.saturating_mul(shape.tokens_per_tile));
+        Fix {
+            what: format!("allow at most {tiles} tiles a question"),
+            change: Change::Outside,
+            outcome: Some(outcome(&case.with_workload(Workload::assumed(tiles, tokens)), plan)),
+            changes_results: true,
+        }
+    })
+}
+
 pub(super) fn our_plan(case: &Case, plan: &Plan) -> Option<Fix> {
     let ours = planner::plan(case, Layout::Auto).ok()?;
     (ours.assignment != plan.assignment).then(|| Fix {

@@ -1,7 +1,7 @@
 //! What a plan's places lead to: hops, host memory between GPUs, units cut or apart, lengths, memory.
 
-use super::{Change, Finding, Fix, Severity, listed};
-use crate::plan::assumptions::Dtype;
+use super::{Change, Finding, Severity, listed};
+use crate::plan::assumptions::{Assumptions, Dtype, Sourced};
 use crate::plan::bytes;
 use crate::plan::calibration::Component;
 use crate::plan::device::DeviceKind;
@@ -138,13 +138,14 @@ pub(super) fn places(case: &Case, plan: &Plan, findings: &mut Vec<Finding>) {
     if case.model.dtype == Dtype::Bf16
         && let Some(card) = without_bf16.first()
     {
+        let f16 = Assumptions { dtype: Sourced::chosen(Dtype::F16), ..case.assumptions.clone() };
         findings.push(
             Finding::new(
                 Severity::Warning,
                 "dtype",
                 format!("{card} has no bf16 arithmetic; it is emulated, several times slower"),
             )
-            .fix("use f16 there", Change::Outside),
+            .fix("hold the weights in f16", Change::Assumptions(Box::new(f16))),
         );
     }
     let gpus: Vec<usize> = (0..plan.devices.len()).filter(|&d| plan.devices[d].is_gpu()).collect();
@@ -180,7 +181,7 @@ pub(super) fn lengths(case: &Case, findings: &mut Vec<Finding>) {
     let too_long = questions.iter().filter(|q| q.prompt_tokens > positions).count();
     let longest = case.workload.frontier.iter().max_by_key(|q| q.prompt_tokens);
     let Some(longest) = longest.filter(|q| q.prompt_tokens > positions) else { return };
-    let mut finding = Finding::new(
+    findings.push(Finding::new(
         Severity::Warning,
         "past-positions",
         format!(
@@ -194,20 +195,7 @@ pub(super) fn lengths(case: &Case, findings: &mut Vec<Finding>) {
             longest.id,
             longest.prompt_tokens
         ),
-    );
-    if case.model.shape.vision.is_some() && case.model.shape.tokens_per_tile > 0 {
-        let text = longest
-            .prompt_tokens
-            .saturating_sub(longest.tiles.saturating_mul(case.model.shape.tokens_per_tile));
-        let tiles = positions.saturating_sub(text) / case.model.shape.tokens_per_tile;
-        finding.fixes.push(Fix {
-            what: format!("allow at most {tiles} tiles a question"),
-            change: Change::Outside,
-            outcome: None,
-            changes_results: true,
-        });
-    }
-    findings.push(finding);
+    ));
 }
 
 fn word(component: Component) -> &'static str {
@@ -239,10 +227,12 @@ pub(super) fn memory(plan: &Plan, forecast: &Forecast, findings: &mut Vec<Findin
         );
         let failing = forecast.counts[2];
         if failing > 0 {
-            message.push_str(&format!(
-                "; {failing} of {} questions end in \"CUDA out of memory\"",
-                forecast.questions.len()
-            ));
+            let end = if plan.devices[device].is_gpu() {
+                "end in \"CUDA out of memory\""
+            } else {
+                "find too little memory"
+            };
+            message.push_str(&format!("; {failing} of {} questions {end}", forecast.questions.len()));
         }
         findings.push(Finding::new(Severity::Error, "over-capacity", message));
     }

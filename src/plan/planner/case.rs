@@ -106,6 +106,12 @@ impl Case {
     /// What is taken for granted, line by line: name, value, source; corrections by what was measured last.
     pub fn assumption_lines(&self) -> Vec<(&'static str, String, crate::plan::Source)> {
         let mut lines = self.assumptions.lines();
+        if self.model.shape.decoder.tied {
+            let tied = self.assumptions.duplicate_tied_head;
+            let how =
+                if tied.value { "a copy each where that is better" } else { "shared with the embedding" };
+            lines.push(("tied head", how.into(), tied.source));
+        }
         if let Some(words) = self.calibration.words() {
             lines.push(("corrections", words, crate::plan::Source::Measured));
         }

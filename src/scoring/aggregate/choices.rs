@@ -126,6 +126,42 @@ pub fn cv_bench_2d(rows: &[Scored<'_>]) -> Table {
     Table { rows: splits.iter().map(|(split, rows)| ((*split).to_owned(), figures(rows))).collect() }
 }
 
+/// MME-RealWorld (`get_dimension_rating`): accuracy as a fraction over all rows; for each task and subtask (the category
+/// `task/subtask`) `Avg` over its rows, and for each subtask its coarser categories in lower case, those of attributes
+/// taken together. Tasks without rows are left out (the original gives 0); so is what follows a missing `/`, where the
+/// original breaks off.
+pub fn mme_real_world(rows: &[Scored<'_>]) -> Table {
+    let accuracy = |rows: &[&Scored<'_>]| mean(rows.iter().map(|row| row.score));
+    let mut table = Table::single(vec![("Overall".into(), accuracy(&rows.iter().collect::<Vec<_>>()))]);
+    let parted = rows.iter().map(|row| {
+        let (task, subtask) =
+            row.category.unwrap_or("none").split_once('/').unwrap_or((row.category.unwrap_or("none"), ""));
+        (task, (subtask.split('/').next().unwrap_or_default(), row))
+    });
+    for (task, rows) in group(parted) {
+        let all: Vec<&Scored<'_>> = rows.iter().map(|(_, row)| *row).collect();
+        table.rows.push((task.to_owned(), vec![("Avg".into(), accuracy(&all))]));
+        for (subtask, rows) in group(rows).into_iter().filter(|(subtask, _)| !subtask.is_empty()) {
+            let categories =
+                group(rows.iter().map(|row| (attribute(row.super_category.unwrap_or("none")), *row)));
+            let mut figures: Vec<(String, f64)> =
+                categories.into_iter().map(|(name, rows)| (name, accuracy(&rows))).collect();
+            figures.push(("Avg".into(), accuracy(&rows)));
+            table.rows.push((format!("{task}/{subtask}"), figures));
+        }
+    }
+    table
+}
+
+/// A coarser category of MME-RealWorld in lower case; of attributes only whose.
+fn attribute(category: &str) -> String {
+    let category = category.to_lowercase();
+    match category.contains("attribute") {
+        true => format!("{}/attribute", category.split('/').next().unwrap_or_default()),
+        false => category,
+    }
+}
+
 /// Distance between the indices of two rotations of a question.
 const ROTATION: u64 = 1_000_000;
 

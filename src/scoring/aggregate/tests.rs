@@ -53,3 +53,20 @@ fn cycles_and_sources_are_averaged() {
     assert_eq!(sources.get("2D", "Overall"), Some((1.0 / 3.0 + 0.5) / 2.0));
     assert_eq!(sources.get("2D", "1"), Some(0.5));
 }
+
+#[test]
+fn tasks_of_mme_real_world_hold_subtasks() {
+    let rows = [
+        row("1", ["Perception/Remote Sensing", "Color", "", ""], 1.0),
+        row("2", ["Perception/Remote Sensing", "Person/Attribute/visual", "", ""], 0.0),
+        row("3", ["Perception/Remote Sensing", "person/attribute/orientation", "", ""], 1.0),
+        row("4", ["Perception/Monitoring", "Color", "", ""], 0.0),
+        row("5", ["Reasoning/Monitoring", "intention", "", ""], 1.0),
+    ];
+    let table = mme_real_world(&rows);
+    assert_eq!(table.get("", "Overall"), Some(0.6));
+    assert_eq!((table.get("Perception", "Avg"), table.get("Reasoning", "Avg")), (Some(0.5), Some(1.0)));
+    assert_eq!(table.get("Perception/Remote Sensing", "person/attribute"), Some(0.5));
+    assert_eq!(table.get("Perception/Remote Sensing", "Avg"), Some(2.0 / 3.0));
+    assert_eq!(table.get("Reasoning/Remote Sensing", "Avg"), None);
+}

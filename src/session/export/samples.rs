@@ -25,10 +25,15 @@ pub(super) fn journal(record: &Record, out: &mut Out) -> Result<(), Stop> {
 }
 
 /// The samples file of lmms-eval (its `evaluation_tracker.py`): the document itself is not in it, only its id, the
-/// expected text, what the model said and one value for each metric.
+/// expected text, what the model said and one value for each metric. Verdict and `override` are ours.
 pub(super) fn lmms_eval(record: &Record, out: &mut Out) -> Result<(), Stop> {
     for (place, answer) in record.answers_at(record.dataset_order()).enumerate() {
-        serde_json::to_writer(&mut *out, &sample(&answer?, place))?;
+        let answer = answer?;
+        let mut sample = sample(&answer, place);
+        if let Some(said) = record.overrides().get(&answer.index) {
+            sample.insert("override".into(), serde_json::to_value(said)?);
+        }
+        serde_json::to_writer(&mut *out, &sample)?;
         out.write_all(b"\n")?;
     }
     Ok(())

@@ -144,6 +144,24 @@ pub fn import(
     Ok(answers.warnings())
 }
 
+/// Whether a file looks like predictions by its ending and its first rows; [`import`] may refuse it all the same.
+pub fn is_predictions(file: &Path) -> bool {
+    let ending = file.extension().map(|it| it.to_string_lossy().to_lowercase()).unwrap_or_default();
+    let mut start = Vec::new();
+    if open_file(file).and_then(|file| file.take(1 << 16).read_to_end(&mut start)).is_err() {
+        return false;
+    }
+    let start = String::from_utf8_lossy(&start);
+    match ending.as_str() {
+        "xlsx" => true,
+        "tsv" => start.lines().next().is_some_and(|names| names.split('\t').any(|name| name == "prediction")),
+        "json" | "jsonl" => {
+            ["\"prediction\"", "\"doc_id\"", "\"response\""].iter().any(|key| start.contains(key))
+        }
+        _ => false,
+    }
+}
+
 /// A row of a file, as a place.
 fn place(file: &Path, number: usize) -> String {
     format!("{}, row {number}", file.display())

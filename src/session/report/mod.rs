@@ -19,6 +19,7 @@ use sha2::{Digest, Sha256};
 use super::export::{Out, Pictures, Stop};
 use super::journal::{Answer, Finish};
 use super::manifest::Manifest;
+use super::overrides::Override;
 use super::record::Record;
 use crate::scoring::Accuracy;
 use crate::scoring::judge::{BY_JUDGE, Outcome};
@@ -185,6 +186,15 @@ fn write_summary(record: &Record, overview: &Overview, out: &mut Out) -> Result<
         )?,
         _ => out.write_all(b"<p class=\"big\">not scored</p>\n")?,
     }
+    let said = record.overrides().len();
+    if let (1.., Some(accuracy)) = (said, record.overridden_tally().accuracy()) {
+        writeln!(
+            out,
+            "<p class=\"person\">✎ {}&nbsp;% with {said} {} set by a person in place of the machine's</p>",
+            percent(accuracy),
+            if said == 1 { "verdict" } else { "verdicts" },
+        )?;
+    }
     out.write_all(b"</div>\n<div>\n")?;
     charts::write_verdicts(all, out)?;
     out.write_all(b"</div>\n</section>\n")?;
@@ -345,7 +355,8 @@ fn write_questions(
                 not_shown += usize::from(id.is_none());
                 shown.push(id);
             }
-            let block = question(answer, &shown, limits.text).to_string();
+            let said = record.overrides().get(&answer.index);
+            let block = question(answer, said, &shown, limits.text).to_string();
             writeln!(out, "<script type=\"application/json\" class=\"q\">{}</script>", inert(&block))?;
         }
     }
@@ -365,8 +376,8 @@ fn write_questions(
     Ok(warnings)
 }
 
-/// One question as the script reads it.
-fn question(answer: &Answer, pictures: &[Option<usize>], longest: usize) -> Value {
+/// One question as the script reads it; `said` is what a person set against the machine's verdict.
+fn question(answer: &Answer, said: Option<&Override>, pictures: &[Option<usize>], longest: usize) -> Value {
     let cut = |text: &str| match text.char_indices().nth(longest) {
         Some((at, _)) => format!("{} […]", &text[..at]),
         None => text.to_string(),
@@ -414,6 +425,7 @@ fn question(answer: &Answer, pictures: &[Option<usize>], longest: usize) -> Valu
             judge.problem,
             answer.by == BY_JUDGE,
         ])),
+        "h": said.map(|said| json!([said.verdict, cut(&said.reason)])),
         "m": units(&answer.response, answer.span).filter(|span| span[1] <= response.encode_utf16().count()),
         "p": images,
         "n": [answer.tiles, answer.prompt_tokens, answer.output_tokens],

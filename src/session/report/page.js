@@ -37,6 +37,19 @@
       filter();
     });
   }
+  // Answers whose verdict a person has set, beside the machine's.
+  let onlySet = false;
+  const set = questions.filter((q) => q.h).length;
+  if (set) {
+    const button = part(byId("verdicts"), "button", "", "✎ set by a person " + set);
+    button.type = "button";
+    button.setAttribute("aria-pressed", "false");
+    button.addEventListener("click", () => {
+      onlySet = !onlySet;
+      button.setAttribute("aria-pressed", String(onlySet));
+      filter();
+    });
+  }
   part(category, "option", "", "All categories").value = "";
   for (const [name, count] of [...categories].sort((a, b) => (a[0] < b[0] ? -1 : 1))) {
     part(category, "option", "", name + " (" + count + ")").value = name;
@@ -44,13 +57,13 @@
   category.hidden = categories.size < 2;
 
   let matching = questions, shown = 0;
-  const words = (q) => q.words ??= [q.i, q.id, q.c, q.q, q.g, q.r, q.t, q.a, q.e, ...q.o.flat(), ...(q.j || []).slice(0, 4)].join("\n").toLowerCase();
+  const words = (q) => q.words ??= [q.i, q.id, q.c, q.q, q.g, q.r, q.t, q.a, q.e, ...q.o.flat(), ...(q.j || []).slice(0, 4), (q.h || [])[1]].join("\n").toLowerCase();
   const ORDERS = { score: (a, b) => a.s - b.s, slow: (a, b) => b.d - a.d, long: (a, b) => b.n[2] - a.n[2] };
 
   function filter() {
     const wanted = search.value.toLowerCase().split(/\s+/).filter(Boolean);
     matching = questions.filter((q) =>
-      (!chosen.size || chosen.has(q.v)) && (!category.value || q.c === category.value) &&
+      (!chosen.size || chosen.has(q.v)) && (!onlySet || q.h) && (!category.value || q.c === category.value) &&
       wanted.every((word) => words(q).includes(word)));
     if (ORDERS[order.value]) matching.sort(ORDERS[order.value]);
     list.replaceChildren();
@@ -74,6 +87,7 @@
     part(head, "b", "", "#" + q.i);
     if (q.id) part(head, "span", "", q.id);
     if (q.c) part(head, "span", "", q.c).dir = "auto";
+    if (q.h) part(head, "span", "person", "✎ set by a person");
     part(head, "span", "pill", NAMES[q.v] + (q.s > 0 && q.s < 1 ? " (credit " + q.s.toFixed(2) + ")" : ""));
     if (q.p.length) card.append(pictures(q));
     part(card, "p", "text question", q.q).dir = "auto";
@@ -87,6 +101,7 @@
       part(thinking, "p", "text answer", q.t).dir = "auto";
     }
     if (q.j) card.append(judge(q.j));
+    if (q.h) card.append(person(q.h));
     const pairs = part(card, "p", "pairs facts");
     part(pairs, "span", "", "read: " + (q.a || "nothing") + (q.b ? " (" + q.b + ")" : ""));
     if (q.g) part(pairs, "span", "", "expected: " + q.g);
@@ -109,6 +124,14 @@
     part(line, "span", "", (decided ? "decided" : OUTCOMES[outcome] || outcome) + (reply === null ? "" : ": "));
     if (reply !== null) part(line, "q", "text", reply).dir = "auto";
     if (problem) part(line, "span", "error", problem);
+    return line;
+  }
+
+  function person([verdict, reason]) {
+    const line = make("p", "person facts");
+    part(line, "b", "", "✎ A person says " + (NAMES[verdict] || verdict) + (reason ? ": " : ""));
+    part(line, "q", "text", reason).dir = "auto";
+    line.lastChild.hidden = !reason;
     return line;
   }
 

@@ -8,11 +8,12 @@ use std::time::Instant;
 use candle_core::{Device, Tensor};
 use serde_json::{Value, json};
 
-use super::{print_json, print_line, size};
+use super::{print_json, print_line};
 use crate::cli::{BenchArgs, Ending, Failure, Outcome};
 use crate::engine::model::weight_type;
 use crate::evaluation::named;
 use crate::model::{Cache, Loading, Network, Place};
+use crate::words::size;
 use crate::{Problem, Result};
 
 /// Tokens after the prompt are the same whatever the weights say, so that runs can be compared.

@@ -1,6 +1,7 @@
 //! `plan` as people call it.
 
 use super::*;
+use crate::evaluation::facts::{CheckpointFacts, catalogue_or_config};
 use clap::Parser;
 
 #[derive(Parser)]

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{WIDTH, contents};
+use super::{WIDTH, contents, percent};
 use crate::plan::bytes::{GIB, KIB, MIB, human};
 use crate::plan::forecast::DeviceForecast;
 use crate::plan::{Case, Device, Plan, cost};
@@ -26,7 +26,7 @@ pub(super) fn table(case: &Case, plan: &Plan, devices: &[DeviceForecast]) -> Str
         ["device", "weights", "cache", "temp", "peak", "usable", "share", "holds"].map(str::to_string);
     let mut rows = vec![header.to_vec()];
     for (index, (device, f)) in plan.devices.iter().zip(devices).enumerate() {
-        let share = if f.share.is_finite() { format!("{:.0} %", f.share * 100.0) } else { "–".into() };
+        let share = if f.share.is_finite() { percent(f.share) } else { "–".into() };
         rows.push(vec![
             device.name.clone(),
             sized(f.worst.weights),

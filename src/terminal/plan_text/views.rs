@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::memory::columns;
-use super::{workload, wrap};
+use super::{percent, workload, wrap};
 use crate::Problem;
 use crate::plan::bytes::{gib, human};
 use crate::plan::forecast::Verdict;
@@ -28,10 +28,10 @@ pub fn comparison(case: &Case, rows: &[(Layout, Result<Planned, Problem>, Option
     let header = ["layout", "fullest", "share", "hops", "idle", lost, "as released", "weights (GiB)"];
     let mut lines = vec![header.map(str::to_string).to_vec()];
     let verdict = |p: &Planned| {
-        let share = p.forecast.worst_share * 100.0;
+        let share = p.forecast.worst_share;
         let lost = p.forecast.counts[2];
         let mut cell = if share.is_finite() {
-            format!("{share:.0} % {}", p.forecast.verdict.words())
+            format!("{} {}", percent(share), p.forecast.verdict.words())
         } else {
             "does not fit".into()
         };
@@ -65,7 +65,7 @@ pub fn comparison(case: &Case, rows: &[(Layout, Result<Planned, Problem>, Option
         lines.push(vec![
             layout.name().into(),
             fullest.and_then(|d| here.plan.devices.get(d)).map_or_else(String::new, |d| d.name.clone()),
-            if f.worst_share.is_finite() { format!("{:.0} %", f.worst_share * 100.0) } else { "–".into() },
+            if f.worst_share.is_finite() { percent(f.worst_share) } else { "–".into() },
             here.plan.hops().to_string(),
             idle.to_string(),
             if f.questions.is_empty() { f.verdict.words().into() } else { f.counts[2].to_string() },
@@ -109,7 +109,7 @@ pub fn needs(case: &Case, needs: &Needs) -> String {
     for need in &needs.sets {
         rows.push(vec![
             cards(need.cards),
-            format!("{:.0} %", need.worst_share * 100.0),
+            percent(need.worst_share),
             human(need.headroom),
             need.verdict.words().into(),
         ]);
@@ -123,11 +123,7 @@ pub fn needs(case: &Case, needs: &Needs) -> String {
         let mut rows = vec![["cards", "fullest", "with"].map(str::to_string).to_vec()];
         for c in &needs.cheaper {
             let harm = if c.changes_results { " (changes what is measured)" } else { "" };
-            rows.push(vec![
-                cards(c.cards),
-                format!("{:.0} %", c.worst_share * 100.0),
-                format!("{}{harm}", c.what),
-            ]);
+            rows.push(vec![cards(c.cards), percent(c.worst_share), format!("{}{harm}", c.what)]);
         }
         text.push_str(&columns(&rows));
     }
@@ -144,11 +140,7 @@ pub fn replicas(case: &Case, choices: &[Choice]) -> String {
         rows.push(vec![
             choice.copies.to_string(),
             choice.devices_each.to_string(),
-            if choice.worst_share.is_finite() {
-                format!("{:.0} %", choice.worst_share * 100.0)
-            } else {
-                "–".into()
-            },
+            if choice.worst_share.is_finite() { percent(choice.worst_share) } else { "–".into() },
             format!("{:.1} x", choice.relative_throughput),
             choice.verdict.words().into(),
         ]);
