@@ -442,3 +442,35 @@ fn a_free_question_is_answered_by_a_server_and_a_silent_one_is_given_up() {
     wait(&mut window, "the answer", |app| !app.ask.is_busy() && app.ask.exchanges().len() == 3);
     assert!(matches!(window.state().ask.exchanges()[2].end, Some(ask::End::Answered(_))));
 }
+
+#[test]
+fn what_failed_is_asked_again_on_demand() {
+    let ill = Arc::new(AtomicBool::new(true));
+    let is_ill = ill.clone();
+    let server = Server::new(move |_, exchange| {
+        // Some questions are refused for good.
+        let is_refused = exchange.request.body.len() % 3 == 0 && exchange.path() != "/v1/models";
+        match is_refused && is_ill.load(Ordering::SeqCst) {
+            true => exchange.say_with("400 Bad Request", "", "{\"error\":{\"message\":\"too long\"}}"),
+            false => answer(exchange, &["tiny"]),
+        }
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let mut window = window(folder.path());
+    connect(&mut window, &server.address);
+    start(&mut window, 30);
+    wait(&mut window, "the run to end", |app| !app.run.is_active());
+    let live = window.state().run.live().unwrap();
+    let failed = live.report.overall.failed;
+    assert!(failed > 0 && failed < 30 && live.done == 30, "{failed}");
+    window.run_steps(3);
+    ill.store(false, Ordering::SeqCst);
+    window.get_by_label(&format!("Ask the {failed} failed again")).click();
+    window.run_steps(2);
+    wait(&mut window, "the run to begin", |app| app.run.is_active());
+    wait(&mut window, "the run to end", |app| !app.run.is_active());
+    let live = window.state().run.live().unwrap();
+    assert_eq!((live.done, live.report.overall.failed), (30, 0));
+    let record = Record::open(&live.about.folder).unwrap();
+    assert_eq!((record.len(), record.tally()), (30, live.report.overall));
+}

@@ -11,7 +11,7 @@ pub use super::habits::{Habits, Theme};
 use super::job::{Job, Wake};
 use super::language::{self, tr};
 use super::parts::toast::Toasts;
-use super::served::{Hidden, Opening};
+use super::served::{Opening, Served};
 use super::theme::{self, Tokens};
 use super::{
     Wish, Wishes, Workspace, ask, bar, board, overlay, pictures, present, results, run, sessions, setup,
@@ -125,8 +125,7 @@ impl App {
         let wake: Wake = Arc::new(move || waking.request_repaint());
         let mut workspace = Workspace::opening(&habits.checkpoint, &habits.dataset, sessions, &wake);
         workspace.choices = habits.chosen.choices();
-        workspace.served.server.clone_from(&habits.server);
-        workspace.served.is_chosen = habits.is_served;
+        workspace.served = Served::remembered(habits.server.clone(), habits.is_served);
         Self {
             screen: Screen::default(),
             workspace,
@@ -337,12 +336,15 @@ impl App {
                     self.screen = Screen::Run;
                 }
             },
-            Wish::Resume(folder) | Wish::ResumeWith(folder, _) if self.run.is_active() => {
+            Wish::Resume(folder) | Wish::AskFailedAgain(folder) | Wish::ResumeWith(folder, _)
+                if self.run.is_active() =>
+            {
                 let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
                 self.toasts.warn(&busy().at(name));
             }
-            Wish::Resume(folder) => self.resume(folder, None),
-            Wish::ResumeWith(folder, key) => self.resume(folder, Some(key)),
+            Wish::Resume(folder) => self.resume(folder, |opening| opening),
+            Wish::AskFailedAgain(folder) => self.resume(folder, Opening::with_failed),
+            Wish::ResumeWith(folder, key) => self.resume(folder, |opening| opening.with_key(key)),
             Wish::ShowSession(folder) => {
                 self.results.open(folder, &self.wake);
                 self.screen = Screen::Results;
@@ -383,10 +385,10 @@ impl App {
             Wish::Ask(wish) => self.ask.apply(wish, &self.workspace, &self.wake),
         }
     }
-    /// Goes on with a session; a key that was typed opens its server.
-    fn resume(&mut self, folder: PathBuf, key: Option<Hidden>) {
+    /// Goes on with a session, its server opened as is said.
+    fn resume(&mut self, folder: PathBuf, opened: impl FnOnce(Opening) -> Opening) {
         self.ask.release();
-        let opening = Opening::of(&self.workspace.served, &self.habits.servers).with(key);
+        let opening = opened(Opening::of(&self.workspace.served, &self.habits.servers));
         self.run.resume(folder, opening, &self.wake);
         self.screen = Screen::Run;
     }

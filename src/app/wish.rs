@@ -25,6 +25,8 @@ pub enum Wish {
     Start,
     /// Go on with a session on disk.
     Resume(PathBuf),
+    /// The same with a session of a served model, asking again what failed.
+    AskFailedAgain(PathBuf),
     /// The same with a session of a served model, whose key was typed.
     ResumeWith(PathBuf, Hidden),
     /// Look at a session's results.

@@ -10,9 +10,9 @@ use super::job::{Job, Wake};
 use super::language::tr;
 use super::pictures::{self, Look, Picture};
 use super::run::link::forwarded;
+use super::served::Line;
 use super::text::Prose;
 use super::{Wishes, Workspace};
-use crate::endpoint::Endpoint;
 use crate::engine::talk::{Said, Talk};
 use crate::evaluation::free;
 use crate::session::Answer;
@@ -102,7 +102,7 @@ pub struct Ask {
     /// What the model was loaded from and how, and its name.
     of: Option<(String, String)>,
     /// The server that answers, broken off where a person wants no more.
-    server: Option<Endpoint>,
+    server: Option<Line>,
     question: String,
     path: String,
     picture: Option<PathBuf>,
@@ -284,7 +284,7 @@ impl Ask {
                 }
                 // What hangs on a silent server hears nothing else. The next question begins anew, which costs nothing.
                 if let Some(server) = self.server.take() {
-                    server.shut();
+                    server.cut();
                     self.model = Model::Absent;
                     for it in self.exchanges.iter_mut().filter(|it| it.end.is_none()) {
                         it.end = Some(End::Stopped);
@@ -328,15 +328,18 @@ impl Ask {
         let served = &workspace.served;
         let made = match served.obstacle() {
             Some(problem) => Err(problem),
-            None => served.endpoint(served.server.limits()).and_then(|it| Ok((it, served.server.service()?))),
+            None => served.door().and_then(|it| Ok((it, served.server.service()?))),
         };
         match made {
             Err(problem) => self.model = Model::Refused(problem),
-            Ok((endpoint, service)) => {
+            Ok((door, service)) => {
                 self.of = Some((wanted(workspace), served.name()));
-                self.server = Some(endpoint.clone());
+                let line = Line::default();
+                self.server = Some(line.clone());
                 let choices = workspace.choices.clone();
                 self.model = Model::Preparing(Job::start("prepare to ask", wake, move |_| {
+                    let (_, endpoint) = door.open()?;
+                    line.is(&endpoint);
                     free::served(endpoint, service, &choices)
                         .map(|ordered| Ordered::Served(Box::new(ordered)))
                 }));

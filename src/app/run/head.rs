@@ -114,6 +114,14 @@ fn controls_ui(live: &Live, shown: Option<usize>, ui: &mut Ui, wishes: &mut Wish
             if live.done < live.about.total && ui.button(tr("Resume")).clicked() {
                 wishes.push(app::Wish::Resume(live.about.folder.clone()));
             }
+            let failed = live.report.overall.failed;
+            if live.about.server.is_some() && failed > 0 {
+                let why =
+                    tr("Goes on with the session, and asks again what the server refused or did not answer");
+                if ui.button(fill("Ask the {} failed again", &[&failed])).on_hover_text(why).clicked() {
+                    wishes.push(app::Wish::AskFailedAgain(live.about.folder.clone()));
+                }
+            }
             if ui.button(tr("Run again")).on_hover_text(tr("A new session of what is chosen now")).clicked() {
                 wishes.push(app::Wish::Start);
             }

@@ -69,18 +69,19 @@ pub fn new(workspace: &Workspace, wake: &Wake) -> Result<Job<Prepared>> {
     };
     let total = dataset.path().and_then(|path| path.metadata().ok()).map_or(0, |about| about.len());
     if workspace.served.is_chosen {
-        let (brief, patient) = workspace.served.endpoints()?;
+        let door = workspace.served.door()?;
         let service = workspace.served.server.service()?;
         // What can be asked of weights that are here alone.
         let mut choices = Choices { batch: 1, replicas: 1, ..choices };
         (choices.settings.top_logprobs, choices.settings.max_tiles) = (0, None);
         return Ok(Job::start("prepare a run", wake, move |handle| {
+            let (brief, patient) = door.open()?;
             let folder = unused_folder(&root, patient.model(), dataset.name(), &jiff::Zoned::now());
             let health = served::health(&brief)?;
             let mut watch = |bytes| handle.at(bytes, total);
             let evaluation =
                 ServedEvaluation::prepare(patient, service, &health, dataset, choices, &mut watch)?;
-            begin_served(evaluation, folder, false)
+            begin_served(evaluation, folder, false, false)
         }));
     }
     let checkpoint = workspace.subject.ready().and_then(|subject| subject.checkpoint.clone());
@@ -116,7 +117,8 @@ fn resumed_served(
     let (brief, patient) = opening.endpoints(manifest, &folder)?;
     let health = served::health(&brief)?;
     let mut watch = |file: &Path, bytes| handle.at(bytes, length(file));
-    begin_served(ServedEvaluation::going_on(&folder, patient, &health, &mut watch)?, folder, true)
+    let evaluation = ServedEvaluation::going_on(&folder, patient, &health, &mut watch)?;
+    begin_served(evaluation, folder, true, opening.failed_again)
 }
 
 /// Bytes of a file, 0 where unknown.
@@ -124,7 +126,12 @@ fn length(file: &Path) -> u64 {
     file.metadata().map_or(0, |about| about.len())
 }
 
-fn begin_served(evaluation: ServedEvaluation, folder: PathBuf, resume: bool) -> Result<Prepared> {
+fn begin_served(
+    evaluation: ServedEvaluation,
+    folder: PathBuf,
+    resume: bool,
+    failed_again: bool,
+) -> Result<Prepared> {
     let about = About {
         folder: folder.clone(),
         checkpoint: evaluation.endpoint.model().to_owned(),
@@ -134,7 +141,7 @@ fn begin_served(evaluation: ServedEvaluation, folder: PathBuf, resume: bool) -> 
         server: Some(evaluation.endpoint.address().host().to_owned()),
     };
     let (dataset, notes) = (evaluation.dataset.clone(), evaluation.notes.clone());
-    let (order, earlier) = evaluation.begin(&folder, resume, false)?;
+    let (order, earlier) = evaluation.begin(&folder, resume, failed_again)?;
     let order = Order::Served(Box::new(order));
     Ok(Prepared { order, dataset, earlier, about, trace: Trace::default(), cutting: None, notes })
 }

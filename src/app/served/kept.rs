@@ -1,6 +1,7 @@
 //! What of a server survives a restart: never a secret, nor what might be one.
 
 use super::{KeyFrom, Served, Server};
+use crate::endpoint::Key;
 
 impl Served {
     /// The server as it may be written down; none where there is nothing worth keeping. A field that holds the key, or
@@ -9,12 +10,12 @@ impl Served {
         let server = &self.server;
         let open = Server { allow_http: true, ..server.clone() };
         let address = open.place().ok()?;
-        // The key that was typed, and the one that the environment holds: either may stand where it does not belong.
-        let keys = [crate::endpoint::Key::new(&self.key.0), self.key_for(&address)];
-        let keys: Vec<_> = keys.into_iter().flatten().flatten().collect();
+        // Keys that were typed, and the one that the environment holds: each may stand where it does not belong.
+        let typed: Vec<&str> = self.typed().map(str::trim).filter(|key| !key.is_empty()).collect();
+        let keys = typed.iter().map(|key| Key::new(key)).chain([self.key_for(&address)]);
+        let keys: Vec<Key> = keys.flatten().flatten().collect();
         let is_safe = |text: &str| {
-            let typed = self.key.0.trim();
-            !keys.iter().any(|key| key.is_in(text)) && (typed.is_empty() || text.trim() != typed)
+            !keys.iter().any(|key| key.is_in(text)) && !typed.iter().any(|key| text.trim() == *key)
         };
         if !is_safe(&server.address) {
             return None;
@@ -29,6 +30,7 @@ impl Served {
             } else {
                 String::new()
             },
+            stored: if server.stored == self.proved { safe(&server.stored) } else { String::new() },
             key_header: if server.header_of_key().is_ok() { safe(&server.key_header) } else { String::new() },
             headers: super::Hidden::default(),
             extra: if server.fields().is_ok() { safe(&server.extra) } else { String::new() },
@@ -46,7 +48,8 @@ mod tests {
 
     #[test]
     fn a_key_is_kept_in_no_field_whatever_it_was_typed_into() {
-        let misplaced: [fn(&mut Server); 5] = [
+        let misplaced: [fn(&mut Server); 6] = [
+            |it| (it.key_from, it.stored) = (KeyFrom::Stored, KEY.into()),
             |it| it.model = KEY.into(),
             |it| it.variable = KEY.into(),
             |it| it.key_header = KEY.into(),

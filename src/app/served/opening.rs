@@ -11,25 +11,29 @@ use crate::session::Manifest;
 /// The servers that are known, and a key that was asked for.
 #[derive(Debug, Clone, Default)]
 pub struct Opening {
-    /// Servers as they were chosen, the present one first, and the key that was typed for that.
+    /// Servers as they were chosen, the present one first, and the keys that were typed for them.
     known: Vec<(Server, Hidden)>,
     /// The key that was typed for this session.
     key: Option<Hidden>,
+    /// Whether questions that failed are asked again.
+    pub failed_again: bool,
 }
 
 impl Opening {
     /// From the server that is chosen, and those that answered before.
     pub fn of(served: &Served, before: &[Server]) -> Self {
-        let known = std::iter::once((served.server.clone(), served.key.clone()));
-        Self {
-            known: known.chain(before.iter().map(|it| (it.clone(), Hidden::default()))).collect(),
-            key: None,
-        }
+        let known = std::iter::once(&served.server).chain(before);
+        Self { known: known.map(|it| (it.clone(), served.typed_for(it))).collect(), ..Self::default() }
     }
 
     /// The same with a key that was asked for.
-    pub fn with(self, key: Option<Hidden>) -> Self {
-        Self { key, ..self }
+    pub fn with_key(self, key: Hidden) -> Self {
+        Self { key: Some(key), ..self }
+    }
+
+    /// The same, and what failed is asked again.
+    pub fn with_failed(self) -> Self {
+        Self { failed_again: true, ..self }
     }
 
     /// The endpoint of a session: for a brief word, and for its questions.
@@ -48,7 +52,7 @@ impl Opening {
         if let Some(key) = &self.key {
             served.server.key_from = KeyFrom::Typed;
             served.key.clone_from(key);
-        } else if served.key_for(&address).is_err()
+        } else if served.lock(&address).is_err()
             || (served.server.key_from == KeyFrom::Typed && served.key.0.is_empty())
         {
             served.server.key_from = KeyFrom::Usual;
@@ -56,6 +60,6 @@ impl Opening {
         // What was said when the session was begun holds: its address, its model, its leave to use plain http.
         served.server.address = address.base().to_owned();
         (served.server.allow_http, served.server.model) = (true, model);
-        served.endpoints()
+        served.door()?.open()
     }
 }

@@ -72,6 +72,7 @@ fn key_ui(ui: &mut Ui, served: &Served, server: &mut Server, wishes: &mut Wishes
     let name = |from: KeyFrom| match from {
         KeyFrom::Usual => tr("from the environment"),
         KeyFrom::Variable => tr("from a variable"),
+        KeyFrom::Stored => tr("from the key store"),
         KeyFrom::Typed => tr("typed"),
         KeyFrom::Nowhere => tr("none"),
     };
@@ -80,7 +81,8 @@ fn key_ui(ui: &mut Ui, served: &Served, server: &mut Server, wishes: &mut Wishes
         ui.label(tr("Key")).on_hover_text(tr("What opens the server; it is written to no file"));
         ui.name_inputs(tr("Where the key comes from"), |ui| {
             list("key from", name(server.key_from), 150.0).show_ui(ui, |ui| {
-                for from in [KeyFrom::Usual, KeyFrom::Variable, KeyFrom::Typed, KeyFrom::Nowhere] {
+                use KeyFrom::{Nowhere, Stored, Typed, Usual, Variable};
+                for from in [Usual, Variable, Stored, Typed, Nowhere] {
                     ui.selectable_value(&mut server.key_from, from, name(from));
                 }
             });
@@ -90,6 +92,10 @@ fn key_ui(ui: &mut Ui, served: &Served, server: &mut Server, wishes: &mut Wishes
             KeyFrom::Variable => {
                 let edit = TextEdit::singleline(&mut server.variable).hint_text(tr("Name of the variable"));
                 field(ui, tr("Name of the variable"), edit.desired_width(width));
+            }
+            KeyFrom::Stored => {
+                let edit = TextEdit::singleline(&mut server.stored).hint_text(tr("Name of the key"));
+                field(ui, tr("Name of the key"), edit.desired_width(width));
             }
             KeyFrom::Typed => {
                 let mut key = served.key.clone();
@@ -131,6 +137,10 @@ fn told(served: &Served, server: &Server) -> String {
             tr("The variable is set; its value is sent").into()
         }
         KeyFrom::Variable => tr("There is no such variable here").into(),
+        KeyFrom::Stored => {
+            tr("The platform's key store is asked for it when you connect; it may ask you to unlock it")
+                .into()
+        }
         KeyFrom::Typed if served.key.0.is_empty() => {
             tr("Held in memory alone until the window is closed").into()
         }
