@@ -7,8 +7,12 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use shardscope::demo;
 use shardscope::devices::{Alarm, Driver, Sampler, Settings, find};
+use shardscope::engine::{Command as Commands, Event, Neighbours, Run, RunSettings};
+use shardscope::evaluation::{Choices, Evaluation, Questions};
 use shardscope::plan::spec::DeviceSpec;
+use shardscope::session::Record;
 
 /// Builds a library with a scenario; every test has its own, so that none sees another's counters.
 fn library(name: &str, scenario: &[&str]) -> PathBuf {
@@ -170,6 +174,70 @@ fn a_neighbour_that_grows_is_named() {
     let [Alarm::Neighbour { grown, who: Some(who), .. }] = &alarms[..] else { panic!("{alarms:?}") };
     assert!(*grown > 250 << 20);
     assert_eq!(who.pid, 1);
+}
+
+/// What a run says while a driver tells of other processes on its device, a reading each millisecond.
+fn run_beside(
+    driver: Driver,
+    mut heard: impl FnMut(&Event, &crossbeam_channel::Sender<Commands>),
+) -> (Vec<Event>, Vec<String>) {
+    let dir = tempfile::tempdir().unwrap();
+    let session = dir.path().join("session");
+    let questions = Questions { limit: Some(80), ..Questions::default() };
+    let settings = RunSettings { max_new_tokens: 4, ..RunSettings::default() };
+    let choices = Choices { questions, settings, devices: "cpu".into(), batch: 2, ..Choices::default() };
+    let checkpoint = std::sync::Arc::new(demo::checkpoint().unwrap());
+    let evaluation =
+        Evaluation::prepare(checkpoint, demo::dataset().unwrap(), choices, &mut |_| true).unwrap();
+    let (mut order, _) = evaluation.begin(&session, false).unwrap();
+    assert!(order.neighbours.is_none(), "who else uses the CPU is no concern");
+    let settings = Settings { every: Duration::from_millis(1), ..Settings::default() };
+    order.neighbours = Some(Neighbours { read: Box::new(move || driver.readings()), settings });
+    let run = Run::start(order).unwrap();
+    let mut events = Vec::new();
+    for event in &run.events {
+        heard(&event, &run.commands);
+        events.push(event);
+    }
+    run.join();
+    let kinds = Record::open(&session).unwrap().events().unwrap().into_iter().map(|event| event.kind);
+    (events, kinds.collect())
+}
+
+fn answered(events: &[Event]) -> usize {
+    events.iter().filter(|event| matches!(event, Event::Answered { .. })).count()
+}
+
+#[test]
+fn a_neighbour_that_grows_holds_back_the_next_question_until_it_is_gone() {
+    let driver = driver("guest", &["GPUS=1", "NEIGHBOUR=100", "GONE_AT=100"]);
+    let (events, kinds) = run_beside(driver, |_, _| {});
+    let paused = events.iter().position(|event| matches!(event, Event::Paused)).unwrap();
+    let resumed = events.iter().position(|event| matches!(event, Event::Resumed)).unwrap();
+    assert!(paused < resumed);
+    assert!(
+        !events[paused..resumed].iter().any(|event| matches!(event, Event::Asking { .. })),
+        "a question has begun meanwhile"
+    );
+    let Some(Event::Note(note)) = events[..paused].last() else { panic!("nothing is said") };
+    assert!(note.what.contains("process 1") && note.what.contains("GPU-5ca1ab1e-0000"), "{note}");
+    assert!(matches!(events.last(), Some(Event::Finished { complete: true })));
+    assert_eq!(answered(&events), 80);
+    let at = |kind: &str| kinds.iter().position(|known| known == kind).unwrap();
+    assert!(at("neighbour") < at("neighbour_gone"));
+}
+
+#[test]
+fn a_person_may_let_the_run_go_on_beside_a_neighbour() {
+    let driver = driver("lasting", &["GPUS=1", "NEIGHBOUR=100"]);
+    let (events, _) = run_beside(driver, |event, commands| {
+        if matches!(event, Event::Paused) {
+            commands.send(Commands::Resume).unwrap();
+        }
+    });
+    assert_eq!(events.iter().filter(|event| matches!(event, Event::Paused)).count(), 1);
+    assert_eq!(events.iter().filter(|event| matches!(event, Event::Resumed)).count(), 1);
+    assert_eq!(answered(&events), 80);
 }
 
 /// The program itself, with the scripted library where the system's own would be.

@@ -792,6 +792,85 @@ fn the_key_is_in_no_file_however_it_is_given() {
     }
 }
 
+/// On a terminal of its own: what is typed there is sent, and is neither shown nor kept.
+#[test]
+#[cfg(unix)]
+fn a_key_is_asked_for_on_the_terminal() {
+    let server = chatty();
+    let url = server.address.clone();
+    let dir = tempfile::tempdir().unwrap();
+    let ask = |typed: &str, session: &str| {
+        let mut command = Program::new(env!("CARGO_BIN_EXE_shardscope"));
+        command.current_dir(dir.path()).env("HOME", dir.path()).env_remove("SHARDSCOPE_API_KEY");
+        command.args([
+            "eval",
+            "--endpoint",
+            &url,
+            "--model",
+            "tiny",
+            "--limit",
+            "3",
+            "--ask-key",
+            "--session",
+            session,
+        ]);
+        let mut terminal = rexpect::session::spawn_command(command, Some(60_000)).unwrap();
+        terminal.exp_string("key: ").unwrap();
+        terminal.send_line(typed).unwrap();
+        let shown = terminal.exp_eof().unwrap();
+        let status = format!("{:?}", terminal.process().wait().unwrap());
+        (shown, status)
+    };
+    let (shown, status) = ask(KEY, "asked");
+    assert!(!shown.contains("hunter2") && shown.contains("done in"), "{shown}");
+    assert!(status.starts_with("Exited(") && status.ends_with(", 0)"), "{status}");
+    let head = server.requests().last().unwrap().head.to_ascii_lowercase();
+    assert!(head.contains(&format!("authorization: bearer {KEY}")), "{head}");
+    let nothing = Output { status: Default::default(), stdout: Vec::new(), stderr: Vec::new() };
+    assert!(!written(dir.path(), &nothing).contains("hunter2"));
+    // What is no key is refused before anything is sent, and not repeated.
+    let asked = server.requests().len();
+    let (shown, status) = ask("sk-hunter2 with a space", "refused");
+    assert!(shown.contains("cannot be sent") && !shown.contains("hunter2"), "{shown}");
+    assert!(status.starts_with("Exited(") && status.ends_with(", 3)"), "{status}");
+    assert_eq!(server.requests().len(), asked);
+}
+
+/// Where no key store can be reached, that is said at once, with what to do instead.
+#[test]
+#[cfg(target_os = "linux")]
+fn without_a_key_store_a_sentence_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let nowhere = [("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nowhere/bus"), ("XDG_RUNTIME_DIR", "/nowhere")];
+    for args in [
+        &["key", "check"][..],
+        &["key", "set", "work"],
+        &["key", "delete", "work"],
+        &["eval", "--endpoint", "http://127.0.0.1:1", "--model", "x", "--stored-key", "work"],
+        &[
+            "eval",
+            "--limit",
+            "1",
+            "--judge",
+            "http://127.0.0.1:1",
+            "--judge-model",
+            "x",
+            "--judge-stored-key",
+            "work",
+        ],
+    ] {
+        let output = program(dir.path(), args, &nowhere);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(3), "{args:?}: {said}");
+        assert!(said.contains("no key store") && said.contains("--ask-key"), "{args:?}: {said}");
+    }
+    // Without a terminal nobody can be asked.
+    let output =
+        program(dir.path(), &["eval", "--endpoint", "http://127.0.0.1:1", "--model", "x", "--ask-key"], &[]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("no terminal"));
+}
+
 #[test]
 fn a_key_in_the_wrong_place_is_refused_and_written_nowhere() {
     let server = chatty();

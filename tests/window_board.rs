@@ -211,8 +211,8 @@ fn strategies_say_how_they_end_before_they_are_chosen() {
     assert_eq!(desk(&window).habits(), board::desk::Habits::Released, "judged as accelerate runs it");
     let over = |window: &Window| desk(window).outlook().findings.iter().any(|f| f.code == "over-capacity");
     assert!(over(&window));
-    // A fix is a click.
-    window.get_by_label("Use Shardscope's own plan").click();
+    // A fix is a click, on the card of every finding that it mends.
+    window.get_all_by_label("Use Shardscope's own plan").next().unwrap().click();
     settle(&mut window);
     assert!(!over(&window));
     press(&mut window, Modifiers::COMMAND, Key::Z);
@@ -289,7 +289,7 @@ fn a_pasted_map_is_judged_before_it_is_taken() {
     for (text, says) in [
         ("0:20;1:20", "more than the 28 layers"),
         ("{'mlp1': 0", "device map"),
-        ("hello", "here is no map in this text"),
+        ("hello", "no map of a form that can be read"),
         ("1,2,3", "more shares than the 2 GPUs"),
     ] {
         wish(&mut window, board::Wish::ReadMap(text.into()));

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::Address;
+use super::{Address, KeyStore};
 use crate::{Problem, Result};
 
 /// What stands in a key's place wherever text is shown or kept.
@@ -115,6 +115,20 @@ impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(HIDDEN)
     }
+}
+
+/// The key of a name in the platform's key store.
+///
+/// # Errors
+/// There is no store, it refuses, or it has no such key.
+pub fn stored(name: &str) -> Result<Key> {
+    KeyStore::open()?.find(name)?.ok_or_else(|| not_stored(name))
+}
+
+/// That the key store has no key of a name, and how one gets there.
+pub fn not_stored(name: &str) -> Problem {
+    Problem::new(format!("the key store has no key {name}"))
+        .fix(format!("keep one with `shardscope key set {name}`"))
 }
 
 #[cfg(test)]

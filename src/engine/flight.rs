@@ -67,6 +67,8 @@ pub struct Flight {
     fate: Fate,
     /// The most that each place has held since it entered.
     pub peaks: Peaks,
+    /// The most that was forecast for each place meanwhile.
+    pub forecast: Peaks,
     /// The most of temporary memory alone.
     pub activation: Peaks,
     /// Whether another question was in flight meanwhile.
@@ -128,6 +130,7 @@ impl Flight {
             replica: need.replica,
             need,
             peaks: Peaks::new(),
+            forecast: Peaks::new(),
             activation: Peaks::new(),
             had_company: false,
             rung: 0,
@@ -173,7 +176,7 @@ impl Flight {
         self.cache = network.cache(self.asked.ids.len() + settings.max_new_tokens);
         self.draft = Draft::new(model, settings, self.row);
         self.abandoned = Arc::default();
-        self.peaks = Peaks::new();
+        (self.peaks, self.forecast) = (Peaks::new(), Peaks::new());
         (self.keep, self.begun_with, self.tiles_seen) = (None, 0, 0);
         (self.phase, self.written_from, self.again) = (Phase::Waiting, None, false);
     }
@@ -190,14 +193,13 @@ impl Flight {
         }
     }
 
-    /// What its forecast goes by.
+    /// What is learnt from it goes by this.
     pub fn course(&self) -> Course {
         Course {
             tiles: self.need.tiles as u64,
             tiles_known: self.need.tiles.saturating_sub(self.tiles_seen) as u64,
             prompt: self.need.prompt_tokens as u64,
             begun_with: self.begun_with as u64,
-            keeps: self.keep.as_ref().map_or(0, |kept| kept.positions() as u64),
             rung: self.rung,
             before: self.before.clone(),
         }
@@ -235,6 +237,16 @@ impl Flight {
         wanted
             .filter(|((place, _), picture)| place.end > self.begun_with && picture.features().is_none())
             .map(|(_, picture)| picture)
+    }
+
+    /// Its pictures.
+    pub fn pictures(&self) -> &[Arc<Picture>] {
+        &self.asked.pictures
+    }
+
+    /// Whether it has rows of its own in the cache, or on their way there: all of its room is taken with the first.
+    pub fn has_read(&self) -> bool {
+        self.cache.length > self.begun_with
     }
 
     /// Goes on to its prompt once all pictures have been seen.
@@ -338,7 +350,7 @@ impl Flight {
             Fate::Skipped => return None,
             Fate::Failed(problem) => Some(problem),
             Fate::OutOfMemory(problem) => {
-                answer.peak_bytes = self.peaks;
+                (answer.peak_bytes, answer.forecast_bytes) = (self.peaks, self.forecast);
                 fail(&mut answer, &problem);
                 answer.verdict = Verdict::OutOfMemory;
                 return Some(answer);
@@ -356,7 +368,7 @@ impl Flight {
                     tiles: asked.tiles.saturating_sub(self.tiles_seen) as u64,
                     prompt_tokens: self.begun_with as u64,
                 };
-                answer.peak_bytes = self.peaks;
+                (answer.peak_bytes, answer.forecast_bytes) = (self.peaks, self.forecast);
                 draft.finish(model, &asked, &mut answer).err()
             }
         };

@@ -190,3 +190,137 @@ impl Flow {
         let _ = self.outbox.send(event);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crossbeam_channel::unbounded;
+
+    use super::*;
+    use crate::demo;
+    use crate::devices::Part;
+    use crate::engine::asking::{RunSettings, blank, prepare};
+    use crate::engine::keeping::Word;
+    use crate::engine::ladder::Ladder;
+    use crate::engine::memory::Books;
+    use crate::engine::model::{Language, Model};
+    use crate::engine::reuse::Pictures;
+    use crate::engine::scheduler::Settings;
+    use crate::engine::stages::Stages;
+    use crate::model::{Place, Placement, WeightType};
+
+    /// A scheduler of the built-in model on a simulated device, what it says, what it writes, and what comes back to it.
+    struct Bench {
+        scheduler: Scheduler,
+        model: Arc<Model>,
+        place: Place,
+        events: (Sender<Event>, Receiver<Event>),
+        lines: Receiver<Word>,
+        finished: Receiver<Done>,
+        gate: Arc<Gate>,
+    }
+
+    fn bench(settings: &RunSettings) -> Bench {
+        let checkpoint = Arc::new(demo::checkpoint().unwrap());
+        let language = Language::open(&checkpoint).unwrap();
+        let place = Place::simulated("sim:0", 1 << 30).unwrap();
+        let model =
+            Model::load(checkpoint, language, WeightType::Stored, &|_| place.clone(), &mut |_| true).unwrap();
+        let model = Arc::new(model);
+        let (gate, events) = (Arc::<Gate>::default(), unbounded());
+        let ((done, finished), (words, lines)) = (unbounded(), unbounded());
+        let stages = Stages::start(model.network.clone(), 1, &gate, &done).unwrap();
+        let ladder = Ladder::new(settings);
+        let books = Books::new(&[Placement::single(place.clone())], Vec::new(), &ladder);
+        let pictures = Arc::new(Pictures::new(0));
+        let schedule = Settings { batch: 4, admission: Box::new(|_, _| true) };
+        let scheduler = Scheduler::new(
+            model.clone(),
+            settings.clone(),
+            schedule,
+            (pictures, books, ladder),
+            vec![stages],
+            (events.0.clone(), words),
+        );
+        Bench { scheduler, model, place, events, lines, finished, gate }
+    }
+
+    fn flow(bench: Bench, rows: usize) -> Flow {
+        Flow {
+            scheduler: bench.scheduler,
+            backlog: 64,
+            rows: (0..rows).collect(),
+            kept: 0,
+            waiting: None,
+            skipped: Arc::default(),
+            gate: bench.gate,
+            outbox: bench.events.0,
+            paused: false,
+            crowded: HashSet::new(),
+            stopping: false,
+        }
+    }
+
+    #[test]
+    fn a_device_beyond_use_ends_the_run_and_leaves_its_questions_open() {
+        let settings = RunSettings { max_new_tokens: 3, ..RunSettings::default() };
+        let bench = bench(&settings);
+        let dataset = demo::dataset().unwrap();
+        let (next, ready) = unbounded();
+        for row in 0..6 {
+            let question = dataset.question(row).unwrap();
+            let asked = prepare(&bench.model, &dataset, &question, &settings);
+            let answer = blank(&question, &dataset);
+            next.send(Ready { place: row, row, kind: Some(question.kind), answer, asked }).unwrap();
+        }
+        // The sixth pass meets the error, and every one after it.
+        let (forward, spoilt) = unbounded();
+        let finished = bench.finished.clone();
+        std::thread::spawn(move || {
+            for mut done in finished {
+                if done.ticket >= 6 {
+                    let error = "DriverError(CUDA_ERROR_LAUNCH_FAILED, \"unspecified launch failure\")";
+                    done.outcome = Err(candle_core::Error::Cuda(error.into()).into());
+                }
+                if forward.send(done).is_err() {
+                    return;
+                }
+            }
+        });
+        let (lines, events) = (bench.lines.clone(), bench.events.1.clone());
+        let (_commands, inbox) = unbounded();
+        let (_kept, kept) = unbounded();
+        let mut flow = flow(bench, 6);
+        flow.go(&inbox, &spoilt, &ready, &kept, &never());
+        let problem = flow.scheduler.broken().unwrap();
+        assert!(problem.what.contains("CUDA_ERROR_LAUNCH_FAILED"), "{problem}");
+        let failed = lines.try_iter().any(|word| match word {
+            Word::Line(line) => line.answer.error.is_some(),
+            _ => false,
+        });
+        assert!(!failed, "a question is said to have failed");
+        assert!(events.try_iter().any(|event| matches!(event, Event::Asking { .. })));
+        drop(next);
+    }
+
+    #[test]
+    fn what_is_held_with_nothing_in_flight_is_told_once_it_has_grown_three_times() {
+        let Bench { mut scheduler, place, events, lines, .. } = bench(&RunSettings::default());
+        let meter = place.meter().unwrap();
+        let mut held = Vec::new();
+        for _ in 0..6 {
+            held.push(meter.charge(Part::Activation, 3 << 20));
+            scheduler.pump();
+        }
+        let told: Vec<_> = lines
+            .try_iter()
+            .filter_map(|word| match word {
+                Word::Event("leak", details) => Some(details),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(told.len(), 1);
+        assert_eq!(told[0]["bytes"], 9 << 20);
+        let notes = events.1.try_iter().filter(|event| matches!(event, Event::Note(_))).count();
+        assert_eq!(notes, 1);
+    }
+}

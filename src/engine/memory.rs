@@ -1,17 +1,18 @@
 //! Memory of a run: what was forecast, what is measured, and whether it comes back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 
 use super::keeping::Word;
-use super::ladder::Ladder;
+use super::ladder::{Ladder, Rung};
 use super::scheduler::Need;
 use crate::devices::Meter;
 use crate::model::Placement;
 use crate::plan::calibration::{Component, Lesson};
+use crate::plan::cpu_run::Batch;
 use crate::plan::{Assumptions, Calibration, Case, CostTable, Device, Holding, Plan, Sourced};
 use crate::session::journal::{MemorySample, now};
 
@@ -24,9 +25,10 @@ const SLACK: u64 = 1 << 20;
 /// The books of a run: what its places hold, and what was forecast.
 pub struct Books {
     meters: Vec<Meter>,
-    forecasting: Option<Forecasting>,
-    /// Costs on every rung of the ladder.
-    rungs: Vec<CostTable>,
+    /// The names of each copy's places.
+    names: Vec<BTreeSet<String>>,
+    /// Forecasts of every copy of the model, where they can be told.
+    copies: Vec<Foresight>,
     /// What every place holds when nothing is in flight: the weights.
     floor: Peaks,
     /// Times that more than that was left over, the last time by so much.
@@ -35,7 +37,16 @@ pub struct Books {
     measured: BTreeMap<Component, (u64, u64)>,
 }
 
-/// A question as far as its forecast goes by it.
+/// What one copy of the model is forecast by.
+struct Foresight {
+    forecasting: Forecasting,
+    /// Costs of one question on every rung of the ladder.
+    rungs: Vec<CostTable>,
+    /// Uncorrected, for what is learnt.
+    plain: CostTable,
+}
+
+/// A question as far as what is learnt from it goes by it.
 #[derive(Debug, Clone, Default)]
 pub struct Course {
     /// Tiles of its pictures.
@@ -46,35 +57,50 @@ pub struct Course {
     pub prompt: u64,
     /// Those of them that were taken over from another prompt.
     pub begun_with: u64,
-    /// Positions that it keeps for other prompts.
-    pub keeps: u64,
     /// Its rung of the ladder.
     pub rung: usize,
     /// What the places held above their floors when it entered.
     pub before: Peaks,
 }
 
+/// What a copy of the model holds besides its weights, and what is on its way through it.
+#[derive(Debug, Clone, Default)]
+pub struct Afoot {
+    /// Prompt and longest answer, in tokens, of every question whose keys and values are held.
+    pub cached: Vec<(u64, u64)>,
+    /// Positions that are kept for prompts to come.
+    pub kept: u64,
+    /// Tiles whose features are held, for questions in flight and to come.
+    pub tiles: u64,
+    /// Passes on their way, the oldest first.
+    pub passes: Vec<Batch>,
+}
+
 impl Books {
-    /// Books of the places of these replicas, which hold nothing but weights now.
-    pub fn new(replicas: &[Placement], forecasting: Option<Forecasting>, ladder: &Ladder) -> Self {
+    /// Books of the places of these replicas, which hold nothing but weights now; with what each of them is forecast by,
+    /// or nothing.
+    pub fn new(replicas: &[Placement], forecasting: Vec<Forecasting>, ladder: &Ladder) -> Self {
         let places = replicas.iter().flat_map(Placement::places);
         let meters: Vec<Meter> = places.filter_map(|place| place.meter()).cloned().collect();
-        let costs = |forecasting: &Forecasting| {
+        let names = replicas.iter().map(|copy| copy.places().iter().map(|at| at.name().to_owned()).collect());
+        let foresight = |forecasting: Forecasting| {
             let case = forecasting.case.at_its_worst();
-            let of_rung = |rung: &super::ladder::Rung| {
+            let of_rung = |rung: &Rung| {
                 let assumptions = Assumptions {
                     in_flight: Sourced::chosen(1),
                     tile_batch: Sourced::chosen(Some(rung.micro_batch as u64)),
                     prefill_chunk: Sourced::chosen(Some(rung.prefill_chunk as u64)),
                     ..case.assumptions.clone()
                 };
-                case.with_assumptions(assumptions).costs
+                case.with_assumptions(assumptions)
             };
-            ladder.rungs().iter().map(of_rung).collect()
+            let rungs: Vec<_> = ladder.rungs().iter().map(of_rung).collect();
+            let plain = rungs[0].with_calibration(Calibration::default()).costs;
+            Foresight { rungs: rungs.into_iter().map(|case| case.costs).collect(), plain, forecasting }
         };
-        let rungs = forecasting.as_ref().map(costs).unwrap_or_default();
+        let copies = forecasting.into_iter().map(foresight).collect();
         let floor = meters.iter().map(|meter| (meter.name().to_owned(), meter.live())).collect();
-        Self { meters, forecasting, rungs, floor, risen: (0, 0), measured: BTreeMap::new() }
+        Self { names: names.collect(), meters, copies, floor, risen: (0, 0), measured: BTreeMap::new() }
     }
 
     /// The places' own books.
@@ -93,18 +119,22 @@ impl Books {
         peaks.filter(|(_, peak)| *peak > 0).collect()
     }
 
-    /// Learns from a question that had the places to itself: `peaks` is the most of temporary memory that each held.
-    pub fn learn(&mut self, course: &Course, peaks: &Peaks) {
-        let Some(forecasting) = &self.forecasting else { return };
+    /// Leaves of some peaks those of a copy's own places.
+    pub fn of_replica(&self, replica: usize, peaks: &mut Peaks) {
+        peaks.retain(|name, _| self.names.get(replica).is_some_and(|own| own.contains(name)));
+    }
+
+    /// Learns from a question that had the places of its replica to itself: `peaks` is the most of temporary memory that
+    /// each held.
+    pub fn learn(&mut self, replica: usize, course: &Course, peaks: &Peaks) {
+        let Some(Foresight { forecasting, plain: costs, .. }) = self.copies.get(replica) else { return };
         // What was there already would be taken for the question's own.
         if course.tiles_known > 0 || course.begun_with > 0 || course.rung > 0 {
             return;
         }
-        let case = forecasting.case.at_its_worst().with_calibration(Calibration::default());
-        let costs = case.costs;
         let activations = costs.at(course.tiles, course.prompt);
         let plan = &forecasting.plan;
-        for (device, holding) in plan.devices.iter().zip(plan.holdings(&costs)) {
+        for (device, holding) in plan.devices.iter().zip(plan.holdings(costs)) {
             let parts = costs.activation_parts(&holding, &activations);
             let largest = parts.into_iter().max_by_key(|(_, bytes)| *bytes);
             let (Some((component, _)), Some(peak)) = (largest, peaks.get(&device.name)) else { continue };
@@ -141,42 +171,49 @@ impl Books {
         self.meters.iter().map(above).collect()
     }
 
-    /// What was forecast for a question.
-    pub fn forecast(&self, course: &Course) -> Peaks {
-        let (Some(forecasting), Some(costs)) = (&self.forecasting, self.rung(course.rung)) else {
+    /// What the devices of a copy will hold at their peak while these passes are on their way. Passes never overtake: while
+    /// one is worked on, all older ones may wait for the next device, but for the oldest, which is worked on there.
+    pub fn foresee(&self, replica: usize, afoot: &Afoot) -> Peaks {
+        let Some(Foresight { forecasting, rungs, .. }) = self.copies.get(replica) else {
             return Peaks::new();
         };
+        let Some(costs) = rungs.first() else { return Peaks::new() };
         let plan = &forecasting.plan;
-        let activations = costs.at_part(
-            (course.tiles, course.tiles.saturating_sub(course.tiles_known)),
-            (course.prompt, course.prompt.saturating_sub(course.begun_with)),
-        );
-        let holdings = plan.holdings(costs);
-        let devices = plan.devices.iter().zip(holdings).filter(|(_, holding)| *holding != Holding::default());
+        let devices = plan.devices.iter().zip(plan.holdings(costs));
         devices
+            .filter(|(_, holding)| *holding != Holding::default())
             .map(|(device, holding)| {
                 // Room for the longest answer is taken with the first rows.
-                let moment = costs.moment_at(&holding, &activations, course.prompt, costs.answer_limit());
-                let kept = if course.keeps > 0 { costs.kv_bytes(&holding, course.keeps, 0) } else { 0 };
-                let before = course.before.get(&device.name).copied().unwrap_or(0);
-                (device.name.clone(), moment.peak().saturating_add(kept).saturating_add(before))
+                let of_one = |(prompt, answer): &(u64, u64)| costs.kv_of_one(&holding, *prompt, *answer);
+                let kv = afoot.cached.iter().map(of_one).fold(0, u64::saturating_add);
+                let (mut waiting, mut most) = (0u64, 0u64);
+                for (older, pass) in afoot.passes.iter().enumerate() {
+                    most = most.max(costs.of_pass(&holding, *pass).saturating_add(waiting));
+                    if older > 0 {
+                        waiting = waiting.saturating_add(costs.handed_on(&holding, *pass));
+                    }
+                }
+                let held = [
+                    holding.weights,
+                    kv,
+                    costs.kv_of_one(&holding, afoot.kept, 0),
+                    costs.features_kept(&holding, afoot.tiles),
+                    most,
+                ];
+                (device.name.clone(), held.into_iter().fold(0, u64::saturating_add))
             })
             .collect()
-    }
-
-    fn rung(&self, number: usize) -> Option<&CostTable> {
-        self.rungs.get(number).or(self.rungs.last())
     }
 
     /// The first rung on which a question is forecast to fit; the top where that cannot be told, the bottom where none
     /// does: it is tried all the same.
     pub fn starting_rung(&self, need: Need) -> usize {
-        let Some(forecasting) = &self.forecasting else { return 0 };
+        let Some(Foresight { forecasting, rungs, .. }) = self.copies.get(need.replica) else { return 0 };
         let fits = |costs: &CostTable| forecasting.fit(costs, &[need]);
         // Being alone saves nothing that the forecast of a question knows of.
-        match self.rungs.iter().position(fits) {
+        match rungs.iter().position(fits) {
             Some(rung) => rung,
-            None => self.rungs.len().saturating_sub(1),
+            None => rungs.len().saturating_sub(1),
         }
     }
 
@@ -237,8 +274,8 @@ impl Forecasting {
         devices.map(share).fold(0.0, f64::max)
     }
 
-    /// Whether a question may enter beside those in flight: their keys and values, the weights, and the largest
-    /// temporary memory of any of them fit every device.
+    /// Whether a question may enter beside those in flight: the weights, the keys and values of all of them, and the
+    /// largest temporary memory that any of them has beside others of its kind fit every device.
     pub fn admits(&self, others: &[Need], one: Need) -> bool {
         let mut all: Vec<Need> = others.iter().copied().filter(|need| need.replica == one.replica).collect();
         all.push(one);
@@ -246,20 +283,17 @@ impl Forecasting {
     }
 
     fn fit(&self, costs: &CostTable, needs: &[Need]) -> bool {
+        let costs = &costs.in_company(needs.len() as u64);
         let usable = self.case.usable(&self.plan.devices);
         let holdings = self.plan.holdings(costs);
         let fits = |(holding, usable): (&Holding, u64)| {
-            let (mut kv, mut features, mut largest) = (0u64, 0u64, 0u64);
+            let (mut kv, mut largest) = (0u64, 0u64);
             for need in needs {
                 let (tiles, prompt) = (need.tiles as u64, need.prompt_tokens as u64);
-                let activations = costs.at(tiles, prompt);
                 kv = kv.saturating_add(costs.kv_of_one(holding, prompt, need.new_tokens as u64));
-                features = features.saturating_add(costs.features_kept(holding, tiles));
-                largest = largest.max(costs.activation(holding, &activations, 0));
+                largest = largest.max(costs.activation(holding, &costs.at(tiles, prompt), 0));
             }
-            // The largest holds its own features already.
-            let more = if needs.len() > 1 { features } else { 0 };
-            holding.weights.saturating_add(kv).saturating_add(largest).saturating_add(more) <= usable
+            holding.weights.saturating_add(kv).saturating_add(largest) <= usable
         };
         holdings.iter().zip(usable).filter(|(holding, _)| **holding != Holding::default()).all(fits)
     }
@@ -331,7 +365,7 @@ mod tests {
         let meter = place.meter().unwrap().clone();
         let weights = meter.charge(Part::Weights, 50 << 20);
         let ladder = Ladder::new(&RunSettings::default());
-        let mut books = Books::new(&[Placement::single(place)], None, &ladder);
+        let mut books = Books::new(&[Placement::single(place)], Vec::new(), &ladder);
         assert_eq!(books.leak(0), None, "weights are no leak");
         // What is kept for later questions is none, however much it grows.
         let kept: Vec<_> = (1..=8u64)

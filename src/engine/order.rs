@@ -30,8 +30,8 @@ pub struct Order {
     pub replicas: Vec<Placement>,
     /// How questions are scheduled.
     pub schedule: Settings,
-    /// What each device will hold at a question, where that can be told.
-    pub forecasting: Option<Forecasting>,
+    /// What each device will hold, for each of these copies; nothing where that cannot be told.
+    pub forecasting: Vec<Forecasting>,
     /// The questions.
     pub dataset: Arc<Dataset>,
     /// Rows of the dataset, in the order in which they are asked.

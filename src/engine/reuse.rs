@@ -147,6 +147,16 @@ impl Pictures {
         held(&self.inner).bytes
     }
 
+    /// Tiles whose features lie on a place: of pictures that are kept, and of those that questions in flight hold.
+    pub fn tiles_on<'a>(&self, place: &Place, held: impl Iterator<Item = &'a Arc<Picture>>) -> usize {
+        let lies = |picture: &&Arc<Picture>| picture.features().is_some_and(|seen| seen.place.is(place));
+        let shelf = self::held(&self.inner);
+        let tiles = |picture: &Arc<Picture>| (Arc::as_ptr(picture), picture.tiles);
+        let kept = shelf.kept.iter().map(|(picture, _)| picture).filter(lies).map(tiles);
+        let each: HashMap<*const Picture, usize> = kept.chain(held.filter(lies).map(tiles)).collect();
+        each.values().sum()
+    }
+
     /// Lets go of everything that is kept; what questions in flight hold stays theirs.
     pub fn clear(&self) {
         let mut shelf = held(&self.inner);
@@ -282,6 +292,12 @@ impl Prompts {
                 self.bytes -= entry.bytes;
             }
         }
+    }
+
+    /// Positions of the beginnings that are kept, or are being kept by a row of which `fills` says so.
+    pub fn positions(&self, fills: impl Fn(usize) -> bool) -> usize {
+        let held = self.entries.iter().filter(|entry| entry.by.is_none_or(&fills));
+        held.map(|entry| entry.kept.positions()).sum()
     }
 
     /// Bytes of the beginnings that are kept.

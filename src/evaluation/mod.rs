@@ -200,8 +200,7 @@ impl Evaluation {
         }
         let learnt = self.choices.learnt.clone();
         let forecasts: Vec<_> = self.placings.iter().map(|placing| placing.forecasting.clone()).collect();
-        // What an answer is forecast to take is said where there is one copy, whose devices these are.
-        let forecasting = forecasts.first().filter(|_| forecasts.len() == 1).cloned();
+        let forecasting = forecasts.clone();
         let admission: Admission = Box::new(move |others, need| {
             let beside: Vec<_> =
                 others.iter().copied().filter(|other| other.replica == need.replica).collect();

@@ -78,6 +78,8 @@ pub struct Activations {
     bytes: [u64; CLASS_LIMIT],
     /// Features of the tiles that wait while the last batch of tiles is on its way, and of all tiles.
     features: [u64; 2],
+    /// What others in flight have on their way meanwhile.
+    others: Batch,
 }
 
 const CLASS_LIMIT: usize = 16;
@@ -131,6 +133,11 @@ impl CostTable {
             table.windowed.push(unit.kv_window.is_some());
         }
         table
+    }
+
+    /// The same costs where so many questions are in flight.
+    pub fn in_company(&self, questions: u64) -> Self {
+        Self { in_flight: questions.max(1), ..self.clone() }
     }
 
     /// The longest answer assumed, in tokens.
@@ -218,23 +225,77 @@ impl CostTable {
             let counted = match &self.cpu {
                 None => self.transient_bytes(&class.transient, tiles, prompt),
                 Some(_) if class.work.is_before_reading() && unseen == 0 => 0,
-                Some(run) => {
-                    let pictures = tiles > 0;
-                    let (tiles, rows) = (unseen.min(self.tile_batch), unread.min(self.chunk));
-                    run.bytes(class.work, Batch { tiles, rows, keys: prompt, pictures })
-                }
+                Some(run) => run.bytes(class.work, self.together((tiles, unseen), (prompt, unread))),
             };
             *slot = self.calibration.apply(class.component, counted);
         }
         let tiles = unseen;
+        let others = self.in_flight - 1;
         let features = self.cpu.as_ref().map_or([0; 2], |run| {
             let last = match tiles % self.tile_batch {
                 0 => self.tile_batch.min(tiles),
                 rest => rest,
             };
-            [run.features(tiles - last), run.features(tiles)]
+            let of_others = run.features(tiles.saturating_mul(others));
+            [
+                run.features(tiles - last).saturating_add(of_others),
+                run.features(tiles).saturating_add(of_others),
+            ]
         });
-        Activations { bytes, features }
+        let others = Batch {
+            tiles: tiles.min(self.tile_batch).saturating_mul(others),
+            rows: unread.min(self.chunk).saturating_mul(others),
+            ..Batch::default()
+        };
+        Activations { bytes, features, others }
+    }
+
+    /// The most that goes through at once where as many such questions as may be in flight are together.
+    fn together(&self, (tiles, unseen): (u64, u64), (prompt, unread): (u64, u64)) -> Batch {
+        // Parts of a long prompt go alone.
+        let prompts = (self.chunk / unread.max(1)).clamp(1, self.in_flight);
+        Batch {
+            tiles: unseen.saturating_mul(self.in_flight).min(self.tile_batch),
+            rows: unread.saturating_mul(prompts).min(self.chunk),
+            keys: prompt,
+            pictures: tiles > 0,
+            prompts,
+            wanted: prompts,
+        }
+    }
+
+    /// The largest temporary memory on a device while a pass goes through it: tiles, parts of prompts, or (where there are
+    /// neither) tokens of answers.
+    pub fn of_pass(&self, holding: &Holding, pass: Batch) -> u64 {
+        let here = self.classes.iter().enumerate().filter(|(index, _)| holding.classes >> index & 1 == 1);
+        let bytes = |(_, class): (usize, &Class)| {
+            let goes_through = match class.work {
+                work if work.is_before_reading() => pass.tiles > 0,
+                Work::FinalNorm | Work::Head => pass.wanted > 0,
+                _ => pass.rows > 0,
+            };
+            let counted = match &self.cpu {
+                _ if !goes_through => 0,
+                None => self.transient_bytes(&class.transient, pass.tiles, pass.keys),
+                Some(run) => run.bytes(class.work, pass),
+            };
+            self.calibration.apply(class.component, counted)
+        };
+        here.map(bytes).max().unwrap_or(0)
+    }
+
+    /// Bytes of what a pass leaves on a device until the next one has taken it, where that is known.
+    pub fn handed_on(&self, holding: &Holding, pass: Batch) -> u64 {
+        let Some(run) = &self.cpu else { return 0 };
+        let here = self.classes.iter().enumerate().filter(|(index, _)| holding.classes >> index & 1 == 1);
+        let works: Vec<Work> = here.map(|(_, class)| class.work).collect();
+        // What has been through to the end is counted where it is kept.
+        let is_last = |work: &Work| match work {
+            Work::VisionEmbeddings | Work::VisionBlock => !works.contains(&Work::Projector),
+            Work::TokenEmbedding | Work::Layer { .. } => !works.contains(&Work::Head),
+            _ => true,
+        };
+        works.iter().filter(|work| is_last(work)).map(|work| run.handed_on(*work, pass)).max().unwrap_or(0)
     }
 
     /// The largest temporary memory on a device at a question, beyond weights and the `kv` bytes of keys and values.
@@ -260,7 +321,11 @@ impl CostTable {
             let [waiting, all] = activations.features;
             (before, reading) = (before.saturating_add(waiting), reading.saturating_add(all));
         }
-        reading.max(before.saturating_sub(kv / self.in_flight))
+        let most = reading.max(before.saturating_sub(kv / self.in_flight));
+        match activations.others {
+            Batch { tiles: 0, rows: 0, .. } => most,
+            others => most.saturating_add(self.handed_on(holding, others)),
+        }
     }
 
     /// Temporary memory on a device by component at a question; the peak is the largest of them.

@@ -50,16 +50,20 @@ impl Work {
 }
 
 /// How much goes through at a time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Batch {
     /// Tiles.
     pub tiles: u64,
-    /// Rows of a prompt.
+    /// Rows of prompts.
     pub rows: u64,
-    /// Positions that the last of these rows sees.
+    /// Positions that the last of these rows sees; of several prompts, those of the longest.
     pub keys: u64,
-    /// Whether there are pictures in the prompt.
+    /// Whether there are pictures in the prompts.
     pub pictures: bool,
+    /// Prompts that the rows are of.
+    pub prompts: u64,
+    /// Rows that meet the head.
+    pub wanted: u64,
 }
 
 /// What is alive, and the most that ever was.
@@ -131,22 +135,23 @@ impl CpuRun {
             (Work::TokenEmbedding, _) => {
                 let rows = times(&[batch.rows, self.decoder.hidden]);
                 alive.keep(rows);
-                if batch.pictures {
+                if batch.pictures || batch.prompts > 1 {
                     // The parts, and the rows that they are put together to.
                     alive.keep(rows);
                 }
             }
             (Work::Layer { experts }, _) => self.layer(&mut alive, experts, batch),
-            // The last row and what it becomes.
+            // The last rows and what they become.
             (Work::FinalNorm, _) => {
-                alive.keep(self.decoder.hidden);
-                alive.keep(self.decoder.hidden);
+                alive.keep(times(&[batch.wanted, self.decoder.hidden]));
+                alive.keep(times(&[batch.wanted, self.decoder.hidden]));
             }
             (Work::Head, _) => {
-                alive.keep(self.decoder.hidden);
-                // Its numbers in the order of the weights.
-                alive.pass(self.decoder.hidden.saturating_add(self.decoder.vocab));
-                alive.keep(self.decoder.vocab);
+                let (hidden, logits) = (self.decoder.hidden, self.decoder.vocab);
+                alive.keep(times(&[batch.wanted, hidden]));
+                // Their numbers in the order of the weights.
+                alive.pass(times(&[batch.wanted, hidden.saturating_add(logits)]));
+                alive.keep(times(&[batch.wanted, logits]));
             }
         }
         alive.most.saturating_mul(4)
@@ -155,6 +160,20 @@ impl CpuRun {
     /// Bytes of the features of so many tiles.
     pub fn features(&self, tiles: u64) -> u64 {
         times(&[tiles, self.tokens_per_tile, self.decoder.hidden, 4])
+    }
+
+    /// Bytes of what a pass hands on from the last of these kinds of work on a device: blocks or features of tiles, hidden
+    /// states of rows. It stays there until the next device has taken a copy.
+    pub fn handed_on(&self, work: Work, batch: Batch) -> u64 {
+        let floats = match (work, &self.vision) {
+            (Work::VisionEmbeddings | Work::VisionBlock, Some((vision, _))) => {
+                times(&[batch.tiles, vision.positions, vision.hidden])
+            }
+            (Work::Projector, _) => return self.features(batch.tiles),
+            (Work::TokenEmbedding | Work::Layer { .. }, _) => times(&[batch.rows, self.decoder.hidden]),
+            _ => 0,
+        };
+        floats.saturating_mul(4)
     }
 
     /// `Linear::forward` over many rows: its result stays, the scratch of the product passes.
@@ -169,20 +188,12 @@ impl CpuRun {
         alive.pass(widened.saturating_add(copied));
     }
 
-    /// `attention` of some sequences: its result stays, the blocks of scores pass.
-    fn attention(
-        &self,
-        alive: &mut Alive,
-        sequences: u64,
-        (heads, width): (u64, u64),
-        queries: u64,
-        keys: u64,
-    ) {
-        alive.keep(times(&[sequences, queries, width]));
+    /// Scores that `attention` of some sequences holds at a time: a block for every thread.
+    fn scores(&self, sequences: u64, heads: u64, queries: u64, keys: u64) -> u64 {
         let block = (BLOCK_SCORES / keys.max(1)).clamp(*BLOCK_QUERIES.start(), *BLOCK_QUERIES.end());
         let block = block.min(queries);
         let tasks = times(&[sequences, heads, queries.div_ceil(block.max(1))]);
-        alive.pass(times(&[self.threads.min(tasks), block, keys]));
+        times(&[self.threads.min(tasks), block, keys])
     }
 
     /// `VisionEmbeddings::forward`.
@@ -215,7 +226,8 @@ impl CpuRun {
             alive.keep(all);
         }
         let seen = vision.positions;
-        self.attention(alive, tiles, (vision.heads, vision.hidden), seen, seen);
+        alive.keep(all);
+        alive.pass(self.scores(tiles, vision.heads, seen, seen));
         self.linear(alive, rows, vision.hidden, vision.hidden);
         let normed = if vision.qk_norm { all.saturating_mul(2) } else { 0 };
         // The sum takes the projection's place; norm1, qkv and what attention gave are gone.
@@ -283,7 +295,12 @@ impl CpuRun {
         }
         alive.keep(q_all.saturating_add(kv_all));
         alive.pass(kv_all);
-        self.attention(alive, 1, (d.heads, q), rows, batch.keys);
+        // Of several prompts one after the other, then put together.
+        alive.keep(q_all);
+        alive.pass(self.scores(1, d.heads, rows.min(batch.keys), batch.keys));
+        if batch.prompts > 1 {
+            alive.pass(q_all);
+        }
         self.linear(alive, rows, q, d.hidden);
         // The sum takes the projection's place.
         alive.now = given.saturating_add(hidden);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{keys, say};
+use super::say;
 use crate::Result;
 use crate::cli::JudgeArgs;
 use crate::endpoint::{Address, Endpoint, EndpointJudge, Key, Limits, key};
@@ -19,7 +19,7 @@ pub fn judge(args: &JudgeArgs) -> Result<Option<(JudgeStep<AnyJudge>, Value)>> {
     let address = Address::new(url, args.allow_http)?;
     let record = json!({ "host": address.host(), "model": model, "price_per_million": args.judge_price });
     let key = match &args.judge_stored_key {
-        Some(name) => Some(keys::stored(name)?),
+        Some(name) => Some(key::stored(name)?),
         None => Key::from_environment(&key::JUDGE_KEYS)?,
     };
     let mut limits = Limits::default();

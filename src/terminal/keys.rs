@@ -23,31 +23,18 @@ pub fn run(command: &KeyCommand) -> Outcome {
         }
         KeyCommand::Delete { name } => match KeyStore::open()?.forget(name)? {
             true => print_line(&format!("forgotten: {name}"))?,
-            false => return Err(none(name).into()),
+            false => return Err(key::not_stored(name).into()),
         },
         KeyCommand::Check { name: None } => {
             KeyStore::open()?;
             print_line("there is a key store")?;
         }
         KeyCommand::Check { name: Some(name) } => {
-            stored(name)?;
+            key::stored(name)?;
             print_line(&format!("there is a key {name}"))?;
         }
     }
     Ok(Ending::Done)
-}
-
-/// The key of a name in the platform's key store.
-///
-/// # Errors
-/// There is no store, it refuses, or it has no such key.
-pub fn stored(name: &str) -> Result<Key> {
-    KeyStore::open()?.find(name)?.ok_or_else(|| none(name))
-}
-
-fn none(name: &str) -> Problem {
-    Problem::new(format!("the key store has no key {name}"))
-        .fix(format!("keep one with `shardscope key set {name}`"))
 }
 
 /// A key that is typed on the terminal and not shown; `None` for nothing.

@@ -59,7 +59,17 @@ pub fn plan(planned: &Planned) -> String {
     match forecast.longest_answer {
         Some(0) => text.push_str("At the worst question not even the first token of an answer has room.\n"),
         Some(tokens) if tokens < u64::from(u32::MAX) => {
-            _ = writeln!(text, "Memory lasts for answers of {tokens} tokens at the worst question.");
+            let names = plan.devices.iter().zip(&forecast.devices);
+            let first: Vec<&str> = names
+                .filter(|(_, device)| device.longest_answer == Some(tokens))
+                .map(|(device, _)| device.name.as_str())
+                .collect();
+            let first = match first.as_slice() {
+                [] => String::new(),
+                [one] => format!("; {one} runs out first"),
+                [one, .., last] => format!("; {} devices from {one} to {last} run out first", first.len()),
+            };
+            _ = writeln!(text, "Memory lasts for answers of {tokens} tokens at the worst question{first}.");
         }
         _ => {}
     }
@@ -206,7 +216,7 @@ fn questions(planned: &Planned, text: &mut String) {
     );
     let mut rows =
         vec![["question", "tiles", "prompt", "share", "fullest device"].map(str::to_string).to_vec()];
-    for &index in forecast.heaviest.iter().take(5) {
+    for &index in &forecast.heaviest {
         let (question, at) = (&case.workload.questions[index], &forecast.questions[index]);
         rows.push(vec![
             question.id.chars().take(48).collect(),
@@ -217,6 +227,16 @@ fn questions(planned: &Planned, text: &mut String) {
         ]);
     }
     text.push_str(&columns(&rows));
+    let last = forecast.histogram.len() - 1;
+    let tenths = forecast.histogram.iter().enumerate().filter(|(_, count)| **count > 0);
+    let counts: Vec<String> = tenths
+        .map(|(tenth, count)| match tenth {
+            tenth if tenth == last => format!("{count} at 100 % or more"),
+            tenth => format!("{count} at {} to {} %", tenth * 10, (tenth + 1) * 10),
+        })
+        .collect();
+    let line = format!("Questions by the share of the fullest device: {}.", counts.join(", "));
+    _ = writeln!(text, "{}", wrap(&line, "  "));
 }
 
 fn findings(findings: &[Finding], text: &mut String) {

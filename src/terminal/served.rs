@@ -136,7 +136,7 @@ fn endpoint(args: &EvalArgs, url: &str) -> Result<Endpoint> {
     let options = &args.served;
     let address = Address::new(url, args.judge.allow_http)?;
     let key = match &options.stored_key {
-        Some(name) => Some(keys::stored(name).map_err(|problem| about("--stored-key", problem))?),
+        Some(name) => Some(key::stored(name).map_err(|problem| about("--stored-key", problem))?),
         None if options.ask_key => keys::asked("key: ").map_err(|problem| about("--ask-key", problem))?,
         None => Key::for_served(&address)?,
     };

@@ -3,11 +3,13 @@
 use egui::{CornerRadius, Id, Rect, Sense, Stroke, StrokeKind, Ui, vec2};
 
 use super::alternatives::Alternative;
-use super::columns::{Figures, chips_rect, extent, head, head_tooltip, head_ui, placed};
+use super::columns::{chips_rect, extent, placed};
 use super::desk::{Desk, Habits};
+use super::head::{Figures, head, head_tooltip, head_ui};
 use super::layout::{self, Grid, MARGIN};
-use super::model::{self, verdict_name};
+use super::model;
 use super::view::{Folding, View};
+use super::words::{hops, percent, verdict_name};
 use super::{Wish, ask, paint};
 use crate::app::Wishes;
 use crate::app::language::{fill, tr};
@@ -28,11 +30,11 @@ pub(super) fn beside_ui(
         ui.label(egui::RichText::new(alternative.layout.name()).font(paint::bold(14.0)).color(tokens.strong));
         let verdict = judged.forecast.verdict;
         paint::verdict_icon(ui, verdict);
-        let share = model::percent(judged.forecast.worst_share);
+        let share = percent(judged.forecast.worst_share);
         let text = format!(
             "{}, {}",
             fill("{}, {} of the fullest device", &[&verdict_name(verdict), &share]),
-            model::hops(judged.plan.hops())
+            hops(judged.plan.hops())
         );
         ui.label(egui::RichText::new(text).color(paint::verdict_color(tokens, verdict)));
         if alternative.released.is_some() {

@@ -2,8 +2,9 @@
 
 use egui::{Align2, CursorIcon, EventFilter, Id, Key, Modifiers, Rect, Role, Sense, Ui, WidgetInfo, vec2};
 
-use super::columns::{Places, head};
+use super::columns::Places;
 use super::desk::{Desk, Pull};
+use super::head::head;
 use super::layout::{self, HANDLE};
 use super::{Wish, ask, paint};
 use crate::app::Wishes;

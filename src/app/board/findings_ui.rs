@@ -3,8 +3,8 @@
 use egui::{Color32, CornerRadius, Frame, Margin, RichText, Stroke, Ui};
 
 use super::desk::Desk;
-use super::model::{percent, verdict_name};
 use super::paint;
+use super::words::{percent, verdict_name};
 use super::{Wish, ask};
 use crate::app::Wishes;
 use crate::app::language::{told, tr};

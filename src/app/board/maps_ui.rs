@@ -3,8 +3,8 @@
 use egui::{RichText, ScrollArea, TextEdit, Ui};
 
 use super::desk::Desk;
-use super::model::{percent, verdict_name};
 use super::toolbar::{list, name};
+use super::words::{percent, verdict_name};
 use super::{Fields, ReadMap, Wish, ask, findings_ui, paint};
 use crate::app::dialog::{Then, What};
 use crate::app::job::Loadable;

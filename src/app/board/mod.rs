@@ -13,11 +13,13 @@ mod beside;
 mod boundaries;
 mod chips;
 mod columns;
+mod curves;
 pub mod desk;
 mod devices_ui;
 mod findings_ui;
 mod forecast_ui;
 pub mod ground;
+mod head;
 pub mod layout;
 mod maps_ui;
 pub mod model;
@@ -27,6 +29,7 @@ mod plans_ui;
 mod toolbar;
 pub mod view;
 mod wishes;
+mod words;
 mod work;
 
 use std::path::PathBuf;
@@ -42,77 +45,21 @@ use super::parts::problem::problem as problem_ui;
 use super::theme::Tokens;
 use super::{Wishes, Workspace};
 use crate::Problem;
-use crate::plan::checks::Finding;
 use crate::plan::edits::Draft;
 use crate::plan::exchange::Form;
 use crate::plan::needs::Needs;
-use crate::plan::{Assumptions, Case, Layout, ModelShape, Plan};
+use crate::plan::{Case, ModelShape};
 
 use alternatives::Alternative;
-use assumed::{Assume, Elsewhere};
-use desk::{Desk, Habits, Outlook, Pull, Turn};
+use assumed::Elsewhere;
+use desk::{Desk, Outlook, Turn};
 use ground::{Asked, Files, Found, Ground, Laid, Priced, Start};
 use view::{Kept, Tab, View};
 
-/// What a person asks for on this screen.
-#[derive(Debug, Clone)]
-pub enum Wish {
-    /// A drag has ended, or a key did the same.
-    Pull(Pull),
-    /// Exchange what two devices hold.
-    Exchange(usize, usize),
-    /// Pin units where they lie.
-    Pin(Vec<usize>),
-    /// Take pins off.
-    Unpin(Vec<usize>),
-    /// Take the last step back.
-    Undo,
-    /// Make it again.
-    Redo,
-    /// Plan everything that is not pinned anew.
-    Replan,
-    /// A layout by name.
-    Strategy(Layout),
-    /// Units where a fix or a map puts them.
-    Adopt(Vec<usize>),
-    /// A plan as it was read from a map.
-    AdoptPlan(Box<Plan>),
-    /// Judge by these habits.
-    JudgeBy(Habits),
-    /// Other devices, as a SPEC.
-    Devices(String),
-    /// Look for the devices again.
-    LookAgain,
-    /// Change an assumption.
-    Assume(Assume),
-    /// Take a fix's assumptions.
-    AdoptAssumptions(Box<Assumptions>),
-    /// Read a map that was pasted.
-    ReadMap(String),
-    /// Read a map from a file.
-    ReadFile(PathBuf),
-    /// Read the questions no further; one picture is assumed.
-    StopReading,
-    /// Write a text to a file.
-    Write(PathBuf, String),
-    /// Make this the layout of the next run.
-    Use,
-}
+pub use wishes::{ReadMap, Wish};
 
 fn ask(wishes: &mut Wishes, wish: Wish) {
     wishes.push(super::Wish::Board(wish));
-}
-
-/// A map that was read, and what it would lead to.
-pub struct ReadMap {
-    /// The plan that it makes.
-    pub plan: Plan,
-    /// What there is to say about it.
-    pub findings: Vec<Finding>,
-    /// How full the fullest device would be.
-    pub worst_share: f64,
-    /// Whether it fits.
-    pub verdict: crate::plan::forecast::Verdict,
 }
 
 /// The screen's own state.

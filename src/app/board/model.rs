@@ -1,8 +1,9 @@
 //! What the board shows, as plain data: a column for each device, a chip for each unit or run of units.
 
 use super::view::View;
+use super::words::{grouped, label, percent, unit_words};
 use crate::app::language::{fill, tr};
-use crate::plan::bytes::{GIB, KIB, MIB, human};
+use crate::plan::bytes::human;
 use crate::plan::cost;
 use crate::plan::edits::Draft;
 use crate::plan::forecast::DeviceForecast;
@@ -52,48 +53,6 @@ impl Kind {
 
 /// The parts of a device's memory, in the order of the palette.
 pub const PARTS: usize = 6;
-
-/// The name of a part of a device's memory.
-pub fn part_name(part: usize) -> &'static str {
-    match part {
-        0 => tr("weights"),
-        1 => tr("cache"),
-        2 => tr("temporary"),
-        3 => tr("driver"),
-        4 => tr("others"),
-        _ => tr("reserve"),
-    }
-}
-
-/// The same where room is short.
-pub fn part_word(part: usize) -> &'static str {
-    if part == 2 { tr("temp") } else { part_name(part) }
-}
-
-/// A size in the unit of a device's capacity, without its name.
-pub fn bare(size: u64, capacity: u64) -> String {
-    let unit = match capacity {
-        GIB.. => GIB,
-        MIB.. => MIB,
-        _ => KIB,
-    };
-    let value = size as f64 / unit as f64;
-    if size > 0 && value < 0.05 { "< 0.1".into() } else { format!("{value:.1}") }
-}
-
-/// What a part of a device's memory is, for its tooltip.
-pub fn part_meaning(part: usize) -> &'static str {
-    match part {
-        0 => tr(
-            "The weights of the units placed here, read from the checkpoint's own headers where it is here",
-        ),
-        1 => tr("Keys and values of the longest prompt and the longest answer, for the layers placed here"),
-        2 => tr("The largest temporary memory: the vision tower, reading the prompt, or the head"),
-        3 => tr("What the driver and its libraries hold for a process"),
-        4 => tr("What other programs hold now"),
-        _ => tr("Kept free on purpose"),
-    }
-}
 
 /// What lies on a device at its own worst question.
 #[derive(Debug, Clone, PartialEq)]
@@ -222,98 +181,6 @@ impl Column {
     /// The share in percent.
     pub fn percent(&self) -> String {
         percent(self.share)
-    }
-}
-
-/// A share as percent; a sign that there is none where nothing is usable.
-pub fn percent(share: f64) -> String {
-    if !share.is_finite() {
-        return "∞".into();
-    }
-    // Rounding never says that something fits which does not, nor the other way.
-    let percent = match share * 100.0 {
-        p if p > 100.0 => p.ceil(),
-        p if p > 99.0 => p.floor(),
-        p => p.round(),
-    };
-    if share > 0.0 && percent < 1.0 { "< 1 %".into() } else { format!("{percent:.0} %") }
-}
-
-/// A verdict in the window's language.
-pub fn verdict_name(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Fits => tr("fits"),
-        Verdict::Tight => tr("tight"),
-        Verdict::DoesNotFit => tr("does not fit"),
-    }
-}
-
-/// The same where room is short.
-pub fn verdict_word(verdict: Verdict) -> &'static str {
-    if verdict == Verdict::DoesNotFit { tr("over") } else { verdict_name(verdict) }
-}
-
-/// A number with its thousands apart.
-pub fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// So many stages.
-pub fn stages(count: usize) -> String {
-    if count == 1 { tr("1 stage").into() } else { fill("{} stages", &[&count]) }
-}
-
-/// So many hops.
-pub fn hops(count: usize) -> String {
-    if count == 1 { tr("1 hop").into() } else { fill("{} hops", &[&count]) }
-}
-
-/// So many tiles.
-pub fn tiles(count: u64) -> String {
-    if count == 1 { tr("1 tile").into() } else { fill("{} tiles", &[&grouped(count)]) }
-}
-
-/// What stands on the chip of a run of units.
-fn label(first: UnitKind, last: UnitKind) -> String {
-    match (first, last) {
-        (UnitKind::VisionBlock(a), UnitKind::VisionBlock(b)) if a != b => format!("V {a}–{b}"),
-        (UnitKind::VisionEmbeddings, UnitKind::VisionBlock(b)) => format!("V …–{b}"),
-        (UnitKind::Layer(a), UnitKind::Layer(b)) if a != b => format!("L {a}–{b}"),
-        (UnitKind::VisionEmbeddings, _) => "Patch".into(),
-        (UnitKind::VisionBlock(a), _) => format!("V {a}"),
-        (UnitKind::Layer(a), _) => format!("L {a}"),
-        (UnitKind::Projector, _) => "Proj".into(),
-        (UnitKind::TokenEmbedding, _) => "Embed".into(),
-        (UnitKind::FinalNorm, _) => "Norm".into(),
-        (UnitKind::Head, _) => "Head".into(),
-    }
-}
-
-/// A run of units in words.
-pub fn unit_words(first: UnitKind, last: UnitKind) -> String {
-    match (first, last) {
-        (UnitKind::VisionEmbeddings, UnitKind::VisionBlock(b)) => {
-            fill("vision embeddings and blocks 0 to {}", &[&b])
-        }
-        (UnitKind::VisionBlock(a), UnitKind::VisionBlock(b)) if a != b => {
-            fill("vision blocks {} to {}", &[&a, &b])
-        }
-        (UnitKind::Layer(a), UnitKind::Layer(b)) if a != b => fill("layers {} to {}", &[&a, &b]),
-        (UnitKind::VisionEmbeddings, _) => tr("vision embeddings").into(),
-        (UnitKind::VisionBlock(a), _) => fill("vision block {}", &[&a]),
-        (UnitKind::Layer(a), _) => fill("layer {}", &[&a]),
-        (UnitKind::Projector, _) => tr("projector").into(),
-        (UnitKind::TokenEmbedding, _) => tr("token embedding").into(),
-        (UnitKind::FinalNorm, _) => tr("last norm").into(),
-        (UnitKind::Head, _) => tr("head").into(),
     }
 }
 
@@ -457,96 +324,5 @@ fn chip(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::app::board::desk::Outlook;
-    use crate::app::board::view::Folding;
-    use crate::plan::{Assumptions, Dtype, Layout, Model, Workload, catalogue, planner};
-
-    fn case(name: &str, gpus: usize, gib: u64) -> Case {
-        let model = Model::new(catalogue::find(name).unwrap(), Dtype::Bf16, None);
-        let devices = (0..gpus).map(|i| Device::simulated(i, gib * GIB)).collect();
-        Case::new(model, devices, Assumptions::default(), Workload::assumed(13, 3500))
-    }
-
-    fn shown(case: &Case, draft: &Draft, view: &View) -> Vec<Column> {
-        let outlook = Outlook::glance(case, &draft.plan);
-        columns(case, draft, &outlook.forecast, view, None)
-    }
-
-    #[test]
-    fn every_unit_has_one_chip_in_order() {
-        let case = case("InternVL2-Llama3-76B", 8, 40);
-        let draft = Draft::new(planner::plan(&case, Layout::Auto).unwrap());
-        for folding in Folding::ALL {
-            let view = View { folding, ..View::default() };
-            let columns = shown(&case, &draft, &view);
-            let mut units: Vec<usize> = columns.iter().flat_map(Column::units).collect();
-            for column in &columns {
-                assert!(column.units().is_sorted());
-                assert!(column.units().iter().all(|&u| draft.plan.assignment[u] == column.device));
-            }
-            units.sort_unstable();
-            assert_eq!(units, (0..case.model.units.len()).collect::<Vec<_>>(), "{folding:?}");
-        }
-    }
-
-    #[test]
-    fn folded_runs_say_what_they_hold() {
-        let case = case("InternVL3-8B", 1, 40);
-        let draft = Draft::new(planner::plan(&case, Layout::Auto).unwrap()).pin(&[30]);
-        let view = View { folding: Folding::All, ..View::default() };
-        let columns = shown(&case, &draft, &view);
-        let labels: Vec<&str> = columns[0].chips.iter().map(|c| c.label.as_str()).collect();
-        assert_eq!(labels, ["Patch", "V 0–23", "Proj", "Embed", "L 0–27", "Norm", "Head"]);
-        let layers = &columns[0].chips[4];
-        assert_eq!((layers.len(), layers.pinned), (28, Pinned::Some));
-        let each: u64 = (layers.first..=layers.last).map(|u| case.costs.weights(u)).sum();
-        assert_eq!(layers.weights, each);
-        assert!(layers.name.starts_with("layers 0 to 27, "), "{}", layers.name);
-    }
-
-    #[test]
-    fn memory_adds_up_to_what_the_forecast_says() {
-        let mut case = case("InternVL3-14B", 2, 40);
-        case.devices[0].others = 3 * GIB;
-        case.devices[1].reserve = GIB;
-        let draft = Draft::new(planner::plan(&case, Layout::Auto).unwrap());
-        let outlook = Outlook::glance(&case, &draft.plan);
-        for (column, at) in shown(&case, &draft, &View::default()).iter().zip(&outlook.forecast.devices) {
-            let device = &case.devices[column.device];
-            assert_eq!(column.memory.parts[..3].iter().sum::<u64>(), at.worst.peak());
-            assert_eq!(column.memory.total(), at.worst.peak() + device.others + device.reserve);
-        }
-    }
-
-    #[test]
-    fn what_moved_is_marked_and_stands_apart_when_folded() {
-        let case = case("InternVL3-8B", 2, 40);
-        let start = Draft::new(planner::plan(&case, Layout::Single).unwrap());
-        let view = View { folding: Folding::All, ..View::default() };
-        let other = 1 - start.plan.assignment[0];
-        let next = start.move_units(&[35, 36], other).unwrap();
-        let outlook = Outlook::glance(&case, &next.plan);
-        let columns = columns(&case, &next, &outlook.forecast, &view, Some(&start.plan));
-        let moved: Vec<&Chip> = columns.iter().flat_map(|c| &c.chips).filter(|c| c.has_moved).collect();
-        assert_eq!(moved.iter().flat_map(|c| c.first..=c.last).collect::<Vec<_>>(), [35, 36]);
-        assert!(moved.iter().all(|c| c.pinned == Pinned::All), "what was dragged stays");
-    }
-
-    #[test]
-    fn figures_read_well() {
-        assert_eq!(
-            (grouped(7), grouped(1234), grouped(1_048_576)),
-            ("7".into(), "1,234".into(), "1,048,576".into())
-        );
-        assert_eq!(
-            (percent(0.004), percent(0.0), percent(f64::INFINITY)),
-            ("< 1 %".into(), "0 %".into(), "∞".into())
-        );
-        assert_eq!(
-            (percent(1.0), percent(1.002), percent(0.998)),
-            ("100 %".into(), "101 %".into(), "99 %".into())
-        );
-    }
-}
+#[path = "model_tests.rs"]
+mod tests;

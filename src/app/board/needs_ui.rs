@@ -2,7 +2,7 @@
 
 use egui::{Grid, RichText, Ui};
 
-use super::model::percent;
+use super::words::percent;
 use super::{Wish, ask, paint};
 use crate::app::Wishes;
 use crate::app::job::Loadable;

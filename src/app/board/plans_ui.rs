@@ -4,10 +4,10 @@ use egui::{CornerRadius, Frame, Margin, RichText, Stroke, Ui};
 
 use super::alternatives::{self, Alternative, Judged};
 use super::desk::Desk;
-use super::model::{hops, percent, unit_words, verdict_name};
 use super::paint;
 use super::toolbar::layout_words;
 use super::view::View;
+use super::words::{hops, percent, unit_words, verdict_name};
 use super::{Wish, ask};
 use crate::app::Wishes;
 use crate::app::job::Loadable;

@@ -4,9 +4,10 @@ use egui::{Align, Color32, Id, Layout as Lines, RichText, Sense, TextEdit, TextS
 
 use super::alternatives::Alternative;
 use super::desk::{Desk, Habits};
-use super::model::{self, Kind, grouped, percent, verdict_name};
+use super::model::Kind;
 use super::paint;
 use super::view::{Folding, View, ZOOM};
+use super::words::{grouped, hops, percent, stages, verdict_name};
 use super::{Priced, Wish, ask};
 use crate::app::Wishes;
 use crate::app::job::Loadable;
@@ -291,7 +292,7 @@ pub fn summary_ui(ui: &mut Ui, desk: &Desk, priced: &Loadable<Arc<Priced>>, wish
         );
         ui.label(RichText::new(said).font(paint::bold(14.0)).color(color));
         let runs = draft.plan.runs().len();
-        let course = fill("{}, {}", &[&model::stages(runs), &model::hops(draft.plan.hops())]);
+        let course = fill("{}, {}", &[&stages(runs), &hops(draft.plan.hops())]);
         let best = tr("No contiguous plan does better: every cut and every order of devices was considered");
         let hop = tr("Stages are runs of units on one device; a hop copies the hidden state");
         let weights = fill("{} in {}", &[&human(case.model.weight_bytes()), &case.model.dtype.name()]);

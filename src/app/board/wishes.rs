@@ -3,16 +3,75 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::desk::{Desk, Habits};
+use super::assumed::Assume;
+use super::desk::{Desk, Habits, Pull};
 use super::ground::Start;
-use super::{Board, ReadMap, Wish, assumed};
+use super::{Board, assumed};
 use crate::app::Workspace;
 use crate::app::job::{Handle, Job, Loadable, Wake};
 use crate::app::language::tr;
+use crate::plan::checks::Finding;
 use crate::plan::device_map::DeviceMap;
 use crate::plan::edits::Draft;
-use crate::plan::{Case, Layout, Plan, exchange, planner};
+use crate::plan::{Assumptions, Case, Layout, Plan, exchange, planner};
 use crate::{Problem, Result};
+
+/// What a person asks for on this screen.
+#[derive(Debug, Clone)]
+pub enum Wish {
+    /// A drag has ended, or a key did the same.
+    Pull(Pull),
+    /// Exchange what two devices hold.
+    Exchange(usize, usize),
+    /// Pin units where they lie.
+    Pin(Vec<usize>),
+    /// Take pins off.
+    Unpin(Vec<usize>),
+    /// Take the last step back.
+    Undo,
+    /// Make it again.
+    Redo,
+    /// Plan everything that is not pinned anew.
+    Replan,
+    /// A layout by name.
+    Strategy(Layout),
+    /// Units where a fix or a map puts them.
+    Adopt(Vec<usize>),
+    /// A plan as it was read from a map.
+    AdoptPlan(Box<Plan>),
+    /// Judge by these habits.
+    JudgeBy(Habits),
+    /// Other devices, as a SPEC.
+    Devices(String),
+    /// Look for the devices again.
+    LookAgain,
+    /// Change an assumption.
+    Assume(Assume),
+    /// Take a fix's assumptions.
+    AdoptAssumptions(Box<Assumptions>),
+    /// Read a map that was pasted.
+    ReadMap(String),
+    /// Read a map from a file.
+    ReadFile(PathBuf),
+    /// Read the questions no further; one picture is assumed.
+    StopReading,
+    /// Write a text to a file.
+    Write(PathBuf, String),
+    /// Make this the layout of the next run.
+    Use,
+}
+
+/// A map that was read, and what it would lead to.
+pub struct ReadMap {
+    /// The plan that it makes.
+    pub plan: Plan,
+    /// What there is to say about it.
+    pub findings: Vec<Finding>,
+    /// How full the fullest device would be.
+    pub worst_share: f64,
+    /// Whether it fits.
+    pub verdict: crate::plan::forecast::Verdict,
+}
 
 impl Board {
     /// Carries out a wish.

@@ -167,7 +167,7 @@ fn all_findings() -> Vec<Finding> {
     let mut twice = DeviceMap::of(&plan, &eight.model);
     let first = twice.entries.iter().position(|(name, _)| name.ends_with("layers.3")).unwrap();
     let last = twice.entries.iter().position(|(name, _)| name.ends_with("layers.27")).unwrap();
-    let contradiction = (twice.entries[first].0.clone(), twice.entries[last].1.clone());
+    let contradiction = (twice.entries[first].0.clone(), twice.entries[last].1);
     twice.entries.push(contradiction);
     all.extend(checks::check_map(&eight, &twice).2);
 
@@ -192,7 +192,8 @@ fn all_findings() -> Vec<Finding> {
     let mut plan = planner::plan(&slices, Layout::Auto).unwrap();
     all.extend(judged(&slices, &plan));
     let half = plan.assignment.len() / 2;
-    (plan.assignment[..half].fill(0), plan.assignment[half..].fill(1));
+    plan.assignment[..half].fill(0);
+    plan.assignment[half..].fill(1);
     all.extend(judged(&slices, &plan));
 
     let mut shape = catalogue::find("InternVL3-2B").unwrap();

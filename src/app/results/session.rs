@@ -44,7 +44,7 @@ impl Opened {
                 categories.add(category, outline.verdict, outline.score);
             }
         }
-        let mut ranking: Vec<_> = categories.iter().map(|(name, it)| (name.to_owned(), it.clone())).collect();
+        let mut ranking: Vec<_> = categories.iter().map(|(name, it)| (name.to_owned(), *it)).collect();
         ranking.sort_by(|a, b| b.1.value().total_cmp(&a.1.value()).then_with(|| a.0.cmp(&b.0)));
         let (tally, overridden) = (record.tally(), record.overridden_tally());
         Ok(Self { tally, overridden, categories, ranking, record })

@@ -7,7 +7,6 @@ use ureq::http::{HeaderName, HeaderValue};
 
 use crate::app::language::tr;
 use crate::endpoint::{Address, Endpoint, Key, KeyHeader, Limits, key};
-use crate::terminal::keys;
 use crate::{Problem, Result};
 
 /// The key, or where it lies.
@@ -43,7 +42,7 @@ impl Door {
     pub fn open(&self) -> Result<(Endpoint, Endpoint)> {
         let key = match &self.lock {
             Lock::Here(key) => key.clone(),
-            Lock::Stored(name) => Some(keys::stored(name).map_err(elsewhere)?),
+            Lock::Stored(name) => Some(key::stored(name).map_err(elsewhere)?),
         };
         let endpoint = |limits| {
             Endpoint::new(self.address.clone(), self.model.as_str(), key.clone(), limits)

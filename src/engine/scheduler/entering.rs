@@ -55,6 +55,7 @@ impl Scheduler {
             self.tell("small_steps", json!({ "index": flight.index(), "how": how }));
         }
         self.flights.push(flight);
+        self.foresee(replica);
         None
     }
 
@@ -85,6 +86,7 @@ impl Scheduler {
                 let before = self.books.above_floor();
                 let flight = &mut self.flights[at];
                 flight.peaks.clear();
+                flight.forecast.clear();
                 flight.begins_beside(before);
                 flight.begin_alone();
             }

@@ -18,16 +18,16 @@ impl Scheduler {
             self.take_peaks();
         }
         while let Some(at) = self.flights.iter().position(gone) {
-            let flight = self.flights.remove(at);
+            let mut flight = self.flights.remove(at);
+            self.books.of_replica(flight.replica, &mut flight.peaks);
             self.replicas[flight.replica].prompts.end(flight.row);
             let (place, row, kind) = (flight.place, flight.row, flight.kind);
             let (course, repetition) = (flight.course(), flight.repetition());
             if !flight.had_company && flight.is_well() {
-                self.books.learn(&course, &flight.activation);
+                self.books.learn(flight.replica, &course, &flight.activation);
             }
             match flight.settle(&self.model) {
-                Some(mut answer) => {
-                    answer.forecast_bytes = self.books.forecast(&course);
+                Some(answer) => {
                     if let Some((tokens, times)) = repetition {
                         self.tell_repetition(&answer.index, tokens, times);
                     }

@@ -22,7 +22,7 @@ use super::asking::RunSettings;
 use super::flight::{Fate, Flight};
 use super::keeping::Word;
 use super::ladder::Ladder;
-use super::memory::{Books, raise};
+use super::memory::{Afoot, Books, raise};
 use super::model::Model;
 use super::order::Event;
 use super::reuse::{Picture, PictureKey, Pictures, Prompts};
@@ -30,6 +30,7 @@ use super::stages::Stages;
 use crate::Problem;
 use crate::model::Place;
 use crate::plan::calibration::Lesson;
+use crate::plan::cpu_run::Batch;
 
 /// What a question in flight needs, as far as memory goes by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +83,15 @@ struct Sight {
     alone: bool,
 }
 
-/// A pass on its way.
+/// A pass on its way through a replica.
+struct OnTheWay {
+    replica: usize,
+    sent: Sent,
+    /// How much it is.
+    batch: Batch,
+}
+
+/// What is in a pass.
 enum Sent {
     Tiles(Vec<(PictureKey, Range<usize>)>),
     /// Rows of the dataset, each with the position of its first row in the pass.
@@ -101,7 +110,7 @@ pub struct Scheduler {
     /// In order of entry.
     flights: Vec<Flight>,
     sights: HashMap<PictureKey, Sight>,
-    sent: HashMap<u64, (usize, Sent)>,
+    sent: HashMap<u64, OnTheWay>,
     tickets: u64,
     /// Questions that have left with a line.
     settled: usize,
@@ -239,6 +248,38 @@ impl Scheduler {
         for flight in &mut self.flights {
             raise(&mut flight.peaks, &peaks);
             raise(&mut flight.activation, &activation);
+        }
+    }
+
+    /// Forecasts what the places of a replica will hold from now on, for all questions that are in flight there.
+    fn foresee(&mut self, replica: usize) {
+        let here = || self.flights.iter().filter(|flight| flight.replica == replica);
+        let home = &self.replicas[replica];
+        let reads = |row: usize| here().any(|flight| flight.row == row && flight.has_read());
+        let place = home.stages.network().projector_place();
+        let whole = self.pictures.tiles_on(place, here().flat_map(Flight::pictures));
+        let parts = self.sights.values().filter(|sight| sight.replica == replica);
+        let parts: usize = parts.map(|sight| sight.picture.tiles - sight.left).sum();
+        let cached = here().filter(|flight| flight.has_read()).map(|flight| {
+            let Need { prompt_tokens, new_tokens, .. } = flight.need();
+            (prompt_tokens as u64, new_tokens as u64)
+        });
+        let mut passes: Vec<(&u64, Batch)> = self
+            .sent
+            .iter()
+            .filter(|(_, on)| on.replica == replica)
+            .map(|(ticket, on)| (ticket, on.batch))
+            .collect();
+        passes.sort_unstable_by_key(|(ticket, _)| **ticket);
+        let afoot = Afoot {
+            cached: cached.collect(),
+            kept: home.prompts.positions(reads) as u64,
+            tiles: (whole + parts) as u64,
+            passes: passes.into_iter().map(|(_, batch)| batch).collect(),
+        };
+        let forecast = self.books.foresee(replica, &afoot);
+        for flight in self.flights.iter_mut().filter(|flight| flight.replica == replica) {
+            raise(&mut flight.forecast, &forecast);
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use candle_core::Tensor;
 use serde_json::json;
 
-use super::{Scheduler, Sent};
+use super::{OnTheWay, Scheduler, Sent};
 use crate::Problem;
 use crate::engine::flight::{Fate, Flight};
 use crate::engine::order::Event;
@@ -17,7 +17,7 @@ use crate::model::{RowPass, Wanted};
 impl Scheduler {
     /// Takes a pass back.
     pub fn receive(&mut self, done: Done) {
-        let Some((replica, sent)) = self.sent.remove(&done.ticket) else { return };
+        let Some(OnTheWay { replica, sent, .. }) = self.sent.remove(&done.ticket) else { return };
         self.replicas[replica].out -= 1;
         if let Err(problem) = &done.outcome
             && problem.is_final

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::{Scheduler, Sent, Sight};
+use super::{OnTheWay, Scheduler, Sent, Sight};
 use crate::engine::flight::{Fate, Flight, Phase};
 use crate::engine::ladder::Rung;
 use crate::engine::reuse::{Picture, PictureKey};
 use crate::engine::stages::Pass;
-use crate::model::{RowPass, Span, TilePass};
+use crate::model::{RowPass, Span, TilePass, Wanted};
+use crate::plan::cpu_run::Batch;
 
 impl Scheduler {
     /// How much may go through a replica at once: the least of what its questions bear.
@@ -23,7 +24,7 @@ impl Scheduler {
         let on_the_way: Vec<PictureKey> = self
             .sent
             .values()
-            .filter_map(|(_, sent)| match sent {
+            .filter_map(|on_the_way| match &on_the_way.sent {
                 Sent::Tiles(parts) => Some(parts.iter().map(|(key, _)| *key)),
                 _ => None,
             })
@@ -91,7 +92,9 @@ impl Scheduler {
         }
         self.replicas[replica].writing_out += 1;
         self.replicas[replica].wrote = true;
-        self.send(replica, Sent::Tokens(rows), Pass::Rows(RowPass::tokens(spans)), Arc::default());
+        let batch = Batch { wanted: rows.len() as u64, ..Batch::default() };
+        let pass = Pass::Rows(RowPass::tokens(spans));
+        self.send(OnTheWay { replica, sent: Sent::Tokens(rows), batch }, pass, Arc::default());
         true
     }
 
@@ -133,8 +136,18 @@ impl Scheduler {
             abandoned = Arc::default();
         }
         self.replicas[replica].wrote = false;
+        let count = |count: usize| count as u64;
+        let batch = Batch {
+            rows: spans.iter().map(|span| count(span.count)).sum(),
+            keys: spans.iter().map(|span| count(span.first + span.count)).max().unwrap_or(0),
+            pictures: spans.iter().any(|span| !span.pictures.is_empty()),
+            prompts: count(spans.len()),
+            wanted: count(spans.iter().filter(|span| span.wanted == Wanted::Last).count()),
+            ..Batch::default()
+        };
         let pass = RowPass::prompts(spans, self.model.tokenizer.image_context_id());
-        self.send(replica, Sent::Prompts(rows), Pass::Rows(pass), abandoned);
+        self.send(OnTheWay { replica, sent: Sent::Prompts(rows), batch }, Pass::Rows(pass), abandoned);
+        self.foresee(replica);
         true
     }
 
@@ -176,13 +189,16 @@ impl Scheduler {
             }
         };
         self.replicas[replica].wrote = false;
-        self.send(replica, Sent::Tiles(parts), Pass::Tiles(pass), Arc::default());
+        let batch = Batch { tiles: tiles as u64, ..Batch::default() };
+        self.send(OnTheWay { replica, sent: Sent::Tiles(parts), batch }, Pass::Tiles(pass), Arc::default());
+        self.foresee(replica);
         true
     }
 
-    fn send(&mut self, replica: usize, sent: Sent, pass: Pass, abandoned: Arc<AtomicBool>) {
+    fn send(&mut self, on_the_way: OnTheWay, pass: Pass, abandoned: Arc<AtomicBool>) {
+        let replica = on_the_way.replica;
         self.tickets += 1;
-        self.sent.insert(self.tickets, (replica, sent));
+        self.sent.insert(self.tickets, on_the_way);
         self.replicas[replica].out += 1;
         self.replicas[replica].stages.send(self.tickets, pass, abandoned);
     }

@@ -1,8 +1,11 @@
 //! Attention on the CPU: blocks of queries against the keys that they may see, so that scores never take more
 //! than a few MB a thread, however long the prompt.
 
+use std::borrow::Cow;
+
 use rayon::prelude::*;
 
+use super::few::{self, Target, Vectors};
 use super::product::{Lying, Size, multiply};
 use super::{SharedMut, simd};
 use crate::devices::meter::Owner;
@@ -61,9 +64,12 @@ impl<'a> View<'a> {
         batch * self.strides[0] + head * self.strides[1] + position * self.strides[2]
     }
 
-    fn at(&self, batch: usize, head: usize, position: usize, width: usize) -> &'a [f32] {
-        let start = self.offset(batch, head, position);
-        &self.data[start..start + width]
+    /// Numbers of so many rows below each other, the first at `from`: as they lie where nothing is between them.
+    fn rows(&self, from: usize, stride: usize, count: usize, width: usize) -> Cow<'a, [f32]> {
+        if stride == width {
+            return self.data[from..from + count * width].into();
+        }
+        (0..count).flat_map(|row| &self.data[from + row * stride..][..width]).copied().collect()
     }
 
     /// A head's channels of the positions from `position` on, as a matrix.
@@ -83,6 +89,8 @@ impl<'a> View<'a> {
 const BLOCK_SCORES: usize = 1 << 19;
 /// Keys whose values are added up in one part; a sum of so many terms is never parted further.
 const KEYS_AT_ONCE: usize = 512;
+/// Values that are added to all queries' sums before the next, from the nearest cache.
+const VALUES_AT_ONCE: usize = 64;
 /// Work below this is not worth waking threads for.
 const PARALLEL_FROM: usize = 1 << 16;
 
@@ -201,21 +209,27 @@ impl Attention<'_> {
         let group = heads / kv_heads;
         let visible = self.mask.visible(0, 1, keys);
         let width = visible.len();
+        if head_dim == 0 || width == 0 {
+            return out.fill(0.0);
+        }
+        // Keys are the rows of a matrix and queries its vectors.
+        let keys = self.k.rows(self.k.offset(0, kv_head, visible.start), self.k.strides[2], width, head_dim);
+        let queries = self.q.rows(self.q.offset(0, kv_head * group, 0), self.q.strides[1], group, head_dim);
         let mut scores = vec![0f32; group * width];
-        for (t, position) in visible.clone().enumerate() {
-            let key = self.k.at(0, kv_head, position, head_dim);
-            for g in 0..group {
-                scores[g * width + t] = simd::dot(key, self.q.at(0, kv_head * group + g, 0, head_dim));
-            }
+        // SAFETY: `scores` has an element for every query and key.
+        unsafe {
+            let target = Target { to: scores.as_mut_ptr(), stride: width };
+            few::rows_times(&keys, &Vectors::new::<f32>(&queries, head_dim), target);
         }
         for (g, row) in scores.chunks_exact_mut(width.max(1)).enumerate() {
             simd::softmax(row, self.scale, self.sink(kv_head * group + g));
         }
         out.fill(0.0);
-        for (t, position) in visible.enumerate() {
-            let value = self.v.at(0, kv_head, position, head_dim);
-            for (g, out) in out.chunks_exact_mut(head_dim).enumerate() {
-                simd::axpy(scores[g * width + t], value, out);
+        let values =
+            self.v.rows(self.v.offset(0, kv_head, visible.start), self.v.strides[2], width, head_dim);
+        for (part, values) in values.chunks(VALUES_AT_ONCE * head_dim).enumerate() {
+            for (scores, out) in scores.chunks_exact(width).zip(out.chunks_exact_mut(head_dim)) {
+                simd::add_rows(&scores[part * VALUES_AT_ONCE..], values, out);
             }
         }
     }

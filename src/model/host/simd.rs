@@ -40,51 +40,39 @@ fn sum(lanes: [f32; LANES]) -> f32 {
     eight.iter().sum()
 }
 
+/// Channels whose sums are kept in registers.
+const CHANNELS: usize = 64;
+
 #[inline(always)]
-fn prefetch<T>(data: &[T], index: usize) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a prefetch never faults, whatever the address.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(data.as_ptr().wrapping_add(index).cast()) };
+fn add_rows_body<const FMA: bool>(factors: &[f32], rows: &[f32], y: &mut [f32]) {
+    let width = y.len();
+    if width == 0 {
+        return;
     }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (data, index);
-}
-
-/// Bytes that are asked of memory ahead of the loop.
-const AHEAD: usize = 2048;
-
-#[inline(always)]
-fn dot_body<const FMA: bool>(a: &[f32], b: &[f32]) -> f32 {
-    let mut lanes = [0f32; LANES];
-    let (a_steps, a_rest) = a.as_chunks::<LANES>();
-    let (b_steps, b_rest) = b.as_chunks::<LANES>();
-    for (i, (x, y)) in a_steps.iter().zip(b_steps).enumerate() {
-        prefetch(a, i * LANES + AHEAD / 4);
-        prefetch(a, i * LANES + AHEAD / 4 + LANES / 2);
-        for j in 0..LANES {
-            lanes[j] = madd::<FMA>(x[j], y[j], lanes[j]);
+    let rows = || rows.chunks_exact(width).zip(factors);
+    let (parts, rest) = y.as_chunks_mut::<CHANNELS>();
+    let left = parts.len() * CHANNELS;
+    for (i, part) in parts.iter_mut().enumerate() {
+        let mut sums = *part;
+        for (row, factor) in rows() {
+            for (sum, x) in sums.iter_mut().zip(&row[i * CHANNELS..][..CHANNELS]) {
+                *sum = madd::<FMA>(*factor, *x, *sum);
+            }
+        }
+        *part = sums;
+    }
+    if !rest.is_empty() {
+        for (row, factor) in rows() {
+            for (y, x) in rest.iter_mut().zip(&row[left..]) {
+                *y = madd::<FMA>(*factor, *x, *y);
+            }
         }
     }
-    a_rest.iter().zip(b_rest).fold(sum(lanes), |acc, (x, y)| madd::<FMA>(*x, *y, acc))
 }
 
 multiversion! {
-    /// Sum of the products of two equally long slices; `a` is the one that streams from memory.
-    pub fn dot(a: &[f32], b: &[f32]) -> f32 { dot_body }
-}
-
-#[inline(always)]
-fn axpy_body<const FMA: bool>(factor: f32, x: &[f32], y: &mut [f32]) {
-    for (y, x) in y.iter_mut().zip(x) {
-        *y = madd::<FMA>(factor, *x, *y);
-    }
-}
-
-multiversion! {
-    /// `y += factor * x`.
-    pub fn axpy(factor: f32, x: &[f32], y: &mut [f32]) { axpy_body }
+    /// `y += factor * row` for rows of the length of `y` below each other, one after the other.
+    pub fn add_rows(factors: &[f32], rows: &[f32], y: &mut [f32]) { add_rows_body }
 }
 
 #[inline(always)]
@@ -221,11 +209,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn dot_agrees_with_f64(pair in (0usize..200).prop_flat_map(|n| (values(n), values(n)))) {
-            let (a, b) = pair;
-            let exact: f64 = a.iter().zip(&b).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum();
-            let size: f64 = a.iter().zip(&b).map(|(x, y)| (f64::from(*x) * f64::from(*y)).abs()).sum();
-            prop_assert!((f64::from(dot(&a, &b)) - exact).abs() <= 1e-5 * size + 1e-6);
+        fn rows_are_added_as_in_f64(
+            (factors, rows, y) in (0usize..20, 0usize..200).prop_flat_map(|(n, m)| (values(n), values(n * m), values(m))),
+        ) {
+            let mut got = y.clone();
+            add_rows(&factors, &rows, &mut got);
+            for (c, (got, y)) in got.iter().zip(&y).enumerate() {
+                let terms = || factors.iter().enumerate().map(|(r, f)| f64::from(*f) * f64::from(rows[r * (rows.len() / factors.len()) + c]));
+                let (exact, size) = (f64::from(*y) + terms().sum::<f64>(), terms().map(f64::abs).sum::<f64>());
+                prop_assert!((f64::from(*got) - exact).abs() <= 1e-5 * size + 1e-5);
+            }
         }
 
         #[test]

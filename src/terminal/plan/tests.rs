@@ -38,11 +38,23 @@ fn answer(line: &str) -> Result<String> {
 #[test]
 fn the_text_shows_every_gpu_and_the_heaviest_question() {
     let text = answer("--checkpoint InternVL2-Llama3-76B --devices sim:8x40GiB --dataset mmmu").unwrap();
-    for wanted in
-        ["InternVL2-Llama3-76B", "sim:0", "sim:7", "900 questions", "validation_", "fits", "keys and values"]
-    {
+    for wanted in [
+        "InternVL2-Llama3-76B",
+        "sim:0",
+        "sim:7",
+        "900 questions",
+        "fits",
+        "keys and values",
+        "run out first",
+        "at 50 to 60 %",
+    ] {
         assert!(text.contains(wanted), "{wanted:?} is missing in\n{text}");
     }
+    assert_eq!(
+        text.lines().filter(|line| line.starts_with("validation_")).count(),
+        10,
+        "the ten heaviest:\n{text}"
+    );
     assert!(text.lines().all(|line| line.chars().count() <= 140), "a line is too long:\n{text}");
 }
 
