@@ -39,7 +39,7 @@ pub fn seconds(seconds: f64) -> String {
 /// A rate or a level: small ones with digits behind the point, large ones in thousands.
 pub fn rate(value: f64) -> String {
     match value.abs() {
-        v if v == 0.0 => "0".into(),
+        0.0 => "0".into(),
         v if v < 1.0 => format!("{value:.2}"),
         v if v < 10.0 && value.fract() != 0.0 => format!("{value:.1}"),
         v if v < 10_000.0 => format!("{value:.0}"),

@@ -36,7 +36,7 @@ pub fn times(whole: f64) -> Vec<GridMark> {
 /// A value at an axis, in as many digits as tell it from the next one.
 pub fn tick(mark: GridMark) -> String {
     match mark.value {
-        v if v == 0.0 => "0".into(),
+        0.0 => "0".into(),
         v if v >= 10_000.0 => figure::rate(v),
         v => format!("{v:.*}", (-mark.step_size.log10().floor()).clamp(0.0, 9.0) as usize),
     }

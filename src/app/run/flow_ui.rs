@@ -137,7 +137,7 @@ fn figure_ui(ui: &mut Ui, name: &str, value: &str, why: &str) {
 /// A sum of money: small ones with more digits.
 fn money(cost: f64) -> String {
     match cost {
-        c if c == 0.0 => "0".into(),
+        0.0 => "0".into(),
         c if c < 0.1 => format!("{c:.4}"),
         c if c < 100.0 => format!("{c:.2}"),
         c => count(c.round() as u64),
