@@ -406,8 +406,9 @@ mod tests {
 
     /// A run that is no shorter run said twice or more.
     fn is_primitive(run: &[u32]) -> bool {
-        (1..run.len())
-            .all(|part| run.len() % part != 0 || run.chunks(part).any(|chunk| *chunk != run[..part]))
+        (1..run.len()).all(|part| {
+            !run.len().is_multiple_of(part) || run.chunks(part).any(|chunk| *chunk != run[..part])
+        })
     }
 
     /// Tokens of few kinds, so that chance makes runs.
