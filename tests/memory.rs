@@ -477,7 +477,7 @@ fn capacity_decides_how_much_goes_at_once_and_what_cannot_be_answered() {
 }
 
 #[test]
-fn forecast_is_within_five_percent_with_several_questions_in_flight() {
+fn with_several_questions_in_flight_no_more_is_held_than_was_forecast() {
     let dir = tempfile::tempdir().unwrap();
     for (devices, batch, replicas, caches) in [
         ("sim:1x64MiB", 4, 1, true),
@@ -503,7 +503,11 @@ fn forecast_is_within_five_percent_with_several_questions_in_flight() {
                 let most = |of: &dyn Fn(&Answer) -> u64| here().map(of).max().unwrap();
                 let peak = most(&|answer| answer.peak_bytes[name]);
                 let said = most(&|answer| answer.forecast_bytes[name]);
-                assert_close(&what, &[(name.to_owned(), said, peak)]);
+                // Which passes lie side by side depends on threads: what may lie there is counted, so that less than 5 %
+                // is ever missing, and a device that was lucky has held less.
+                let off = said as f64 / peak as f64 - 1.0;
+                println!("{what} {name}: forecast {said}, measured {peak}, {:+.2} %", off * 100.0);
+                assert!((-0.05..0.2).contains(&off), "{what}, {name}: forecast {said}, measured {peak}");
                 let off =
                     |answer: &Answer| answer.forecast_bytes[name] as f64 / answer.peak_bytes[name] as f64;
                 let least = here().map(off).fold(f64::INFINITY, f64::min);
