@@ -133,7 +133,9 @@ fn ribbon_ui(runs: &Runs, ui: &mut Ui, wishes: &mut Wishes) {
     let Some(live) = &runs.live else { return };
     let shown = runs.shown();
     let cell = 18.0;
-    ui.horizontal(|ui| {
+    // Of one height from the beginning, so that all stand on one line.
+    let size = vec2(ui.available_width(), 28.0);
+    ui.allocate_ui_with_layout(size, Layout::left_to_right(Align::Center), |ui| {
         ui.spacing_mut().item_spacing.x = 2.0;
         let follows = runs.follow.is_none();
         let latest = ui.selectable_label(follows, tr("Latest"));
