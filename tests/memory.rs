@@ -507,7 +507,7 @@ fn with_several_questions_in_flight_no_more_is_held_than_was_forecast() {
                 // is ever missing, and a device that was lucky has held less.
                 let off = said as f64 / peak as f64 - 1.0;
                 println!("{what} {name}: forecast {said}, measured {peak}, {:+.2} %", off * 100.0);
-                assert!((-0.05..0.2).contains(&off), "{what}, {name}: forecast {said}, measured {peak}");
+                assert!((-0.05..0.3).contains(&off), "{what}, {name}: forecast {said}, measured {peak}");
                 let off =
                     |answer: &Answer| answer.forecast_bytes[name] as f64 / answer.peak_bytes[name] as f64;
                 let least = here().map(off).fold(f64::INFINITY, f64::min);
