@@ -2,7 +2,6 @@
 
 mod window_support;
 
-use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -14,7 +13,7 @@ use egui_kittest::kittest::Queryable as _;
 use shardscope::app::habits::Theme;
 use shardscope::app::language::Language;
 use shardscope::app::{App, Habits, Screen, Wish, remembered};
-use window_support::{script, settle, wait, window, window_with};
+use window_support::{Shelf, script, settle, wait, window, window_with};
 
 /// The built-in checkpoint, as a folder on disk.
 fn checkpoint() -> PathBuf {
@@ -219,25 +218,6 @@ fn languages_are_switched_in_the_bar() {
     harness.state_mut().apply(Wish::OpenCheckpoint("/no/such/model".into()));
     settle(&mut harness);
     assert!(harness.get_all_by_label("没有这个文件夹").next().is_some());
-}
-
-#[derive(Default)]
-struct Shelf(HashMap<String, String>);
-
-impl eframe::Storage for Shelf {
-    fn get_string(&self, key: &str) -> Option<String> {
-        self.0.get(key).cloned()
-    }
-
-    fn set_string(&mut self, key: &str, value: String) {
-        self.0.insert(key.to_owned(), value);
-    }
-
-    fn remove_string(&mut self, key: &str) {
-        self.0.remove(key);
-    }
-
-    fn flush(&mut self) {}
 }
 
 #[test]

@@ -9,26 +9,7 @@ use shardscope::app::run::live::Stage;
 use shardscope::app::{App, Wish, remembered};
 use shardscope::dataset::Style;
 use shardscope::session::{Manifest, Record};
-use window_support::{settle, wait, window, window_with};
-
-#[derive(Default)]
-struct Shelf(std::collections::HashMap<String, String>);
-
-impl eframe::Storage for Shelf {
-    fn get_string(&self, key: &str) -> Option<String> {
-        self.0.get(key).cloned()
-    }
-
-    fn set_string(&mut self, key: &str, value: String) {
-        self.0.insert(key.to_owned(), value);
-    }
-
-    fn remove_string(&mut self, key: &str) {
-        self.0.remove(key);
-    }
-
-    fn flush(&mut self) {}
-}
+use window_support::{Shelf, settle, wait, window, window_with};
 
 fn count(window: &Harness<'_, App>, source: &str) -> usize {
     window.query_all_by_label(source).count()

@@ -3,6 +3,7 @@
 
 pub mod board;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -81,4 +82,24 @@ pub fn wait(harness: &mut Harness<'_, App>, what: &str, holds: impl Fn(&App) -> 
         assert!(start.elapsed() < Duration::from_secs(60), "still waiting for {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// What a window keeps over a restart, in memory.
+#[derive(Default)]
+pub struct Shelf(pub HashMap<String, String>);
+
+impl eframe::Storage for Shelf {
+    fn get_string(&self, key: &str) -> Option<String> {
+        self.0.get(key).cloned()
+    }
+
+    fn set_string(&mut self, key: &str, value: String) {
+        self.0.insert(key.to_owned(), value);
+    }
+
+    fn remove_string(&mut self, key: &str) {
+        self.0.remove(key);
+    }
+
+    fn flush(&mut self) {}
 }
