@@ -9,6 +9,7 @@ use super::paint;
 use super::view::View;
 use super::words::{grouped, percent, tiles, verdict_name};
 use crate::app::language::{fill, tr};
+use crate::app::parts::plot;
 use crate::app::theme::Tokens;
 use crate::plan::bytes::{GIB, KIB, MIB};
 use crate::plan::forecast::Verdict;
@@ -90,16 +91,7 @@ fn step(whole: f64) -> f64 {
 }
 
 fn plain_plot<'a>(name: &'static str, tokens: &Tokens) -> Plot<'a> {
-    Plot::new(name)
-        .show_background(false)
-        .grid_color(tokens.line)
-        .allow_scroll(false)
-        .allow_drag(false)
-        .allow_zoom(false)
-        .allow_boxed_zoom(false)
-        .allow_double_click_reset(false)
-        .include_y(0.0)
-        .set_margin_fraction(vec2(0.01, 0.06))
+    plot::still(name, tokens).allow_double_click_reset(false).set_margin_fraction(vec2(0.01, 0.06))
 }
 
 fn curves_ui(ui: &mut Ui, desk: &Desk, view: &View) {

@@ -1,10 +1,22 @@
-//! Axes of plots: small, quiet, at a few round values.
+//! Plots and their axes: small, quiet, at a few round values.
 
 use egui::{Rangef, TextStyle, Ui};
-use egui_plot::{AxisHints, GridMark};
+use egui_plot::{AxisHints, GridMark, Plot};
 
 use super::figure;
 use crate::app::theme::Tokens;
+
+/// A plot that is looked at, and stays where it is under the pointer.
+pub fn still<'a>(name: &str, tokens: &Tokens) -> Plot<'a> {
+    Plot::new(name)
+        .show_background(false)
+        .grid_color(tokens.line)
+        .allow_scroll(false)
+        .allow_drag(false)
+        .allow_zoom(false)
+        .allow_boxed_zoom(false)
+        .include_y(0.0)
+}
 
 /// The axis across.
 pub fn across(ui: &Ui) -> AxisHints<'static> {

@@ -1,7 +1,7 @@
 //! How a server stands, drawn: figures of the moment, and beside them how they came about.
 
 use egui::{Align, Color32, Layout, RichText, Ui, Vec2, vec2};
-use egui_plot::{Line, LineStyle, Plot, PlotPoints};
+use egui_plot::{Line, LineStyle, PlotPoints};
 
 use super::flow::{Flow, Moment};
 use super::live::Live;
@@ -221,17 +221,10 @@ fn plot_ui(ui: &mut Ui, name: &str, courses: &[Course], moments: &[Moment], heig
     let most = lines.iter().flatten().map(|[_, y]| *y).fold(0.0, f64::max);
     let top = if most > 0.0 { 1.15 * most } else { 1.0 };
     let whole = moments.last().map_or(1.0, |moment| moment.at.max(1.0));
-    Plot::new(name)
+    plot::still(name, tokens)
         .height((height - 18.0).max(50.0))
-        .grid_color(tokens.line)
-        .show_background(false)
-        .allow_scroll(false)
-        .allow_drag(false)
-        .allow_zoom(false)
-        .allow_boxed_zoom(false)
         .include_x(0.0)
         .include_x(whole)
-        .include_y(0.0)
         .include_y(top)
         .custom_x_axes(vec![plot::across(ui).formatter(|mark, _| clock(mark.value))])
         .custom_y_axes(vec![plot::upwards(ui).min_thickness(32.0).formatter(|mark, _| plot::tick(mark))])

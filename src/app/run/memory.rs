@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
 use egui::{RichText, Stroke, Ui};
-use egui_plot::{HLine, Line, LineStyle, Plot, PlotPoints, Points, VLine};
+use egui_plot::{HLine, Line, LineStyle, PlotPoints, Points, VLine};
 
 use super::sampling::Measured;
 use crate::app::language::{fill, tr};
@@ -292,15 +292,8 @@ fn plot_ui(ui: &mut Ui, trace: &Trace) {
         if largest as f64 >= 0.5 * GIB { (GIB, "GiB") } else { ((1u64 << 20) as f64, "MiB") };
     let now = trace.now();
     let top = 1.12 * largest.max(1) as f64 / unit;
-    Plot::new("memory")
+    plot::still("memory", tokens)
         .height(ui.available_height().max(60.0))
-        .grid_color(tokens.line)
-        .show_background(false)
-        .allow_scroll(false)
-        .allow_drag(false)
-        .allow_zoom(false)
-        .allow_boxed_zoom(false)
-        .include_y(0.0)
         .include_x(0.0)
         .include_y(top)
         .custom_x_axes(vec![plot::across(ui).formatter(|mark, range| match range.end() - range.start() {
