@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use super::few::{self, STRIP, Target, Vectors};
 use super::few_blocks::{self, Rounded};
-use super::product::{Lying, Size, multiply};
+use super::many::{self, Factors, Lines, Right, Size, Strided, Words};
 use super::{Blocks, Kernel, SharedMut, simd};
 use crate::checkpoint::Bytes;
 use crate::devices::meter::Owner;
@@ -69,10 +69,9 @@ pub struct Matrix {
     cols: usize,
     order: Order,
     data: Data,
+    factors: Factors,
 }
 
-/// Lines that are widened at a time before a product with many vectors.
-const BLOCK_LINES: usize = 512;
 /// Rows that are widened at a time before a product with a few vectors.
 const TILE: usize = 12;
 /// Products with fewer multiplications than this are not worth waking threads for.
@@ -94,8 +93,13 @@ impl Matrix {
             DType::F16 => Data::F16(Values::new(bytes, range)),
             _ => Data::F32(Values::new(bytes, range)),
         };
-        let matrix = Self { rows, cols, order, data: mapped };
+        let matrix = Self { rows, cols, order, data: mapped, factors: Factors::F32 };
         if stored == dtype { matrix } else { matrix.converted(dtype) }
+    }
+
+    /// The same matrix, whose products with many vectors are made of such factors.
+    pub fn with_factors(self, factors: Factors) -> Self {
+        Self { factors, ..self }
     }
 
     /// Length of a product with one vector.
@@ -157,7 +161,7 @@ impl Matrix {
             DType::F16 => Data::F16(Values::Owned(wide.into_iter().map(f16::from_f32).collect())),
             _ => Data::F32(Values::Owned(wide.into())),
         };
-        Self { data, ..*self }
+        Self { data, ..self.clone() }
     }
 
     /// Values that lie side by side: a row, or a column of an input-major matrix.
@@ -291,44 +295,41 @@ impl Matrix {
                 None => row.fill(0.0),
             }
         }
-        let lines = self.rows * self.cols / self.line().max(1);
-        if let Data::F32(w) = &self.data {
-            return self.multiply_add(x, count, w.get(), 0..lines, y);
-        }
-        let mut wide = vec![0f32; BLOCK_LINES.min(lines) * self.line()];
-        for first in (0..lines).step_by(BLOCK_LINES) {
-            let block = first..(first + BLOCK_LINES).min(lines);
-            let wide = &mut wide[..block.len() * self.line()];
-            let each = wide.par_chunks_mut(self.line()).with_min_len(16).enumerate();
-            each.for_each(|(i, out)| self.widen(first + i, out));
-            self.multiply_add(x, count, wide, block, y);
-        }
-    }
-
-    /// Adds the product with some of the matrix's lines, given widened, to `y`.
-    fn multiply_add(&self, x: &[f32], count: usize, lines: &[f32], which: Range<usize>, y: &mut [f32]) {
-        let (rows, cols) = (self.rows, self.cols);
-        // Output-major lines are outputs: part of y. Input-major lines are inputs: part of x.
-        let (columns, depth, x_from, y_from, w_in, w_out) = match self.order {
-            Order::OutputMajor => (which.len(), cols, 0, which.start, 1, cols),
-            Order::InputMajor => (rows, which.len(), which.start, 0, rows, 1),
-        };
-        assert!(x.len() >= count * cols && y.len() >= count * rows && lines.len() >= columns * depth);
-        assert!(x_from + depth <= cols && y_from + columns <= rows && count > 0);
-        let threads =
-            if count * columns * depth < PARALLEL_FROM * 8 { 1 } else { rayon::current_num_threads() };
-        let parallelism =
-            if threads > 1 { gemm::Parallelism::Rayon(threads) } else { gemm::Parallelism::None };
-        // SAFETY: the slices hold all elements that these sizes and strides reach, as asserted above.
+        assert!(x.len() == count * self.cols && y.len() == count * self.rows);
+        let size = Size { rows: count, columns: self.rows, depth: self.cols };
+        let left = Strided { numbers: x, stride: self.cols };
+        let right = Right { lines: self, order: self.order };
+        // SAFETY: `y` has an element for every vector and row.
         unsafe {
-            multiply(
-                Size { rows: count, columns, depth },
-                (y.as_mut_ptr().add(y_from), rows),
-                true,
-                Lying { from: x.as_ptr().add(x_from), row: cols, column: 1 },
-                Lying { from: lines.as_ptr(), row: w_in, column: w_out },
-                parallelism,
-            );
+            many::multiply_add(size, &left, right, self.factors, (SharedMut(y.as_mut_ptr()), self.rows))
+        };
+    }
+}
+
+impl Lines for Matrix {
+    fn write(&self, line: usize, range: Range<usize>, words: Words, out: &mut [u32]) {
+        let from = line * self.line();
+        let cells = from + range.start..from + range.end;
+        match &self.data {
+            Data::F32(w) => many::write(&w.get()[cells], words, out),
+            Data::Bf16(w) => many::write(&w.get()[cells], words, out),
+            Data::F16(w) => {
+                let mut wide = vec![0f32; cells.len()];
+                widen_f16(&w.get()[cells], &mut wide);
+                many::write(&wide, words, out);
+            }
+            Data::Blocks(format, bytes) => {
+                // Whole blocks, and of these what is asked for.
+                let block = format.size().0;
+                let blocks = range.start / block..range.end.div_ceil(block);
+                let mut wide = vec![0f32; blocks.len() * block];
+                let bytes = &bytes[line * format.line_bytes(self.line())..];
+                format.widen(
+                    &bytes[format.line_bytes(blocks.start * block)..format.line_bytes(blocks.end * block)],
+                    &mut wide,
+                );
+                many::write(&wide[range.start - blocks.start * block..][..range.len()], words, out);
+            }
         }
     }
 }

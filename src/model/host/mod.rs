@@ -9,13 +9,12 @@ pub mod simd;
 pub mod blocks;
 mod few;
 mod few_blocks;
+mod many;
 pub mod matrix;
-mod product;
 
 pub use blocks::Blocks;
+pub use many::Factors;
 pub use matrix::{Matrix, Order};
-pub use product::product_depth;
-pub(crate) use product::take_scratch;
 
 /// Which kernel makes a product or an attention. Each adds the terms of a sum in an order of its own, so the choice
 /// follows from what a row *is*, never from how many rows there happen to be: then a row's numbers are the same to the
