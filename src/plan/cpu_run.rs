@@ -198,11 +198,11 @@ impl CpuRun {
         width: u64,
     ) -> u64 {
         let block = (BLOCK_SCORES / keys.max(1)).clamp(*BLOCK_QUERIES.start(), *BLOCK_QUERIES.end());
-        let block = queries.div_ceil(queries.div_ceil(block).max(1));
+        let block = queries.div_ceil(queries.div_ceil(block).max(1)).next_multiple_of(*BLOCK_QUERIES.start());
         let blocks = times(&[sequences, heads, queries.div_ceil(block.max(1))]);
         let kept = [width.next_multiple_of(PANEL), keys.next_multiple_of(PANEL)];
         let packed = times(&[kept[1], width]).saturating_add(times(&[kept[0], keys]));
-        let scores = times(&[block, kept[1].saturating_add(line(keys.max(width).min(PART)))]);
+        let scores = times(&[block.min(queries), line(kept[1]).saturating_add(line(width.min(PART)))]);
         let tasks =
             times(&[sequences, kv_heads, (self.threads * 2).div_ceil(times(&[sequences, kv_heads]).max(1))]);
         times(&[self.threads.min(tasks).min(blocks), packed.saturating_add(scores)])

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use rayon::prelude::*;
 
 use super::few::{self, Target, Vectors};
-use super::many::{Factors, Packed, Right, Strided};
+use super::many::{Factors, Packed, Right, Strided, stride};
 use super::{Order, SharedMut, simd};
 use crate::devices::meter::Owner;
 
@@ -86,7 +86,7 @@ impl<'a> View<'a> {
 
 /// Scores held by one block, in numbers.
 const BLOCK_SCORES: usize = 1 << 17;
-/// The most queries of a block, and the fewest that are worth one.
+/// The most queries of a block, and the fewest; blocks are multiples of these.
 const BLOCK_QUERIES: [usize; 2] = [96, 12];
 /// Values that are added to all queries' sums before the next, from the nearest cache.
 const VALUES_AT_ONCE: usize = 64;
@@ -135,7 +135,7 @@ impl Attention<'_> {
         }
         let [most, fewest] = BLOCK_QUERIES;
         let block = (BLOCK_SCORES / keys.max(1)).clamp(fewest, most);
-        let block = queries.div_ceil(queries.div_ceil(block));
+        let block = queries.div_ceil(queries.div_ceil(block)).next_multiple_of(fewest);
         // Blocks of all query heads that share a key head, shared out where there are fewer key heads than threads.
         let blocks = heads / kv_heads * queries.div_ceil(block);
         let sequences = batch * kv_heads;
@@ -188,14 +188,15 @@ impl Attention<'_> {
                 continue;
             }
             let width = (end - from).next_multiple_of(k.together());
-            scores.resize(rows * width, 0.0);
+            let apart = stride(width);
+            scores.resize(rows * apart, 0.0);
             // SAFETY: `scores` was just made for it.
             unsafe {
                 let q = self.q.lines(batch, head, first);
-                let to = (scores.as_mut_ptr(), width);
+                let to = (scores.as_mut_ptr(), apart);
                 k.multiply((&q, rows), 0..head_dim, from..from + width, to, &mut words);
             }
-            for (i, row) in scores.chunks_exact_mut(width).enumerate() {
+            for (i, row) in scores.chunks_exact_mut(apart).enumerate() {
                 let visible = self.mask.visible(first + i, queries, keys);
                 let visible = visible.start - from..visible.end - from;
                 row[..visible.start].fill(0.0);
@@ -204,7 +205,7 @@ impl Attention<'_> {
             }
             // SAFETY: `out` holds every row, and this block's part of it is written here alone.
             unsafe {
-                let weights = Strided { numbers: &scores, stride: width };
+                let weights = Strided { numbers: &scores, stride: apart };
                 let to = out.get().add(((batch * queries + first) * heads + head) * head_dim);
                 v.multiply((&weights, rows), from..end, 0..head_dim, (to, heads * head_dim), &mut words);
             }

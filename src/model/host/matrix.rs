@@ -1,5 +1,6 @@
 //! A weight matrix on the CPU, used in place from the memory-mapped file, in the type it is stored in.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -217,8 +218,19 @@ impl Matrix {
                     few::rows_times(&w.get()[cells(&rows)], &x, target);
                 });
             }
+            #[cfg(target_arch = "x86_64")]
+            Data::Bf16(w) if self.factors == Factors::Bf16 && few::pairs::fits(cols) => {
+                let x = few::pairs::PairVectors::new(x, cols);
+                self.by_rows(count, bias, y, |rows, target| unsafe {
+                    few::pairs::rows_times(&w.get()[cells(&rows)], &x, target);
+                });
+            }
             Data::Bf16(w) => {
-                let x = Vectors::new::<bf16>(x, cols);
+                let x: Cow<'_, [f32]> = match self.factors {
+                    Factors::F32 => x.into(),
+                    Factors::Bf16 => x.iter().map(|x| bf16::from_f32(*x).to_f32()).collect(),
+                };
+                let x = Vectors::new::<bf16>(&x, cols);
                 self.by_rows(count, bias, y, |rows, target| unsafe {
                     few::rows_times(&w.get()[cells(&rows)], &x, target);
                 });
@@ -358,7 +370,7 @@ mod tests {
         #[test]
         fn products_agree_with_plain_loops(
             rows in 1usize..70, cols in 1usize..90, count in 1usize..9, few: bool, seed in 0u32..1000, which in 0usize..3,
-            target in 0usize..3, input_major: bool, blocks in 0usize..3,
+            target in 0usize..3, input_major: bool, blocks in 0usize..3, rounded: bool,
         ) {
             // Lines that divide into blocks are multiples of 32 or 256 long.
             let (rows, cols) = match (blocks, input_major) {
@@ -378,6 +390,11 @@ mod tests {
             };
             let bytes = stored(&lying, types[which]);
             let mut matrix = Matrix::new(&bytes, 0..bytes.len(), types[which], types[target], (rows, cols), order);
+            let rounded = rounded && types[target] == DType::BF16 && blocks == 0;
+            if rounded {
+                matrix = matrix.with_factors(Factors::Bf16);
+            }
+            let number = |x: f32| f64::from(if rounded { bf16::from_f32(x).to_f32() } else { x });
             let mut w = w;
             if blocks > 0 {
                 matrix = matrix.in_blocks([Blocks::Q8_0, Blocks::Q4k][blocks - 1]).unwrap();
@@ -401,7 +418,7 @@ mod tests {
             }
             for i in 0..count {
                 for r in 0..rows {
-                    let exact: f64 = (0..cols).map(|c| f64::from(w[r * cols + c]) * f64::from(x[i * cols + c])).sum();
+                    let exact: f64 = (0..cols).map(|c| f64::from(w[r * cols + c]) * number(x[i * cols + c])).sum();
                     let got = f64::from(y[i * rows + r]);
                     prop_assert!((got - exact - f64::from(bias[r])).abs() < 4e-3, "{got} {exact}");
                 }

@@ -7,6 +7,8 @@
 
 #[cfg(target_arch = "x86_64")]
 mod kernel;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod pairs;
 
 use std::borrow::Cow;
 
@@ -17,9 +19,28 @@ pub(crate) const LANES: usize = 16;
 /// Rows that are taken together against several vectors.
 pub(crate) const STRIP: usize = 6;
 
+/// What meets an element of a vector.
+trait Factor: Copy {
+    /// Where term `i` of a group of [`LANES`] is kept.
+    fn lane(i: usize) -> usize;
+    /// `sum` and the product with an element, added at once.
+    fn fused(self, x: f32, sum: f32) -> f32;
+}
+
+impl<W: Weight> Factor for W {
+    fn lane(i: usize) -> usize {
+        W::lane(i)
+    }
+
+    #[inline(always)]
+    fn fused(self, x: f32, sum: f32) -> f32 {
+        self.wide().mul_add(x, sum)
+    }
+}
+
 /// A weight that is widened to f32 in registers.
 pub(crate) trait Weight: Copy + Send + Sync + 'static {
-    /// Where term `i` of a group of [`LANES`] is kept.
+    /// As [`Factor::lane`].
     fn lane(i: usize) -> usize;
     /// The number itself.
     fn wide(self) -> f32;

@@ -29,7 +29,8 @@ pub enum Factors {
     /// As they are, in 32 bits.
     #[default]
     F32,
-    /// Rounded to bf16, as accelerators multiply. Where the processor has instructions for it, twice as fast.
+    /// Rounded to bf16, as accelerators multiply, where they meet weights, and in the attention of prompts. Where the
+    /// processor has instructions for it, twice as fast.
     Bf16,
 }
 
@@ -69,7 +70,7 @@ impl Means {
 
 /// From one line of the left to the next, in words: an odd number of cache lines, so that lines below each other do not
 /// meet in the same places of a cache.
-fn stride(words: usize) -> usize {
+pub(crate) fn stride(words: usize) -> usize {
     (words.div_ceil(16) | 1) * 16
 }
 

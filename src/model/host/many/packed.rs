@@ -64,23 +64,27 @@ impl Packed {
         assert!(columns.start.is_multiple_of(wide) && columns.end <= self.columns.next_multiple_of(wide));
         assert!(terms.start == self.part_of(terms.start));
         let stride = stride(terms.len().div_ceil(words.terms()).min(PART));
-        lines.resize(rows * stride, 0);
         for (from, part) in &self.parts {
             let used = part.start.max(terms.start)..part.end.min(terms.end);
             if used.is_empty() {
                 continue;
             }
             let depth = used.len().div_ceil(words.terms());
-            for (row, line) in lines.chunks_exact_mut(stride).enumerate() {
-                left.write(row, used.start - terms.start..used.end - terms.start, words, &mut line[..depth]);
-            }
+            let range = used.start - terms.start..used.end - terms.start;
+            let (left, left_stride) = left.lying(range.start, words).unwrap_or_else(|| {
+                lines.resize(rows * stride, 0);
+                for (row, line) in lines.chunks_exact_mut(stride).enumerate() {
+                    left.write(row, range.clone(), words, &mut line[..depth]);
+                }
+                (lines.as_ptr(), stride)
+            });
             let panel_stride = wide * part.len().div_ceil(words.terms());
-            // SAFETY: the lines were just written, the panels are there for these columns and terms, and the caller's
+            // SAFETY: the lines are there, the panels are there for these columns and terms, and the caller's
             // promise for the result.
             unsafe {
                 way.multiply(Slab {
-                    left: lines.as_ptr(),
-                    left_stride: stride,
+                    left,
+                    left_stride,
                     rows,
                     panels: self.panels[from + columns.start / wide * panel_stride..].as_ptr(),
                     panel_stride,

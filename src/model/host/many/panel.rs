@@ -10,6 +10,11 @@ use crate::model::host::Order;
 pub(crate) trait Lines: Sync {
     /// Writes the numbers `range` of a line as words, and 0 in words beyond them.
     fn write(&self, line: usize, range: Range<usize>, words: Words, out: &mut [u32]);
+    /// The lines from their numbers `first` on, where they lie in memory as such words, as far apart as is good for the
+    /// kernels ([`super::stride`]); and how far that is.
+    fn lying(&self, _first: usize, _words: Words) -> Option<(*const u32, usize)> {
+        None
+    }
 }
 
 /// Lines of f32 in a slice.
@@ -25,6 +30,11 @@ impl Lines for Strided<'_> {
     fn write(&self, line: usize, range: Range<usize>, words: Words, out: &mut [u32]) {
         let from = line * self.stride;
         super::words::write(&self.numbers[from + range.start..from + range.end], words, out);
+    }
+
+    fn lying(&self, first: usize, words: Words) -> Option<(*const u32, usize)> {
+        let as_they_are = words == Words::Exact && self.stride == super::stride(self.stride);
+        as_they_are.then(|| (self.numbers[first..].as_ptr().cast(), self.stride))
     }
 }
 
@@ -76,7 +86,7 @@ fn fill_by_columns(
 ) {
     let depth = panel.len() / wide;
     let mut lying = vec![0; TOGETHER * depth];
-    for first in columns.clone().step_by(TOGETHER) {
+    for first in (columns.start..columns.start + wide).step_by(TOGETHER) {
         for (i, line) in lying.chunks_exact_mut(depth).enumerate() {
             match first + i {
                 column if column < columns.end => lines.write(column, terms.clone(), words, line),
