@@ -3,8 +3,11 @@
 Makes a checkpoint with random weights in the shape of Qwen2-0.5B plus InternViT-300M and writes its decoder as GGUF:
 float32 and bfloat16 as they are, 8 and 4 bits by `llama-quantize --pure`, so that every matrix is in that format (left
 to itself it would keep the head in 8 bits). Then both programs take turns: a prompt of 300 tokens, 64 tokens decoded
-behind it, and 64 decoded behind nothing. Each is warm when it is timed. Prints medians and ratios (above 1: Shardscope
-is faster).
+behind it, and 64 decoded behind nothing ("first"). Each is warm when it is timed. Prints medians and ratios (above 1:
+Shardscope is faster).
+
+llama.cpp runs as is fastest for it on a CPU: flash attention for the prompt and none for decoding, its cache in
+float16, its weights repacked (its default), its own parallel regions with as many threads.
 
 llama.cpp comes with the source package of llama-cpp-python; only two of its programs are needed:
 
@@ -102,20 +105,22 @@ def write_gguf(folder, path, dtype):
     writer.close()
 
 
-def llama_round(arguments, path):
-    """Seconds for the prompt, and for tokens decoded behind it and behind nothing, in a process of its own."""
-    prompt, new = arguments.prompt_tokens, arguments.new_tokens
+def llama_bench(arguments, path, *settings):
+    """Seconds of the tests of one `llama-bench`, by their prompt, new tokens and depth."""
     command = [
-        arguments.llama / "llama-bench", "-m", path, "-p", str(prompt), "-n", str(new), "-d", f"0,{prompt}",
-        "-t", str(arguments.threads), "-fa", arguments.flash_attention,
-        "-ctk", arguments.cache, "-ctv", arguments.cache, "-r", "1", "-o", "json",
+        arguments.llama / "llama-bench", "-m", path, *settings, "-t", str(arguments.threads),
+        "-ctk", "f16", "-ctv", "f16", "-r", "1", "-o", "json",
     ]
     result = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    seconds = {}
-    for test in json.loads(result.stdout):
-        assert test["n_threads"] == arguments.threads
-        seconds[test["n_prompt"], test["n_gen"], test["n_depth"]] = test["avg_ns"] / 1e9
-    return dict(prefill=seconds[prompt, 0, 0], decode=seconds[0, new, prompt], first=seconds[0, new, 0])
+    return {(t["n_prompt"], t["n_gen"], t["n_depth"]): t["avg_ns"] / 1e9 for t in json.loads(result.stdout)}
+
+
+def llama_round(arguments, path):
+    """Seconds for the prompt, and for tokens decoded behind it and behind nothing, each with what is fastest for it."""
+    prompt, new = arguments.prompt_tokens, arguments.new_tokens
+    taken_in = llama_bench(arguments, path, "-p", str(prompt), "-n", "0", "-fa", "on")
+    made = llama_bench(arguments, path, "-p", "0", "-n", str(new), "-d", f"0,{prompt}", "-fa", "off")
+    return dict(prefill=taken_in[prompt, 0, 0], decode=made[0, new, prompt], first=made[0, new, 0])
 
 
 def shardscope_round(arguments, folder, name):
@@ -136,7 +141,8 @@ def compare(arguments, folder, name, ours_in):
         theirs.append(llama_round(arguments, path))
     beside = "" if name == ours_in else f" beside {ours_in}"
     print(f"{name}{beside}, {arguments.threads} threads, median of {arguments.rounds} interleaved rounds")
-    print_table("llama.cpp", dict(prefill=arguments.prompt_tokens, decode=arguments.new_tokens, first=arguments.new_tokens), ours, theirs)
+    prompt, new = arguments.prompt_tokens, arguments.new_tokens
+    print_table("llama.cpp", dict(prefill=prompt, decode=new, first=new), ours, theirs)
 
 
 def main():
@@ -150,8 +156,6 @@ def main():
     parser.add_argument("--prompt-tokens", type=int, default=300)
     parser.add_argument("--new-tokens", type=int, default=64)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--flash-attention", choices=["on", "off", "auto"], default="on")
-    parser.add_argument("--cache", default="f16", help="type of llama.cpp's cache")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         folder = arguments.keep or pathlib.Path(folder)
