@@ -11,7 +11,7 @@ float16, its weights repacked (its default), its own parallel regions with as ma
 
 llama.cpp comes with the source package of llama-cpp-python; only two of its programs are needed:
 
-    pip install torch transformers==5.23.0 safetensors numpy gguf cmake ninja scikit-build-core
+    pip install torch transformers==5.23.0 safetensors numpy gguf cmake ninja
     pip download --no-deps --no-binary llama-cpp-python llama-cpp-python
     tar xzf llama_cpp_python-*.tar.gz
     cmake -S llama_cpp_python-*/vendor/llama.cpp -B llama -G Ninja -DCMAKE_BUILD_TYPE=Release -DGGML_NATIVE=ON \\
@@ -124,10 +124,11 @@ def llama_round(arguments, path):
 
 
 def shardscope_round(arguments, folder, name):
-    """The same by `shardscope bench`: the second round of a process, as `llama-bench` warms up too."""
+    """The same by `shardscope bench`. `llama-bench` warms up: of the prompt the second round of a process counts, and
+    before the first token is decoded behind nothing a prompt of one token has touched all weights."""
     settings = arguments.program, folder, name, arguments.threads
     behind = shardscope_rounds(*settings, arguments.prompt_tokens, arguments.new_tokens, rounds=2)[-1]
-    first = shardscope_rounds(*settings, 1, arguments.new_tokens, rounds=2)[-1]
+    first = shardscope_rounds(*settings, 1, arguments.new_tokens)[0]
     return dict(prefill=behind["prefill"], decode=behind["decode"], first=first["decode"])
 
 
