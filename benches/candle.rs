@@ -62,7 +62,7 @@ fn main() {
     let (our, their) = (&ours[0].logits, &theirs[0].logits);
     let size = their.iter().fold(0f32, |most, logit| most.max(logit.abs()));
     let apart = our.iter().zip(their).fold(0f32, |most, (a, b)| most.max((a - b).abs()));
-    println!("logits after the prompt are up to {:.1e} of the largest apart", apart / size);
+    println!("logits after the prompt are at most {:.1e} of the largest apart", apart / size);
 }
 
 fn token(i: usize, vocabulary: usize) -> u32 {
