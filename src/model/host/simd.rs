@@ -17,11 +17,11 @@ macro_rules! multiversion {
                 fn avx2($($arg: $ty),*) $(-> $ret)? {
                     $body::<true>($($arg),*)
                 }
-                if $crate::model::host::simd::has_avx512() {
+                if $crate::model::host::processor::has_avx512() {
                     // SAFETY: the processor has the features that the function is compiled for.
                     return unsafe { avx512($($arg),*) };
                 }
-                if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
+                if $crate::model::host::processor::has_avx2() {
                     // SAFETY: the processor has the features that the function is compiled for.
                     return unsafe { avx2($($arg),*) };
                 }
@@ -29,17 +29,6 @@ macro_rules! multiversion {
             $body::<false>($($arg),*)
         }
     };
-}
-
-/// Whether the processor has AVX-512 as all processors with 512 bits for numbers of 8 and 16 bits have it.
-#[cfg(target_arch = "x86_64")]
-pub(super) fn has_avx512() -> bool {
-    is_x86_feature_detected!("avx512f")
-        && is_x86_feature_detected!("avx512bw")
-        && is_x86_feature_detected!("avx512dq")
-        && is_x86_feature_detected!("avx512vl")
-        && is_x86_feature_detected!("avx2")
-        && is_x86_feature_detected!("fma")
 }
 
 #[inline(always)]

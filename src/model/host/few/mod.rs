@@ -14,6 +14,9 @@ use std::borrow::Cow;
 
 use half::bf16;
 
+#[cfg(target_arch = "x86_64")]
+use super::processor;
+
 /// Partial sums of one element of the result; two AVX2 registers.
 pub(crate) const LANES: usize = 16;
 /// Rows that are taken together against several vectors.
@@ -145,15 +148,9 @@ impl Instructions {
         let all = [
             (Self::Portable, true),
             #[cfg(target_arch = "x86_64")]
-            (Self::Avx2, is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")),
+            (Self::Avx2, processor::has_avx2()),
             #[cfg(target_arch = "x86_64")]
-            (
-                Self::Avx512,
-                is_x86_feature_detected!("avx512f")
-                    && is_x86_feature_detected!("avx512vl")
-                    && is_x86_feature_detected!("avx2")
-                    && is_x86_feature_detected!("fma"),
-            ),
+            (Self::Avx512, processor::has_avx512()),
         ];
         all.into_iter().filter_map(|(instructions, there)| there.then_some(instructions))
     }

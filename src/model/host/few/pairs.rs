@@ -4,6 +4,7 @@ use half::bf16;
 
 use super::{Factor, Target, kernel};
 use crate::model::host::many::{Words, write};
+use crate::model::host::processor;
 
 /// Two neighbours of a row.
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
@@ -34,15 +35,7 @@ pub(crate) struct PairVectors {
 
 /// Whether rows of so many bf16 can be multiplied in pairs here.
 pub(crate) fn fits(cols: usize) -> bool {
-    cols > 0 && cols.is_multiple_of(2) && has_pairs()
-}
-
-fn has_pairs() -> bool {
-    is_x86_feature_detected!("avx512bf16")
-        && is_x86_feature_detected!("avx512f")
-        && is_x86_feature_detected!("avx512vl")
-        && is_x86_feature_detected!("avx2")
-        && is_x86_feature_detected!("fma")
+    cols > 0 && cols.is_multiple_of(2) && processor::has_bf16_pairs()
 }
 
 impl PairVectors {
@@ -66,7 +59,10 @@ pub(crate) unsafe fn rows_times(weights: &[bf16], x: &PairVectors, target: Targe
     let (length, count) = (x.length, x.pairs.len() / x.length.max(1));
     let weights: &[Pair] = bytemuck::cast_slice(weights);
     assert!(
-        has_pairs() && length > 0 && weights.len().is_multiple_of(length) && x.pairs.len() == count * length
+        processor::has_bf16_pairs()
+            && length > 0
+            && weights.len().is_multiple_of(length)
+            && x.pairs.len() == count * length
     );
     // SAFETY: the caller's promise, the lengths above, and the processor has the instructions.
     unsafe { kernel::pairs(weights, length, &x.pairs, count, target) }

@@ -7,6 +7,9 @@
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
+#[cfg(target_arch = "x86_64")]
+use crate::model::host::processor;
+
 /// Some words of lines below each other against panels of the right.
 #[derive(Clone, Copy)]
 pub(super) struct Slab {
@@ -54,11 +57,11 @@ impl Way {
         let all = [
             (Self::Portable, true),
             #[cfg(target_arch = "x86_64")]
-            (Self::Avx2, is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")),
+            (Self::Avx2, processor::has_avx2()),
             #[cfg(target_arch = "x86_64")]
-            (Self::Avx512, has_avx512()),
+            (Self::Avx512, processor::has_avx512()),
             #[cfg(target_arch = "x86_64")]
-            (Self::Avx512Bf16, has_avx512() && is_x86_feature_detected!("avx512bf16")),
+            (Self::Avx512Bf16, processor::has_bf16_pairs()),
         ];
         all.into_iter().filter_map(|(way, there)| there.then_some(way))
     }
@@ -100,11 +103,6 @@ impl Way {
             Self::Avx512Bf16 => unsafe { avx512_bf16(slab) },
         }
     }
-}
-
-#[cfg(target_arch = "x86_64")]
-fn has_avx512() -> bool {
-    is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
 }
 
 /// # Safety

@@ -12,6 +12,7 @@ mod panel;
 mod words;
 
 use std::ops::Range;
+use std::time::Instant;
 
 use rayon::prelude::*;
 
@@ -167,6 +168,40 @@ unsafe fn multiply_add_with(
             }
         }
     }
+}
+
+/// Operations a second that one thread reaches here where everything lies in its nearest cache: what no product can
+/// surpass. A multiplication and an addition are two.
+pub fn peak(factors: Factors) -> f64 {
+    const WORDS: usize = 128;
+    const ROWS: usize = 12;
+    let Means { way, words } = Means::of(factors);
+    let (left, panel) = (vec![0u32; ROWS * stride(WORDS)], vec![0u32; way.columns() * WORDS]);
+    let mut out = vec![0f32; ROWS * way.columns()];
+    let round = |times: usize, out: &mut [f32]| {
+        let start = Instant::now();
+        for _ in 0..times {
+            // SAFETY: lines, panel and result are of these sizes.
+            unsafe {
+                way.multiply(Slab {
+                    left: left.as_ptr(),
+                    left_stride: stride(WORDS),
+                    rows: ROWS,
+                    panels: panel.as_ptr(),
+                    panel_stride: panel.len(),
+                    columns: way.columns(),
+                    words: WORDS,
+                    out: out.as_mut_ptr(),
+                    out_stride: way.columns(),
+                    add: true,
+                });
+            }
+        }
+        start.elapsed().as_secs_f64()
+    };
+    const TIMES: usize = 2000;
+    let best = (0..10).map(|_| round(TIMES, &mut out)).fold(f64::INFINITY, f64::min);
+    (TIMES * 2 * ROWS * way.columns() * WORDS * words.terms()) as f64 / best
 }
 
 /// Parts of a size, of `most` each but for the last.

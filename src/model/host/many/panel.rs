@@ -127,7 +127,7 @@ fn turn(lines: &[u32], to: &mut [u32], wide: usize) {
     let depth = lines.len() / TOGETHER;
     assert!(wide >= TOGETHER && (depth == 0 || (depth - 1) * wide + TOGETHER <= to.len()));
     #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx2") {
+    if crate::model::host::processor::has_avx2() {
         // SAFETY: the processor has the feature, and the lengths are as asserted.
         unsafe { turn_avx2(lines, depth, to, wide) };
         return;

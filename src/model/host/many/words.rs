@@ -2,6 +2,9 @@
 
 use half::bf16;
 
+#[cfg(target_arch = "x86_64")]
+use crate::model::host::processor;
+
 /// How numbers become words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Words {
@@ -68,12 +71,11 @@ pub(crate) fn write<T: Number>(numbers: &[T], words: Words, out: &mut [u32]) {
         fn avx2<T: Number>(numbers: &[T], words: Words, out: &mut [u32]) {
             write_body(numbers, words, out);
         }
-        let has_avx2 = is_x86_feature_detected!("avx2");
-        if has_avx2 && is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("avx512vl") {
+        if processor::has_avx512() {
             // SAFETY: the processor has the features that the function is compiled for.
             return unsafe { avx512(numbers, words, out) };
         }
-        if has_avx2 {
+        if processor::has_avx2() {
             // SAFETY: as above.
             return unsafe { avx2(numbers, words, out) };
         }
