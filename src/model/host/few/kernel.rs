@@ -11,17 +11,10 @@ use std::arch::x86_64::{
 };
 
 use super::pairs::Pair;
-use super::{Factor, LANES, STRIP, Target, Weight};
+use super::{Factor, LANES, STRIP, TOGETHER, Target, Weight};
 
 /// Bytes that are asked of memory ahead of one row: twice what it sends in the time that it takes to answer.
 const AHEAD: usize = 8192;
-/// Vectors up to which rows are taken one by one.
-const FEWEST: usize = 2;
-/// Groups of lanes of one block; a strip's block of weights and a tile's of vectors stay in the first cache.
-const BLOCK: usize = 64;
-/// Vectors of a tile.
-const WIDE: usize = 4;
-
 /// Consecutive lanes of a group.
 ///
 /// # Safety
@@ -31,7 +24,6 @@ trait Register: Copy {
     const WIDTH: usize;
     unsafe fn zero() -> Self;
     unsafe fn load(from: *const f32) -> Self;
-    unsafe fn store(self, to: *mut f32);
     /// `a * b + self`.
     unsafe fn plus(self, a: Self, b: Self) -> Self;
     /// The first and the last eight of all lanes of a group, in the order of [`Weight::lane`].
@@ -75,10 +67,6 @@ impl Register for __m256 {
         unsafe { _mm256_loadu_ps(from) }
     }
     #[inline(always)]
-    unsafe fn store(self, to: *mut f32) {
-        unsafe { _mm256_storeu_ps(to, self) }
-    }
-    #[inline(always)]
     unsafe fn plus(self, a: Self, b: Self) -> Self {
         unsafe { _mm256_fmadd_ps(a, b, self) }
     }
@@ -98,10 +86,6 @@ impl Register for __m512 {
     #[inline(always)]
     unsafe fn load(from: *const f32) -> Self {
         unsafe { _mm512_loadu_ps(from) }
-    }
-    #[inline(always)]
-    unsafe fn store(self, to: *mut f32) {
-        unsafe { _mm512_storeu_ps(to, self) }
     }
     #[inline(always)]
     unsafe fn plus(self, a: Self, b: Self) -> Self {
@@ -126,7 +110,7 @@ impl Register for __m512 {
 #[target_feature(enable = "avx2,fma")]
 pub(super) unsafe fn avx2<W: Weight>(weights: &[W], cols: usize, x: &[f32], count: usize, target: Target) {
     // SAFETY: the caller's promise.
-    unsafe { rows_times::<__m256, W, 3>(weights, cols, x, count, target) }
+    unsafe { rows_times::<__m256, W, STRIP, 4>(weights, cols, x, count, target) }
 }
 
 /// With AVX-512.
@@ -136,7 +120,7 @@ pub(super) unsafe fn avx2<W: Weight>(weights: &[W], cols: usize, x: &[f32], coun
 #[target_feature(enable = "avx512f,avx512vl,avx2,fma")]
 pub(super) unsafe fn avx512<W: Weight>(weights: &[W], cols: usize, x: &[f32], count: usize, target: Target) {
     // SAFETY: the caller's promise.
-    unsafe { rows_times::<__m512, W, 6>(weights, cols, x, count, target) }
+    unsafe { rows_times::<__m512, W, STRIP, TOGETHER>(weights, cols, x, count, target) }
 }
 
 /// Sums in f32 of products of pairs of bf16.
@@ -153,10 +137,6 @@ impl Register for PairSums {
     #[inline(always)]
     unsafe fn load(from: *const f32) -> Self {
         Self(unsafe { _mm512_loadu_ps(from) })
-    }
-    #[inline(always)]
-    unsafe fn store(self, to: *mut f32) {
-        unsafe { _mm512_storeu_ps(to, self.0) }
     }
     #[inline(always)]
     unsafe fn plus(self, a: Self, b: Self) -> Self {
@@ -187,12 +167,12 @@ impl Meets<Pair> for PairSums {
 #[target_feature(enable = "avx512f,avx512vl,avx512bf16,avx2,fma")]
 pub(super) unsafe fn pairs(weights: &[Pair], cols: usize, x: &[f32], count: usize, target: Target) {
     // SAFETY: the caller's promise.
-    unsafe { rows_times::<PairSums, Pair, 6>(weights, cols, x, count, target) }
+    unsafe { rows_times::<PairSums, Pair, STRIP, TOGETHER>(weights, cols, x, count, target) }
 }
 
-/// `TALL` rows and [`WIDE`] vectors are as many sums as there are registers for.
+/// `TALL` rows and `WIDE` vectors are as many sums as there are registers for.
 #[inline(always)]
-unsafe fn rows_times<R: Meets<W>, W: Factor, const TALL: usize>(
+unsafe fn rows_times<R: Meets<W>, W: Factor, const TALL: usize, const WIDE: usize>(
     weights: &[W],
     cols: usize,
     x: &[f32],
@@ -200,57 +180,105 @@ unsafe fn rows_times<R: Meets<W>, W: Factor, const TALL: usize>(
     target: Target,
 ) {
     let rows = weights.len() / cols;
-    // Memory is fastest with one stream, so a few vectors take row after row.
-    let strips = if count > FEWEST { rows / STRIP } else { 0 };
-    let mut sums = vec![0f32; if strips > 0 { STRIP * count * LANES } else { 0 }];
+    // Memory is fastest with one stream, so one vector takes row after row.
+    let together = if count > 1 { rows / TALL * TALL } else { 0 };
     // SAFETY: every row and vector lies within its slice; the caller's promise for the target.
     unsafe {
-        for strip in 0..strips {
-            let w = weights.as_ptr().add(strip * STRIP * cols);
-            let to = Target { to: target.to.add(strip * STRIP), ..target };
-            self::strip::<R, W, TALL>(w, cols, x.as_ptr(), count, &mut sums, to);
+        let at = |row: usize| (weights.as_ptr().add(row * cols), Target { to: target.to.add(row), ..target });
+        for (w, to) in (0..together).step_by(TALL).map(at) {
+            self::rows::<R, W, TALL, WIDE>(w, cols, x, count, to);
         }
-        for row in strips * STRIP..rows {
-            let w = weights.as_ptr().add(row * cols);
-            for vector in (0..count).step_by(FEWEST) {
-                let x = x.as_ptr().add(vector * cols);
-                let to = Target { to: target.to.add(vector * target.stride + row), ..target };
-                match count - vector {
-                    1 => one::<R, W, 1>(w, cols, x, to),
-                    _ => one::<R, W, FEWEST>(w, cols, x, to),
-                }
-            }
+        for (w, to) in (together..rows).map(at) {
+            self::rows::<R, W, 1, WIDE>(w, cols, x, count, to);
         }
     }
 }
 
-/// One row against `VECTORS` vectors.
+/// `ROWS` rows against all vectors, up to `WIDE` of them at a time.
 #[inline(always)]
-unsafe fn one<R: Meets<W>, W: Factor, const VECTORS: usize>(
+unsafe fn rows<R: Meets<W>, W: Factor, const ROWS: usize, const WIDE: usize>(
+    w: *const W,
+    cols: usize,
+    x: &[f32],
+    count: usize,
+    target: Target,
+) {
+    let mut vector = 0;
+    while vector < count {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let x = x.as_ptr().add(vector * cols);
+            let to = Target { to: target.to.add(vector * target.stride), ..target };
+            vector += match count - vector {
+                left if left >= WIDE => tile::<R, W, ROWS, WIDE>(w, cols, x, to),
+                4.. => tile::<R, W, ROWS, 4>(w, cols, x, to),
+                2.. => tile::<R, W, ROWS, 2>(w, cols, x, to),
+                _ => tile::<R, W, ROWS, 1>(w, cols, x, to),
+            };
+        }
+    }
+}
+
+/// `ROWS` rows against `VECTORS` vectors, each sum in a register, as many lanes at a time as a register has; what comes
+/// after the rows is asked of memory meanwhile. Gives the number of vectors.
+#[inline(always)]
+unsafe fn tile<R: Meets<W>, W: Factor, const ROWS: usize, const VECTORS: usize>(
     w: *const W,
     cols: usize,
     x: *const f32,
     target: Target,
-) {
+) -> usize {
     let groups = cols / LANES;
-    // SAFETY: the caller's promise: a row and vectors of `cols` elements; a prefetch never faults.
+    // SAFETY: the caller's promise: rows and vectors of `cols` elements.
     unsafe {
-        // The registers of a group; with 16 lanes the second is not used.
-        let mut held = [[R::zero(); 2]; VECTORS];
-        for at in (0..groups).map(|group| group * LANES) {
-            let w = w.add(at);
-            _mm_prefetch::<_MM_HINT_T0>(w.cast::<i8>().wrapping_add(AHEAD));
-            for i in 0..LANES / R::WIDTH {
-                let weights = R::weights(w, i * R::WIDTH);
-                for (v, held) in held.iter_mut().enumerate() {
-                    held[i] = held[i].plus(weights, R::load(x.add(v * cols + at + i * R::WIDTH)));
+        let first = held::<R, W, ROWS, VECTORS>(w, cols, x, 0);
+        // With 16 lanes the second is not used.
+        let second = if R::WIDTH < LANES { held::<R, W, ROWS, VECTORS>(w, cols, x, R::WIDTH) } else { first };
+        for r in 0..ROWS {
+            let halves = |v: usize| R::halves::<W>([first[r][v], second[r][v]]);
+            let put = |v: usize, sum: f32| {
+                let sum = rest(w.add(r * cols), x.add(v * cols), groups * LANES..cols, sum);
+                *target.to.add(v * target.stride + r) = sum;
+            };
+            let fours = VECTORS / 4 * 4;
+            for v in (0..fours).step_by(4) {
+                let totals = totals([halves(v), halves(v + 1), halves(v + 2), halves(v + 3)]);
+                totals.into_iter().enumerate().for_each(|(i, total)| put(v + i, total));
+            }
+            (fours..VECTORS).for_each(|v| put(v, total(halves(v))));
+        }
+    }
+    VECTORS
+}
+
+/// The sums of a tile from lane `lane` on.
+#[inline(always)]
+unsafe fn held<R: Meets<W>, W: Factor, const ROWS: usize, const VECTORS: usize>(
+    w: *const W,
+    cols: usize,
+    x: *const f32,
+    lane: usize,
+) -> [[R; VECTORS]; ROWS] {
+    // SAFETY: the caller's promise; a prefetch never faults.
+    unsafe {
+        let mut held = [[R::zero(); VECTORS]; ROWS];
+        for at in (0..cols / LANES).map(|group| group * LANES) {
+            let mut weights = [R::zero(); ROWS];
+            for (r, weights) in weights.iter_mut().enumerate() {
+                let w = w.add(r * cols + at);
+                if lane == 0 {
+                    _mm_prefetch::<_MM_HINT_T0>(w.cast::<i8>().wrapping_add(AHEAD));
+                }
+                *weights = R::weights(w, lane);
+            }
+            for v in 0..VECTORS {
+                let x = R::load(x.add(v * cols + at + lane));
+                for (held, weights) in held.iter_mut().zip(weights) {
+                    held[v] = held[v].plus(weights, x);
                 }
             }
         }
-        for (v, held) in held.into_iter().enumerate() {
-            let sum = total(R::halves::<W>(held));
-            *target.to.add(v * target.stride) = rest(w, x.add(v * cols), groups * LANES..cols, sum);
-        }
+        held
     }
 }
 
@@ -298,126 +326,4 @@ unsafe fn totals(halves: [[__m256; 2]; 4]) -> [f32; 4] {
         _mm_storeu_ps(totals.as_mut_ptr(), _mm_add_ps(even, odd));
     }
     totals
-}
-
-/// A strip of rows against all vectors, block after block; what comes after them is asked of memory meanwhile.
-#[inline(always)]
-unsafe fn strip<R: Meets<W>, W: Factor, const TALL: usize>(
-    w: *const W,
-    cols: usize,
-    x: *const f32,
-    count: usize,
-    sums: &mut [f32],
-    target: Target,
-) {
-    let groups = cols / LANES;
-    // Blocks of equal length.
-    let block = groups.div_ceil(groups.div_ceil(BLOCK).max(1)).max(1);
-    if groups == 0 {
-        sums.fill(0.0);
-    }
-    // SAFETY: the caller's promise: `STRIP` rows and `count` vectors of `cols` elements; `sums` was made for them.
-    unsafe {
-        for first in (0..groups).step_by(block) {
-            let w = w.add(first * LANES);
-            let size = Size { groups: block.min(groups - first), cols, count, fresh: first == 0 };
-            for vector in (0..count).step_by(WIDE) {
-                let x = x.add(vector * cols + first * LANES);
-                let to = sums.as_mut_ptr().add(vector * LANES);
-                match count - vector {
-                    1 => tile::<R, W, STRIP, 1, false>(w, x, to, size),
-                    2 => tile::<R, W, STRIP, 2, false>(w, x, to, size),
-                    left => {
-                        for top in (0..STRIP).step_by(TALL) {
-                            let (w, to) = (w.add(top * cols), to.add(top * count * LANES));
-                            // The first tiles, of at least three vectors, ask for what comes next.
-                            match (left, vector) {
-                                (3, 0) => tile::<R, W, TALL, 3, true>(w, x, to, size),
-                                (3, _) => tile::<R, W, TALL, 3, false>(w, x, to, size),
-                                (_, 0) => tile::<R, W, TALL, WIDE, true>(w, x, to, size),
-                                (_, _) => tile::<R, W, TALL, WIDE, false>(w, x, to, size),
-                            }
-                        }
-                    }
-                }
-            }
-        }
-        let halves = |r: usize, v: usize| {
-            let from = sums.as_ptr().add((r * count + v) * LANES);
-            // With 16 lanes the second is the first again, and not used.
-            R::halves::<W>([R::load(from), R::load(from.add(LANES - R::WIDTH))])
-        };
-        for r in 0..STRIP {
-            let put = |v: usize, sum: f32| {
-                let sum = rest(w.add(r * cols), x.add(v * cols), groups * LANES..cols, sum);
-                *target.to.add(v * target.stride + r) = sum;
-            };
-            let fours = count / 4 * 4;
-            for v in (0..fours).step_by(4) {
-                let totals = totals([halves(r, v), halves(r, v + 1), halves(r, v + 2), halves(r, v + 3)]);
-                totals.into_iter().enumerate().for_each(|(i, total)| put(v + i, total));
-            }
-            (fours..count).for_each(|v| put(v, total(halves(r, v))));
-        }
-    }
-}
-
-/// Sizes of a tile.
-#[derive(Clone, Copy)]
-struct Size {
-    /// Groups of lanes.
-    groups: usize,
-    /// From one vector to the next, and from one row of weights to the next.
-    cols: usize,
-    /// Vectors in all.
-    count: usize,
-    /// Whether sums begin here.
-    fresh: bool,
-}
-
-/// Some groups of `ROWS` rows against `VECTORS` vectors, each sum in a register, as many lanes at a time as a register
-/// has. Where it `ASKS`, memory is asked meanwhile for the same groups of the next strip.
-#[inline(always)]
-unsafe fn tile<R: Meets<W>, W: Factor, const ROWS: usize, const VECTORS: usize, const ASKS: bool>(
-    w: *const W,
-    x: *const f32,
-    sums: *mut f32,
-    Size { groups, cols, count, fresh }: Size,
-) {
-    for lane in (0..LANES).step_by(R::WIDTH) {
-        // SAFETY: the caller's promise; a prefetch never faults.
-        unsafe {
-            let sum = |r: usize, v: usize| sums.add((r * count + v) * LANES + lane);
-            let mut held = [[R::zero(); VECTORS]; ROWS];
-            if !fresh {
-                for (r, held) in held.iter_mut().enumerate() {
-                    for (v, held) in held.iter_mut().enumerate() {
-                        *held = R::load(sum(r, v));
-                    }
-                }
-            }
-            for at in (0..groups).map(|group| group * LANES) {
-                if ASKS && lane == 0 {
-                    for r in 0..ROWS {
-                        _mm_prefetch::<_MM_HINT_T0>(w.wrapping_add((STRIP + r) * cols + at).cast());
-                    }
-                }
-                let mut weights = [R::zero(); ROWS];
-                for (r, weights) in weights.iter_mut().enumerate() {
-                    *weights = R::weights(w.add(r * cols + at), lane);
-                }
-                for v in 0..VECTORS {
-                    let x = R::load(x.add(v * cols + at + lane));
-                    for (held, weights) in held.iter_mut().zip(weights) {
-                        held[v] = held[v].plus(weights, x);
-                    }
-                }
-            }
-            for (r, held) in held.iter().enumerate() {
-                for (v, held) in held.iter().enumerate() {
-                    held.store(sum(r, v));
-                }
-            }
-        }
-    }
 }

@@ -20,7 +20,11 @@ use super::processor;
 /// Partial sums of one element of the result; two AVX2 registers.
 pub(crate) const LANES: usize = 16;
 /// Rows that are taken together against several vectors.
-pub(crate) const STRIP: usize = 6;
+pub(crate) const STRIP: usize = 3;
+/// Vectors that are taken together at most.
+const TOGETHER: usize = 8;
+/// Numbers of the vectors that the nearest cache holds beside some rows.
+const NEAREST: usize = 10 << 10;
 
 /// What meets an element of a vector.
 trait Factor: Copy {
@@ -215,18 +219,25 @@ pub(crate) unsafe fn rows_times<W: Weight>(weights: &[W], x: &Vectors<'_>, targe
     assert!(
         x.length > 0 && weights.len().is_multiple_of(x.length) && x.values.len().is_multiple_of(x.length)
     );
-    match x.with {
-        // SAFETY: the caller's promise, the lengths above, and the processor has what the vectors were made for.
-        #[cfg(target_arch = "x86_64")]
-        Instructions::Avx2 => unsafe { kernel::avx2(weights, x.length, &x.values, x.count(), target) },
-        // SAFETY: as above.
-        #[cfg(target_arch = "x86_64")]
-        Instructions::Avx512 => unsafe { kernel::avx512(weights, x.length, &x.values, x.count(), target) },
-        Instructions::Portable => {
-            for (row, weights) in weights.chunks_exact(x.length).enumerate() {
-                for (vector, x) in x.values.chunks_exact(x.length).enumerate() {
-                    // SAFETY: the caller's promise.
-                    unsafe { *target.to.add(vector * target.stride + row) = dot(weights, x) };
+    // Vectors that do not fit into the nearest cache together take the rows, which are in the second by then, in turns.
+    let together = if x.values.len() > NEAREST { TOGETHER } else { x.count() };
+    let groups = x.values.chunks(together.max(1) * x.length).enumerate();
+    for (group, values) in groups {
+        let target = Target { to: target.to.wrapping_add(group * together * target.stride), ..target };
+        let count = values.len() / x.length;
+        match x.with {
+            // SAFETY: the caller's promise, the lengths above, and the processor has what the vectors were made for.
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Avx2 => unsafe { kernel::avx2(weights, x.length, values, count, target) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Avx512 => unsafe { kernel::avx512(weights, x.length, values, count, target) },
+            Instructions::Portable => {
+                for (row, weights) in weights.chunks_exact(x.length).enumerate() {
+                    for (vector, x) in values.chunks_exact(x.length).enumerate() {
+                        // SAFETY: the caller's promise.
+                        unsafe { *target.to.add(vector * target.stride + row) = dot(weights, x) };
+                    }
                 }
             }
         }
