@@ -21,6 +21,25 @@ fn whole(layout: &Layout) -> Option<Layout> {
     Layout::from_size_align(layout.size().checked_add(header)?, header).ok()
 }
 
+/// Asks the system to give a large allocation in large pages: what a layer computes is allocated for it, and a page of
+/// 4 kB at a time that would be tens of thousands of faults a picture.
+fn in_large_pages(start: *mut u8, size: usize) -> *mut u8 {
+    #[cfg(target_os = "linux")]
+    {
+        const PAGE: usize = 2 << 20;
+        let skipped = start.align_offset(PAGE);
+        if size >= 2 * PAGE && !start.is_null() && skipped < size {
+            // SAFETY: whole pages inside what was just allocated; it is advice, which may be refused and changes no content.
+            unsafe {
+                libc::madvise(start.add(skipped).cast(), (size - skipped) / PAGE * PAGE, libc::MADV_HUGEPAGE)
+            };
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = size;
+    start
+}
+
 /// Writes the present owner before an allocation and counts it.
 ///
 /// # Safety
@@ -49,13 +68,13 @@ unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let Some(whole) = whole(&layout) else { return std::ptr::null_mut() };
         // SAFETY: the layout is not of size zero, for it has a header.
-        unsafe { taken(System.alloc(whole), &layout) }
+        unsafe { taken(in_large_pages(System.alloc(whole), whole.size()), &layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         let Some(whole) = whole(&layout) else { return std::ptr::null_mut() };
         // SAFETY: as above.
-        unsafe { taken(System.alloc_zeroed(whole), &layout) }
+        unsafe { taken(in_large_pages(System.alloc_zeroed(whole), whole.size()), &layout) }
     }
 
     unsafe fn dealloc(&self, user: *mut u8, layout: Layout) {

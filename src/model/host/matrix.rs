@@ -301,19 +301,13 @@ impl Matrix {
     }
 
     fn product_of_many(&self, x: &[f32], count: usize, bias: Option<&[f32]>, y: &mut [f32]) {
-        for row in y.chunks_exact_mut(self.rows) {
-            match bias {
-                Some(bias) => row.copy_from_slice(bias),
-                None => row.fill(0.0),
-            }
-        }
         assert!(x.len() == count * self.cols && y.len() == count * self.rows);
         let size = Size { rows: count, columns: self.rows, depth: self.cols };
         let left = Strided { numbers: x, stride: self.cols };
         let right = Right { lines: self, order: self.order };
         // SAFETY: `y` has an element for every vector and row.
         unsafe {
-            many::multiply_add(size, &left, right, self.factors, (SharedMut(y.as_mut_ptr()), self.rows))
+            many::multiply(size, &left, right, bias, self.factors, (SharedMut(y.as_mut_ptr()), self.rows))
         };
     }
 }

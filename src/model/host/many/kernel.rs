@@ -31,8 +31,19 @@ pub(super) struct Slab {
     pub out: *mut f32,
     /// From one row of the result to the next.
     pub out_stride: usize,
-    /// Whether sums are added to what is there.
-    pub add: bool,
+    /// What sums are added to.
+    pub to: Base,
+}
+
+/// What sums are added to.
+#[derive(Clone, Copy)]
+pub(super) enum Base {
+    /// Nothing.
+    Zero,
+    /// A number for every column, the same in all rows.
+    Line(*const f32),
+    /// What is there.
+    Result,
 }
 
 /// What multiplies.
@@ -145,8 +156,8 @@ trait Lanes: Copy {
     unsafe fn splat(word: u32) -> Self;
     /// `self + a * b`.
     unsafe fn plus(self, a: Self, b: Self) -> Self;
-    /// Writes the sums, or adds them to what is there.
-    unsafe fn put(self, to: *mut f32, add: bool);
+    /// Writes the sums, added to other numbers where there are some (not null).
+    unsafe fn put(self, to: *mut f32, base: *const f32);
 }
 
 /// Lanes of any processor.
@@ -177,10 +188,10 @@ impl Lanes for Plain {
         self
     }
     #[inline(always)]
-    unsafe fn put(self, to: *mut f32, add: bool) {
+    unsafe fn put(self, to: *mut f32, base: *const f32) {
         for (i, sum) in self.0.into_iter().enumerate() {
             // SAFETY: the caller's promise.
-            unsafe { *to.add(i) = if add { *to.add(i) + sum } else { sum } };
+            unsafe { *to.add(i) = if base.is_null() { sum } else { *base.add(i) + sum } };
         }
     }
 }
@@ -206,8 +217,11 @@ impl Lanes for __m256 {
         unsafe { _mm256_fmadd_ps(a, b, self) }
     }
     #[inline(always)]
-    unsafe fn put(self, to: *mut f32, add: bool) {
-        unsafe { _mm256_storeu_ps(to, if add { _mm256_add_ps(_mm256_loadu_ps(to), self) } else { self }) }
+    unsafe fn put(self, to: *mut f32, base: *const f32) {
+        unsafe {
+            let sums = if base.is_null() { self } else { _mm256_add_ps(_mm256_loadu_ps(base), self) };
+            _mm256_storeu_ps(to, sums);
+        }
     }
 }
 
@@ -232,8 +246,11 @@ impl Lanes for __m512 {
         unsafe { _mm512_fmadd_ps(a, b, self) }
     }
     #[inline(always)]
-    unsafe fn put(self, to: *mut f32, add: bool) {
-        unsafe { _mm512_storeu_ps(to, if add { _mm512_add_ps(_mm512_loadu_ps(to), self) } else { self }) }
+    unsafe fn put(self, to: *mut f32, base: *const f32) {
+        unsafe {
+            let sums = if base.is_null() { self } else { _mm512_add_ps(_mm512_loadu_ps(base), self) };
+            _mm512_storeu_ps(to, sums);
+        }
     }
 }
 
@@ -267,8 +284,8 @@ impl Lanes for Pairs {
         }
     }
     #[inline(always)]
-    unsafe fn put(self, to: *mut f32, add: bool) {
-        unsafe { self.0.put(to, add) }
+    unsafe fn put(self, to: *mut f32, base: *const f32) {
+        unsafe { self.0.put(to, base) }
     }
 }
 
@@ -299,7 +316,11 @@ unsafe fn tiles<L: Lanes, const TALL: usize>(slab: Slab) {
                     panels: slab.panels.add(i * slab.panel_stride),
                     out: if whole { out } else { spare.as_mut_ptr() },
                     out_stride: if whole { slab.out_stride } else { wide },
-                    add: slab.add && whole,
+                    to: match slab.to {
+                        _ if !whole => Base::Zero,
+                        Base::Line(line) => Base::Line(line.add(column)),
+                        other => other,
+                    },
                     ..slab
                 };
                 match tall {
@@ -312,7 +333,11 @@ unsafe fn tiles<L: Lanes, const TALL: usize>(slab: Slab) {
                     for (r, spare) in spare.chunks_exact(wide).take(tall).enumerate() {
                         for (c, sum) in spare.iter().take(slab.columns - column).enumerate() {
                             let out = &mut *out.add(r * slab.out_stride + c);
-                            *out = if slab.add { *out + sum } else { *sum };
+                            *out = match slab.to {
+                                Base::Zero => *sum,
+                                Base::Line(line) => *line.add(column + c) + sum,
+                                Base::Result => *out + sum,
+                            };
                         }
                     }
                 }
@@ -338,8 +363,14 @@ unsafe fn tile<L: Lanes, const TALL: usize>(tile: Slab) {
         }
         for (row, sums) in sums.into_iter().enumerate() {
             let out = tile.out.add(row * tile.out_stride);
-            sums[0].put(out, tile.add);
-            sums[1].put(out.add(L::COUNT), tile.add);
+            let base = match tile.to {
+                Base::Zero => std::ptr::null(),
+                Base::Line(line) => line,
+                Base::Result => out.cast_const(),
+            };
+            sums[0].put(out, base);
+            let base = if base.is_null() { base } else { base.add(L::COUNT) };
+            sums[1].put(out.add(L::COUNT), base);
         }
     }
 }

@@ -16,7 +16,7 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 
-use kernel::{Slab, Way};
+use kernel::{Base, Slab, Way};
 pub(crate) use packed::Packed;
 pub(crate) use panel::{Lines, Right, Strided};
 pub(crate) use words::{Words, write};
@@ -86,31 +86,38 @@ pub(crate) struct Size {
     pub depth: usize,
 }
 
-/// `out += left right`, the rows of `out` lying `out_stride` apart, on the threads at hand.
+/// `out = left right + bias` (a number for every column, or nothing), the rows of `out` lying `out_stride` apart, on the
+/// threads at hand.
+///
+/// # Panics
+/// Where the bias has another length than there are columns.
 ///
 /// # Safety
 /// `out` reaches every element, and nothing else writes there meanwhile.
-pub(crate) unsafe fn multiply_add(
+pub(crate) unsafe fn multiply(
     size: Size,
     left: &dyn Lines,
     right: Right<'_>,
+    bias: Option<&[f32]>,
     factors: Factors,
     (out, out_stride): (SharedMut, usize),
 ) {
     // SAFETY: the caller's promise.
-    unsafe { multiply_add_with(Means::of(factors), size, left, right, (out, out_stride)) }
+    unsafe { multiply_with(Means::of(factors), size, left, right, bias, (out, out_stride)) }
 }
 
 /// # Safety
-/// As [`multiply_add`].
-unsafe fn multiply_add_with(
+/// As [`multiply`].
+unsafe fn multiply_with(
     Means { way, words }: Means,
     Size { rows, columns, depth }: Size,
     left: &dyn Lines,
     right: Right<'_>,
+    bias: Option<&[f32]>,
     (out, out_stride): (SharedMut, usize),
 ) {
-    if rows == 0 || columns == 0 || depth == 0 {
+    assert!(bias.is_none_or(|bias| bias.len() == columns));
+    if rows == 0 || columns == 0 {
         return;
     }
     let threads = if rows * columns * depth < PARALLEL_FROM { 1 } else { rayon::current_num_threads() };
@@ -121,7 +128,8 @@ unsafe fn multiply_add_with(
     for block in parts(rows, ROWS) {
         let shares = threads.div_ceil(slabs.len()).min(block.len() / FEWEST_ROWS).max(1);
         let shares = parts(block.len(), block.len().div_ceil(shares));
-        for terms in parts(depth, PART * words.terms()) {
+        for terms in parts(depth.max(1), PART * words.terms()) {
+            let terms = terms.start..terms.end.min(depth);
             let used = terms.len().div_ceil(words.terms());
             let convert = |(row, line): (usize, &mut [u32])| {
                 left.write(block.start + row, terms.clone(), words, &mut line[..used]);
@@ -149,7 +157,11 @@ unsafe fn multiply_add_with(
                         words: used,
                         out: out.get().add((block.start + rows.start) * out_stride + columns.start),
                         out_stride,
-                        add: true,
+                        to: match bias {
+                            _ if terms.start > 0 => Base::Result,
+                            Some(bias) => Base::Line(bias[columns].as_ptr()),
+                            None => Base::Zero,
+                        },
                     });
                 }
             };
@@ -193,7 +205,7 @@ pub fn peak(factors: Factors) -> f64 {
                     words: WORDS,
                     out: out.as_mut_ptr(),
                     out_stride: way.columns(),
-                    add: true,
+                    to: Base::Result,
                 });
             }
         }
@@ -229,20 +241,20 @@ mod tests {
             depth in prop_oneof![1usize..5, 5usize..90, 500usize..1300], by_terms: bool, rounded: bool, seed in 0u32..1000,
         ) {
             let (a, b) = (values(rows * depth, seed), values(depth * columns, seed + 1));
-            let before = values(rows * columns, seed + 2);
+            let bias = values(columns, seed + 2);
             let factors = if rounded { Factors::Bf16 } else { Factors::F32 };
             let (order, stride, row, column) = match by_terms {
                 true => (Order::InputMajor, columns, columns, 1),
                 false => (Order::OutputMajor, depth, 1, depth),
             };
             let product = |way: Way, first: usize, rows: usize| {
-                let mut out = before[first * columns..(first + rows) * columns].to_vec();
+                let mut out = vec![f32::NAN; rows * columns];
                 let left = Strided { numbers: &a[first * depth..], stride: depth };
                 let right = Strided { numbers: &b, stride };
                 let to = (SharedMut(out.as_mut_ptr()), columns);
                 // SAFETY: `out` has these sizes.
                 unsafe {
-                    multiply_add_with(Means::with(factors, Some(way)), Size { rows, columns, depth }, &left, Right { lines: &right, order }, to);
+                    multiply_with(Means::with(factors, Some(way)), Size { rows, columns, depth }, &left, Right { lines: &right, order }, Some(&bias), to);
                 }
                 out
             };
@@ -257,7 +269,7 @@ mod tests {
                 for (i, got) in whole.iter().enumerate() {
                     let (r, c) = (i / columns, i % columns);
                     let terms = || (0..depth).map(|k| number(a[r * depth + k]) * number(b[k * row + c * column]));
-                    let exact = terms().sum::<f64>() + f64::from(before[i]);
+                    let exact = terms().sum::<f64>() + f64::from(bias[c]);
                     let size = terms().map(f64::abs).sum::<f64>();
                     prop_assert!((f64::from(*got) - exact).abs() <= 1e-5 * (1.0 + size));
                 }

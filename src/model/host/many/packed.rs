@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::kernel::Slab;
+use super::kernel::{Base, Slab};
 use super::panel::{self, Lines, Right};
 use super::{Factors, Means, PART, parts, stride};
 
@@ -92,7 +92,7 @@ impl Packed {
                     words: depth,
                     out,
                     out_stride,
-                    add: used.start > terms.start,
+                    to: if used.start > terms.start { Base::Result } else { Base::Zero },
                 });
             }
         }
