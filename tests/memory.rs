@@ -11,7 +11,7 @@ use made::Shape;
 use safetensors::tensor::Dtype;
 use shardscope::checkpoint::{Checkpoint, Folder};
 use shardscope::demo;
-use shardscope::engine::{Event, Order, Run, RunSettings};
+use shardscope::engine::{Event, Forecasting, Order, Run, RunSettings};
 use shardscope::evaluation::placing::{Placing, Wanted};
 use shardscope::evaluation::{Choices, Evaluation, Questions};
 use shardscope::model::{
@@ -390,9 +390,8 @@ fn every_answer_says_what_was_held_and_what_was_forecast() {
     }
 }
 
-/// The forecast of a run before it begins.
-fn foretold(order: &Order) -> HashMap<String, DeviceForecast> {
-    let of = &order.forecasting[0];
+/// The forecast of a run before it begins, of the devices that are used.
+fn foretold(of: &Forecasting) -> HashMap<String, DeviceForecast> {
     let Forecast { devices, .. } = Forecaster::new(&of.case).forecast(&of.plan);
     let named = of.plan.devices.iter().map(|device| device.name.clone()).zip(devices);
     named.filter(|(_, forecast)| forecast.used).collect()
@@ -408,7 +407,7 @@ fn the_forecast_of_a_run_knows_what_is_kept_for_later_questions() {
     let dir = tempfile::tempdir().unwrap();
     for devices in ["sim:1x64MiB", "sim:2x64MiB", "sim:3x64MiB"] {
         let order = order(&dir.path().join(devices), devices, 2, 1);
-        let foretold = foretold(&order);
+        let foretold = foretold(&order.forecasting[0]);
         let answers = answers(order);
         let found: Vec<_> = foretold
             .iter()
@@ -427,7 +426,7 @@ fn what_is_kept_for_later_questions_gives_way_to_those_in_flight() {
     let run = |name: &str, devices: &str, batch: usize| {
         let path = dir.path().join(name);
         let order = order(&path, devices, 4, batch);
-        let foretold = foretold(&order);
+        let foretold = foretold(&order.forecasting[0]);
         (answers(order), foretold, Record::open(&path).unwrap().events().unwrap())
     };
     for (count, batch) in [(1, 1), (2, 1), (2, 4)] {
@@ -574,6 +573,7 @@ fn with_several_questions_in_flight_no_more_is_held_than_was_forecast() {
         let answers = answers(order);
         let mut used = 0;
         for (copy, forecasting) in copies.iter().zip(&before) {
+            let foretold = foretold(forecasting);
             for name in copy.places().iter().map(|place| place.name()) {
                 let here = || answers.values().filter(|answer| answer.peak_bytes.contains_key(name));
                 let most = |of: &dyn Fn(&Answer) -> u64| here().map(of).max().unwrap();
@@ -591,12 +591,10 @@ fn with_several_questions_in_flight_no_more_is_held_than_was_forecast() {
                 assert!(least > 0.95, "{what}, {name}: a question held more than was forecast, {least}");
                 // Before the run, the most that can come together is counted.
                 let bytes = |answer: &Answer| forecasting.bytes(answer.tiles, answer.prompt_tokens, 24)[name];
-                let planned = most(&bytes);
+                let planned = most(&bytes) + foretold[name].kept;
                 println!("  before the run {planned}");
-                assert!(
-                    caches || planned * 100 >= peak * 95,
-                    "{what}, {name}: {planned} before, {peak} held"
-                );
+                assert!(caches || foretold[name].kept == 0);
+                assert!(planned * 100 >= peak * 95, "{what}, {name}: {planned} before, {peak} held");
                 used += 1;
             }
         }

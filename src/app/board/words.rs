@@ -42,7 +42,7 @@ pub fn part_meaning(part: usize) -> &'static str {
         1 => tr("Keys and values of the longest prompt and the longest answer, for the layers placed here"),
         2 => tr("The largest temporary memory: the vision tower, reading the prompt, or the head"),
         3 => tr(
-            "Kept for questions to come: features of pictures and the beginnings of prompts that several questions share. It gives way where a question needs the room",
+            "Kept for questions to come: features of pictures and the beginnings of prompts that several questions share. Share and verdict leave it out, since it gives way where a question needs the room",
         ),
         4 => tr("What the driver and its libraries hold for a process"),
         5 => tr("What other programs hold now"),

@@ -45,7 +45,7 @@ pub(super) fn table(case: &Case, plan: &Plan, devices: &[DeviceForecast]) -> Str
     let mut text = columns(&rows);
     _ = writeln!(text, "({name}, at each device's own worst question)");
     if keeps {
-        text.push_str("(kept: for questions to come; it gives way where a question needs the room)\n");
+        text.push_str("(kept: for questions to come; share and verdict leave it out, since it gives way where a question needs the room)\n");
     }
     text
 }
