@@ -476,7 +476,7 @@ mod tests {
         }
         prompts.give_way(79);
         assert!(!kept(&mut prompts, 1000) && kept(&mut prompts, 2000));
-        assert!(keep(&mut prompts, &prompt(&ids(3000), None), 39, 3), "one goes for another");
+        assert!(keep(&mut prompts, &prompt(&ids(3000), None), 40, 3), "one goes for another");
         assert!(!kept(&mut prompts, 2000) && kept(&mut prompts, 3000));
         // What a question in flight is about to keep has its room.
         assert!(prompts.begin(&prompt(&ids(4000), None), 40, 4, 1).is_some());
