@@ -36,13 +36,16 @@ fn starts(program: &Path) -> Result<()> {
     let cannot = |why: String| {
         Err(Problem::new(format!("it cannot be started, so nothing is computed with CUDA: {why}"))
             .in_file(program)
-            .fix("install the libraries that it misses (CUDA's driver, cuBLAS, cuRAND, NVRTC), or remove it"))
+            .fix("install the libraries that it misses (CUDA's driver and runtime, cuBLAS, cuRAND), or remove it"))
     };
     match said {
         Ok(said) if said.status.success() => Ok(()),
         Ok(said) => {
-            let first = String::from_utf8_lossy(&said.stderr).lines().next().unwrap_or_default().to_owned();
-            cannot(if first.is_empty() { said.status.to_string() } else { first })
+            let words = String::from_utf8_lossy(&said.stderr).into_owned();
+            let first = words.lines().next().unwrap_or_default();
+            // The system begins with the program's name.
+            let first = first.trim_start_matches(&format!("{}: ", program.display()));
+            cannot(if first.is_empty() { said.status.to_string() } else { first.to_owned() })
         }
         Err(error) => cannot(error.to_string()),
     }

@@ -116,9 +116,7 @@ impl CostTable {
             ),
             cpu: match assumptions.engine.value {
                 Engine::Gpu => None,
-                Engine::Cpu { threads, depth } => {
-                    Some(CpuRun::new(&model.shape, (threads, depth), model.dtype == Dtype::F32))
-                }
+                Engine::Cpu { threads } => Some(CpuRun::new(&model.shape, threads)),
             },
         };
         for unit in &model.units {

@@ -27,7 +27,7 @@ const LINES: usize = 16;
 
 impl Blocks {
     /// Weights and bytes of a block.
-    fn size(self) -> (usize, usize) {
+    pub(super) fn size(self) -> (usize, usize) {
         match self {
             Self::Q8_0 => (32, Q8_BYTES),
             Self::Q4k => (256, Q4K_BYTES),

@@ -1,5 +1,6 @@
 //! A weight matrix on the CPU, used in place from the memory-mapped file, in the type it is stored in.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use rayon::prelude::*;
 
 use super::few::{self, STRIP, Target, Vectors};
 use super::few_blocks::{self, Rounded};
-use super::product::{Lying, Size, multiply};
+use super::many::{self, Factors, Lines, Right, Size, Strided, Words};
 use super::{Blocks, Kernel, SharedMut, simd};
 use crate::checkpoint::Bytes;
 use crate::devices::meter::Owner;
@@ -69,10 +70,9 @@ pub struct Matrix {
     cols: usize,
     order: Order,
     data: Data,
+    factors: Factors,
 }
 
-/// Lines that are widened at a time before a product with many vectors.
-const BLOCK_LINES: usize = 512;
 /// Rows that are widened at a time before a product with a few vectors.
 const TILE: usize = 12;
 /// Products with fewer multiplications than this are not worth waking threads for.
@@ -94,8 +94,13 @@ impl Matrix {
             DType::F16 => Data::F16(Values::new(bytes, range)),
             _ => Data::F32(Values::new(bytes, range)),
         };
-        let matrix = Self { rows, cols, order, data: mapped };
+        let matrix = Self { rows, cols, order, data: mapped, factors: Factors::F32 };
         if stored == dtype { matrix } else { matrix.converted(dtype) }
+    }
+
+    /// The same matrix, whose products with many vectors are made of such factors.
+    pub fn with_factors(self, factors: Factors) -> Self {
+        Self { factors, ..self }
     }
 
     /// Length of a product with one vector.
@@ -129,7 +134,7 @@ impl Matrix {
     }
 
     /// The same matrix in blocks, or in the next wider format into which its lines divide; as it is where they do in
-    /// none.
+    /// none. Against many vectors blocks are multiplied in bf16, which loses less than they have lost already.
     ///
     /// # Errors
     /// As candle's quantising.
@@ -141,7 +146,7 @@ impl Matrix {
             let _host = Owner::HOST.enter();
             blocks.quantise(lines, line, &|i, out| self.widen(i, out))?
         };
-        Ok(Self { data: Data::Blocks(blocks, quantised.into()), ..self })
+        Ok(Self { data: Data::Blocks(blocks, quantised.into()), factors: Factors::Bf16, ..self })
     }
 
     fn converted(&self, dtype: DType) -> Self {
@@ -157,7 +162,7 @@ impl Matrix {
             DType::F16 => Data::F16(Values::Owned(wide.into_iter().map(f16::from_f32).collect())),
             _ => Data::F32(Values::Owned(wide.into())),
         };
-        Self { data, ..*self }
+        Self { data, ..self.clone() }
     }
 
     /// Values that lie side by side: a row, or a column of an input-major matrix.
@@ -213,8 +218,19 @@ impl Matrix {
                     few::rows_times(&w.get()[cells(&rows)], &x, target);
                 });
             }
+            #[cfg(target_arch = "x86_64")]
+            Data::Bf16(w) if self.factors == Factors::Bf16 && few::pairs::fits(cols) => {
+                let x = few::pairs::PairVectors::new(x, cols);
+                self.by_rows(count, bias, y, |rows, target| unsafe {
+                    few::pairs::rows_times(&w.get()[cells(&rows)], &x, target);
+                });
+            }
             Data::Bf16(w) => {
-                let x = Vectors::new::<bf16>(x, cols);
+                let x: Cow<'_, [f32]> = match self.factors {
+                    Factors::F32 => x.into(),
+                    Factors::Bf16 => x.iter().map(|x| bf16::from_f32(*x).to_f32()).collect(),
+                };
+                let x = Vectors::new::<bf16>(&x, cols);
                 self.by_rows(count, bias, y, |rows, target| unsafe {
                     few::rows_times(&w.get()[cells(&rows)], &x, target);
                 });
@@ -291,44 +307,41 @@ impl Matrix {
                 None => row.fill(0.0),
             }
         }
-        let lines = self.rows * self.cols / self.line().max(1);
-        if let Data::F32(w) = &self.data {
-            return self.multiply_add(x, count, w.get(), 0..lines, y);
-        }
-        let mut wide = vec![0f32; BLOCK_LINES.min(lines) * self.line()];
-        for first in (0..lines).step_by(BLOCK_LINES) {
-            let block = first..(first + BLOCK_LINES).min(lines);
-            let wide = &mut wide[..block.len() * self.line()];
-            let each = wide.par_chunks_mut(self.line()).with_min_len(16).enumerate();
-            each.for_each(|(i, out)| self.widen(first + i, out));
-            self.multiply_add(x, count, wide, block, y);
-        }
-    }
-
-    /// Adds the product with some of the matrix's lines, given widened, to `y`.
-    fn multiply_add(&self, x: &[f32], count: usize, lines: &[f32], which: Range<usize>, y: &mut [f32]) {
-        let (rows, cols) = (self.rows, self.cols);
-        // Output-major lines are outputs: part of y. Input-major lines are inputs: part of x.
-        let (columns, depth, x_from, y_from, w_in, w_out) = match self.order {
-            Order::OutputMajor => (which.len(), cols, 0, which.start, 1, cols),
-            Order::InputMajor => (rows, which.len(), which.start, 0, rows, 1),
-        };
-        assert!(x.len() >= count * cols && y.len() >= count * rows && lines.len() >= columns * depth);
-        assert!(x_from + depth <= cols && y_from + columns <= rows && count > 0);
-        let threads =
-            if count * columns * depth < PARALLEL_FROM * 8 { 1 } else { rayon::current_num_threads() };
-        let parallelism =
-            if threads > 1 { gemm::Parallelism::Rayon(threads) } else { gemm::Parallelism::None };
-        // SAFETY: the slices hold all elements that these sizes and strides reach, as asserted above.
+        assert!(x.len() == count * self.cols && y.len() == count * self.rows);
+        let size = Size { rows: count, columns: self.rows, depth: self.cols };
+        let left = Strided { numbers: x, stride: self.cols };
+        let right = Right { lines: self, order: self.order };
+        // SAFETY: `y` has an element for every vector and row.
         unsafe {
-            multiply(
-                Size { rows: count, columns, depth },
-                (y.as_mut_ptr().add(y_from), rows),
-                true,
-                Lying { from: x.as_ptr().add(x_from), row: cols, column: 1 },
-                Lying { from: lines.as_ptr(), row: w_in, column: w_out },
-                parallelism,
-            );
+            many::multiply_add(size, &left, right, self.factors, (SharedMut(y.as_mut_ptr()), self.rows))
+        };
+    }
+}
+
+impl Lines for Matrix {
+    fn write(&self, line: usize, range: Range<usize>, words: Words, out: &mut [u32]) {
+        let from = line * self.line();
+        let cells = from + range.start..from + range.end;
+        match &self.data {
+            Data::F32(w) => many::write(&w.get()[cells], words, out),
+            Data::Bf16(w) => many::write(&w.get()[cells], words, out),
+            Data::F16(w) => {
+                let mut wide = vec![0f32; cells.len()];
+                widen_f16(&w.get()[cells], &mut wide);
+                many::write(&wide, words, out);
+            }
+            Data::Blocks(format, bytes) => {
+                // Whole blocks, and of these what is asked for.
+                let block = format.size().0;
+                let blocks = range.start / block..range.end.div_ceil(block);
+                let mut wide = vec![0f32; blocks.len() * block];
+                let bytes = &bytes[line * format.line_bytes(self.line())..];
+                format.widen(
+                    &bytes[format.line_bytes(blocks.start * block)..format.line_bytes(blocks.end * block)],
+                    &mut wide,
+                );
+                many::write(&wide[range.start - blocks.start * block..][..range.len()], words, out);
+            }
         }
     }
 }
@@ -357,7 +370,7 @@ mod tests {
         #[test]
         fn products_agree_with_plain_loops(
             rows in 1usize..70, cols in 1usize..90, count in 1usize..9, few: bool, seed in 0u32..1000, which in 0usize..3,
-            target in 0usize..3, input_major: bool, blocks in 0usize..3,
+            target in 0usize..3, input_major: bool, blocks in 0usize..3, rounded: bool,
         ) {
             // Lines that divide into blocks are multiples of 32 or 256 long.
             let (rows, cols) = match (blocks, input_major) {
@@ -377,6 +390,12 @@ mod tests {
             };
             let bytes = stored(&lying, types[which]);
             let mut matrix = Matrix::new(&bytes, 0..bytes.len(), types[which], types[target], (rows, cols), order);
+            let rounded = rounded && types[target] == DType::BF16 && blocks == 0;
+            if rounded {
+                matrix = matrix.with_factors(Factors::Bf16);
+            }
+            let many_in_blocks = blocks > 0 && (!few || input_major);
+            let number = |x: f32| f64::from(if rounded || many_in_blocks { bf16::from_f32(x).to_f32() } else { x });
             let mut w = w;
             if blocks > 0 {
                 matrix = matrix.in_blocks([Blocks::Q8_0, Blocks::Q4k][blocks - 1]).unwrap();
@@ -386,7 +405,8 @@ mod tests {
                 for i in 0..rows * cols / line.len() {
                     matrix.widen(i, &mut line);
                     for (j, value) in line.iter().enumerate() {
-                        w[if input_major { j * cols + i } else { i * cols + j }] = *value;
+                        let value = if many_in_blocks { bf16::from_f32(*value).to_f32() } else { *value };
+                        w[if input_major { j * cols + i } else { i * cols + j }] = value;
                     }
                 }
             }
@@ -400,7 +420,7 @@ mod tests {
             }
             for i in 0..count {
                 for r in 0..rows {
-                    let exact: f64 = (0..cols).map(|c| f64::from(w[r * cols + c]) * f64::from(x[i * cols + c])).sum();
+                    let exact: f64 = (0..cols).map(|c| f64::from(w[r * cols + c]) * number(x[i * cols + c])).sum();
                     let got = f64::from(y[i * rows + r]);
                     prop_assert!((got - exact - f64::from(bias[r])).abs() < 4e-3, "{got} {exact}");
                 }
