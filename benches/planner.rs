@@ -19,7 +19,12 @@ const GIB: u64 = 1 << 30;
 fn questions() -> Workload {
     let question = |i: u64| {
         let tiles = [13, 10, 7, 5, 13, 26, 3, 9, 39, 13, 65, 5, 70][i as usize % 13];
-        QuestionCost { id: format!("validation_{i}"), tiles, prompt_tokens: tiles * 256 + 80 + i * 7 % 200 }
+        QuestionCost {
+            id: format!("validation_{i}"),
+            tiles,
+            prompt_tokens: tiles * 256 + 80 + i * 7 % 200,
+            ..QuestionCost::default()
+        }
     };
     Workload::new((0..900).map(question).collect())
 }

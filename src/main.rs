@@ -2,6 +2,9 @@
 
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
+#[cfg(not(feature = "cuda"))]
+mod beside;
+
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -9,6 +12,10 @@ use shardscope::cli::{Cli, Command, Ending, EvalArgs, Failure, Outcome};
 use shardscope::{app, terminal};
 
 fn main() -> ExitCode {
+    #[cfg(not(feature = "cuda"))]
+    if let Some(code) = beside::run() {
+        return code;
+    }
     let outcome = match Cli::parse().command {
         None => window(),
         Some(Command::Eval(args)) => terminal::eval::run(&args),

@@ -116,11 +116,19 @@ impl From<candle_core::Error> for Problem {
             Some(short) => short.into(),
             None if leaves_nothing(&error) => Self {
                 is_final: true,
-                ..Self::new(format!("a GPU cannot be used any more: {error}"))
+                ..Self::new(format!("a GPU cannot be used any more: {}", said(&error)))
                     .fix("what was answered is kept; start the program again and go on with --resume")
             },
-            None => Self::new(format!("tensor computation failed: {error}")),
+            None => Self::new(format!("tensor computation failed: {}", said(&error))),
         }
+    }
+}
+
+/// What an error of candle's says, without the program's stack, which candle adds where `RUST_BACKTRACE` is set.
+pub fn said(error: &candle_core::Error) -> String {
+    match error {
+        candle_core::Error::WithBacktrace { inner, .. } => said(inner),
+        error => error.to_string(),
     }
 }
 
@@ -180,6 +188,16 @@ impl OutOfMemory {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_person_is_spared_the_stack() {
+        let stack = std::backtrace::Backtrace::force_capture();
+        let inner = Box::new(candle_core::Error::Msg("no such device".into()));
+        let error = candle_core::Error::WithBacktrace { inner, backtrace: Box::new(stack) };
+        assert!(error.to_string().lines().count() > 1);
+        assert_eq!(said(&error), "no such device");
+        assert_eq!(Problem::from(error).what, "tensor computation failed: no such device");
+    }
 
     #[test]
     fn what_a_driver_says_is_told_apart() {

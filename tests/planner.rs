@@ -434,6 +434,7 @@ mod any_case {
                             id: i.to_string(),
                             tiles,
                             prompt_tokens,
+                            ..QuestionCost::default()
                         })
                         .collect();
                     Case::new(model, devices, assumptions, Workload::new(questions))

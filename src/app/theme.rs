@@ -46,8 +46,9 @@ pub struct Tokens {
     pub shadow: Color32,
     /// One a device, in order.
     pub devices: [Color32; 8],
-    /// Parts of a device's memory: weights, keys and values, activations, overhead, other processes, reserve.
-    pub memory: [Color32; 6],
+    /// Parts of a device's memory: weights, keys and values, activations, kept for later, overhead, other processes,
+    /// reserve.
+    pub memory: [Color32; 7],
     /// Kinds of units: vision, projector, embedding, decoder layer, head.
     pub kinds: [Color32; 5],
 }
@@ -90,6 +91,7 @@ const DARK: Tokens = Tokens {
         hex(0x3E_7F_C8),
         hex(0x2F_9E_8F),
         hex(0xD9_8A_2B),
+        hex(0x8A_A8_3C),
         hex(0x6B_72_7E),
         hex(0x9A_5F_A8),
         hex(0x3A_3F_47),
@@ -119,6 +121,7 @@ const LIGHT: Tokens = Tokens {
         hex(0x4C_8F_DB),
         hex(0x3D_B0_A0),
         hex(0xE8_A0_40),
+        hex(0xA3_BF_55),
         hex(0x9A_A2_AE),
         hex(0xB0_7A_BE),
         hex(0xCD_D3_DB),

@@ -14,6 +14,7 @@ use crate::checkpoint::tokenizer::TextStream;
 use crate::dataset::{Dataset, ImageRef, Question, Style, prompt};
 use crate::picture;
 use crate::picture::tiles::Tiling;
+use crate::plan::Kept;
 use crate::session::journal::{Alternative, Answer, Finish, ImageRecord, Seconds, TokenLogprob};
 use crate::{Problem, Result};
 
@@ -36,9 +37,10 @@ pub struct RunSettings {
     pub micro_batch: usize,
     /// Prompt positions that go through the decoder at a time.
     pub prefill_chunk: usize,
-    /// Bytes of image features that are kept for questions to come, on the projector's device.
+    /// Bytes of image features that are kept for questions to come, at most, on the projector's device (of each copy of
+    /// the model an equal part).
     pub picture_cache: u64,
-    /// Bytes of keys and values of prompts' beginnings that are kept for questions to come, on the layers' devices
+    /// Bytes of keys and values of prompts' beginnings that are kept for questions to come, at most, on the layers' devices
     /// together.
     pub prompt_cache: u64,
 }
@@ -54,8 +56,8 @@ impl Default for RunSettings {
             top_logprobs: 0,
             micro_batch: 4,
             prefill_chunk: 1024,
-            picture_cache: 64 << 20,
-            prompt_cache: 64 << 20,
+            picture_cache: Kept::USUAL.pictures,
+            prompt_cache: Kept::USUAL.prompts,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What questions will cost, before anything is loaded: tiles from image headers, tokens from the prompt's text.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use rayon::iter::Either;
 use rayon::prelude::*;
 
@@ -7,7 +9,7 @@ use super::model::Language;
 use crate::dataset::{Dataset, Prompt, Question, Style, prompt};
 use crate::picture;
 use crate::picture::tiles::Tiling;
-use crate::plan::QuestionCost;
+use crate::plan::{QuestionCost, Shares};
 use crate::{Problem, Result};
 
 /// How questions are asked, as far as it decides their cost.
@@ -47,45 +49,75 @@ impl Pricing<'_> {
     pub fn one(&self, row: usize) -> Result<QuestionCost> {
         let question = self.dataset.question(row)?;
         let built = prompt::build(self.dataset, &question, self.style, self.max_tiles)?;
-        let tiles = self.tiles(&question, &built)?;
-        let text = self.text_tokens(&built)?;
-        let prompt_tokens = text + tiles * self.tokens_per_tile;
-        Ok(QuestionCost { id: question.index, tiles: tiles as u64, prompt_tokens: prompt_tokens as u64 })
+        let pictures = self.pictures(&question, &built)?;
+        let tiles = pictures.iter().map(|(_, tiles)| tiles).sum();
+        let text = self.text(&built)?;
+        let image_tokens = tiles * self.tokens_per_tile as u64;
+        let beginning = (number(&(text.beginning, &pictures)), text.before + image_tokens);
+        Ok(QuestionCost {
+            id: question.index,
+            tiles,
+            prompt_tokens: text.tokens + image_tokens,
+            shares: Shares { pictures, beginning },
+        })
     }
 
-    /// Tiles of all images of a question, from their headers.
-    ///
-    /// # Errors
-    /// An image that cannot be read.
-    pub fn tiles(&self, question: &Question, built: &Prompt) -> Result<usize> {
+    /// Each image of a question: a number that tells it, as it is cut, from others, and its tiles, from its header.
+    fn pictures(&self, question: &Question, built: &Prompt) -> Result<Vec<(u64, u64)>> {
         let tiling = (self.tiling)(built.max_tiles);
-        let mut tiles = 0;
+        let mut pictures = Vec::with_capacity(built.images.len());
         for used in &built.images {
             let Some(image) = question.images.get(used.index) else { continue };
             let place = self.dataset.image_place(image);
-            let (width, height) = picture::dimensions(&self.dataset.image_bytes(image)?, &place)?;
-            tiles += tiling.count_for(width, height, used.scale);
+            let bytes = self.dataset.image_bytes(image)?;
+            let (width, height) = picture::dimensions(&bytes, &place)?;
+            let tiles = tiling.count_for(width, height, used.scale);
+            pictures.push((number(&(&*bytes, tiling, used.scale)), tiles as u64));
         }
-        Ok(tiles)
+        Ok(pictures)
     }
 
     /// Tokens besides the image tokens.
-    fn text_tokens(&self, built: &Prompt) -> Result<usize> {
+    fn text(&self, built: &Prompt) -> Result<Text> {
         let Some(language) = self.language else {
             let wide = built.text.chars().filter(|c| !c.is_ascii()).count();
             // A style's own system message takes the place of the template's.
             let system = self.system.or(built.system).map_or(0, str::len).div_ceil(4);
-            return Ok(TEMPLATE_TOKENS
-                + system
-                + wide
-                + (built.text.len() - wide).div_ceil(4)
-                + 2 * built.images.len());
+            // Pictures come first in most prompts.
+            let before = TEMPLATE_TOKENS + system + 2 * built.images.len();
+            let after = wide + (built.text.len() - wide).div_ceil(4);
+            return Ok(Text { tokens: (before + after) as u64, before: before as u64, beginning: 0 });
         };
         // A special token is never joined with what stands beside it, so one a picture tells the count of any number.
         let rendered = language.template.render(self.system.or(built.system), &built.text)?;
         let one_each = vec![1; built.images.len()];
         let expanded =
             crate::checkpoint::template::expand_images(&language.template, &rendered, &one_each, 1)?;
-        Ok(language.tokenizer.encode(&expanded)?.len() - built.images.len())
+        let ids = language.tokenizer.encode(&expanded)?;
+        let image_token = language.tokenizer.image_context_id();
+        let end = ids.iter().rposition(|id| *id == image_token).map_or(ids.len(), |last| last + 1);
+        let images = built.images.len();
+        Ok(Text {
+            tokens: ids.len().saturating_sub(images) as u64,
+            before: end.saturating_sub(images) as u64,
+            beginning: number(&ids[..end]),
+        })
     }
+}
+
+/// The text of a prompt.
+struct Text {
+    /// Its tokens.
+    tokens: u64,
+    /// Those of them that stand before the end of its last picture; all where there is none.
+    before: u64,
+    /// A number that tells these from others.
+    beginning: u64,
+}
+
+/// A number that tells what is equal from what is not, nearly always.
+fn number<T: Hash + ?Sized>(of: &T) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    of.hash(&mut hasher);
+    hasher.finish()
 }

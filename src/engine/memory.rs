@@ -13,7 +13,7 @@ use crate::devices::Meter;
 use crate::model::Placement;
 use crate::plan::calibration::{Component, Lesson};
 use crate::plan::cpu_run::Batch;
-use crate::plan::{Assumptions, Calibration, Case, CostTable, Device, Holding, Plan, Sourced};
+use crate::plan::{Assumptions, Calibration, Case, CostTable, Device, Holding, Kept, Plan, Sourced};
 use crate::session::journal::{MemorySample, now};
 
 /// Bytes of each metered place, by name.
@@ -205,6 +205,11 @@ impl Books {
             .collect()
     }
 
+    /// What a copy of the model may keep for questions to come beside these in flight; nothing where that cannot be told.
+    pub fn room(&self, replica: usize, needs: &[Need]) -> Option<Kept> {
+        self.copies.get(replica).map(|copy| copy.forecasting.room_beside(needs))
+    }
+
     /// The first rung on which a question is forecast to fit; the top where that cannot be told, the bottom where none
     /// does: it is tried all the same.
     pub fn starting_rung(&self, need: Need) -> usize {
@@ -282,20 +287,36 @@ impl Forecasting {
         self.fit(&self.case.costs, &all)
     }
 
+    /// What may be kept for questions to come beside these. Where they need all there is, nothing.
+    pub fn room_beside(&self, needs: &[Need]) -> Kept {
+        let holdings = self.plan.holdings(&self.case.costs);
+        let left: Vec<u64> =
+            self.left(&self.case.costs, needs).into_iter().map(|left| left.unwrap_or(0)).collect();
+        self.case.costs.kept_beside(&holdings, &left)
+    }
+
     fn fit(&self, costs: &CostTable, needs: &[Need]) -> bool {
+        self.left(costs, needs).iter().all(Option::is_some)
+    }
+
+    /// What these questions leave of every device; nothing where they do not fit there.
+    fn left(&self, costs: &CostTable, needs: &[Need]) -> Vec<Option<u64>> {
         let costs = &costs.in_company(needs.len() as u64);
         let usable = self.case.usable(&self.plan.devices);
         let holdings = self.plan.holdings(costs);
-        let fits = |(holding, usable): (&Holding, u64)| {
+        let left = |(holding, usable): (&Holding, u64)| {
+            if *holding == Holding::default() {
+                return Some(usable);
+            }
             let (mut kv, mut largest) = (0u64, 0u64);
             for need in needs {
                 let (tiles, prompt) = (need.tiles as u64, need.prompt_tokens as u64);
                 kv = kv.saturating_add(costs.kv_of_one(holding, prompt, need.new_tokens as u64));
                 largest = largest.max(costs.activation(holding, &costs.at(tiles, prompt), 0));
             }
-            holding.weights.saturating_add(kv).saturating_add(largest) <= usable
+            usable.checked_sub(holding.weights.saturating_add(kv).saturating_add(largest))
         };
-        holdings.iter().zip(usable).filter(|(holding, _)| **holding != Holding::default()).all(fits)
+        holdings.iter().zip(usable).map(left).collect()
     }
 }
 

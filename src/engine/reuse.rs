@@ -1,5 +1,6 @@
 //! What several questions share is computed once: features of a picture, and keys and values of prompts that begin
-//! alike. Both are kept within a budget of bytes; what was used longest ago goes first. No answer depends on it.
+//! alike. Both are kept within a budget of bytes, and give way where questions need the room; what was used longest ago
+//! goes first. No answer depends on it.
 
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
@@ -79,6 +80,7 @@ impl Picture {
 #[derive(Debug)]
 pub struct Pictures {
     inner: Mutex<Shelf>,
+    /// The most that is kept on a place.
     budget: u64,
 }
 
@@ -87,11 +89,29 @@ struct Shelf {
     known: HashMap<PictureKey, Weak<Picture>>,
     /// Pictures with features, the one used last at the end.
     kept: VecDeque<(Arc<Picture>, u64)>,
-    bytes: u64,
+    /// What there is room for on places that have less of it than the budget.
+    rooms: Vec<(Place, u64)>,
+}
+
+impl Shelf {
+    /// Lets go of what was used longest ago on a place, until there is room for what remains.
+    fn trim(&mut self, place: &Place, budget: u64) {
+        let room = self.rooms.iter().find(|(known, _)| known.is(place)).map_or(budget, |(_, room)| *room);
+        let lies = |picture: &Picture| picture.features().is_some_and(|seen| seen.place.is(place));
+        let here = self.kept.iter().filter(|(picture, _)| lies(picture));
+        let mut bytes: u64 = here.map(|(_, bytes)| bytes).sum();
+        self.kept.retain(|(picture, size)| {
+            let goes = bytes > room && lies(picture);
+            if goes {
+                bytes -= size;
+            }
+            !goes
+        });
+    }
 }
 
 impl Pictures {
-    /// A shelf that keeps features of so many bytes.
+    /// A shelf that keeps features of so many bytes on every place.
     pub fn new(budget: u64) -> Self {
         Self { inner: Mutex::default(), budget }
     }
@@ -135,16 +155,22 @@ impl Pictures {
             return;
         }
         shelf.kept.push_back((picture.clone(), bytes));
-        shelf.bytes += bytes;
-        while shelf.bytes > self.budget {
-            let Some((_, bytes)) = shelf.kept.pop_front() else { break };
-            shelf.bytes -= bytes;
+        shelf.trim(&features.place, self.budget);
+    }
+
+    /// From now on there is room for so many bytes on a place; the budget holds all the same.
+    pub fn give_way(&self, place: &Place, room: u64) {
+        let mut shelf = held(&self.inner);
+        shelf.rooms.retain(|(known, _)| !known.is(place));
+        if room < self.budget {
+            shelf.rooms.push((place.clone(), room));
+            shelf.trim(place, self.budget);
         }
     }
 
     /// Bytes of the features that are kept.
     pub fn bytes(&self) -> u64 {
-        held(&self.inner).bytes
+        held(&self.inner).kept.iter().map(|(_, bytes)| bytes).sum()
     }
 
     /// Tiles whose features lie on a place: of pictures that are kept, and of those that questions in flight hold.
@@ -159,9 +185,7 @@ impl Pictures {
 
     /// Lets go of everything that is kept; what questions in flight hold stays theirs.
     pub fn clear(&self) {
-        let mut shelf = held(&self.inner);
-        shelf.kept.clear();
-        shelf.bytes = 0;
+        held(&self.inner).kept.clear();
     }
 }
 
@@ -194,8 +218,6 @@ impl PromptKey {
 struct Entry {
     prompt: Arc<PromptKey>,
     kept: Arc<Kept>,
-    /// Bytes that it takes; 0 until it is whole.
-    bytes: u64,
     /// The row of the question that fills it, until it is whole.
     by: Option<usize>,
 }
@@ -215,8 +237,9 @@ pub enum Beginning {
 #[derive(Debug)]
 pub struct Prompts {
     entries: VecDeque<Entry>,
-    bytes: u64,
     budget: u64,
+    /// What there is room for, at most the budget.
+    room: u64,
     bytes_per_position: u64,
 }
 
@@ -226,7 +249,7 @@ const WORTH_WHILE: usize = 8;
 impl Prompts {
     /// Keeps so many bytes at most, where a position takes so many in all layers.
     pub fn new(budget: u64, bytes_per_position: u64) -> Self {
-        Self { entries: VecDeque::new(), bytes: 0, budget, bytes_per_position }
+        Self { entries: VecDeque::new(), budget, room: budget, bytes_per_position }
     }
 
     /// The longest known beginning of a prompt, at least one position short of its end.
@@ -258,7 +281,7 @@ impl Prompts {
         }
     }
 
-    /// Where the question of a row is to keep the first positions of its prompt; `None` where the budget is too small.
+    /// Where the question of a row is to keep the first positions of its prompt; `None` where there is no room for them.
     pub fn begin(
         &mut self,
         prompt: &Arc<PromptKey>,
@@ -267,12 +290,36 @@ impl Prompts {
         layers: usize,
     ) -> Option<Arc<Kept>> {
         let bytes = positions as u64 * self.bytes_per_position;
-        if positions < WORTH_WHILE || bytes > self.budget {
+        // What others are about to keep stays.
+        let coming: u64 = self.entries.iter().filter(|entry| entry.by.is_some()).map(|e| self.size(e)).sum();
+        if positions < WORTH_WHILE || bytes.saturating_add(coming) > self.room {
             return None;
         }
+        self.trim(self.room - bytes);
         let kept = Kept::new(layers, positions);
-        self.entries.push_back(Entry { prompt: prompt.clone(), kept: kept.clone(), bytes: 0, by: Some(row) });
+        self.entries.push_back(Entry { prompt: prompt.clone(), kept: kept.clone(), by: Some(row) });
         Some(kept)
+    }
+
+    /// From now on there is room for so many bytes; the budget holds all the same.
+    pub fn give_way(&mut self, room: u64) {
+        self.room = room.min(self.budget);
+        self.trim(self.room);
+    }
+
+    /// Lets go of what was used longest ago, until no more than so many bytes are kept or coming.
+    fn trim(&mut self, room: u64) {
+        let mut bytes: u64 = self.entries.iter().map(|entry| self.size(entry)).sum();
+        while bytes > room {
+            let Some(oldest) = self.entries.iter().position(|entry| entry.by.is_none()) else { break };
+            if let Some(entry) = self.entries.remove(oldest) {
+                bytes -= self.size(&entry);
+            }
+        }
+    }
+
+    fn size(&self, entry: &Entry) -> u64 {
+        entry.kept.positions() as u64 * self.bytes_per_position
     }
 
     /// The question of a row has been through, or is gone: what it kept counts from now on, if it is whole.
@@ -283,15 +330,8 @@ impl Prompts {
             return;
         }
         entry.by = None;
-        entry.bytes = entry.kept.positions() as u64 * self.bytes_per_position;
-        self.bytes += entry.bytes;
         self.entries.push_back(entry);
-        while self.bytes > self.budget {
-            let Some(oldest) = self.entries.iter().position(|entry| entry.by.is_none()) else { break };
-            if let Some(entry) = self.entries.remove(oldest) {
-                self.bytes -= entry.bytes;
-            }
-        }
+        self.trim(self.room);
     }
 
     /// Positions of the beginnings that are kept, or are being kept by a row of which `fills` says so.
@@ -302,13 +342,12 @@ impl Prompts {
 
     /// Bytes of the beginnings that are kept.
     pub fn bytes(&self) -> u64 {
-        self.bytes
+        self.entries.iter().filter(|entry| entry.by.is_none()).map(|entry| self.size(entry)).sum()
     }
 
     /// Lets go of everything that is kept.
     pub fn clear(&mut self) {
         self.entries.retain(|entry| entry.by.is_some());
-        self.bytes = 0;
     }
 }
 
@@ -330,33 +369,42 @@ mod tests {
         Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap()
     }
 
-    fn seen(pictures: &Pictures, content: u8, tokens: usize) -> Arc<Picture> {
+    fn seen(pictures: &Pictures, content: u8, tokens: usize, place: &Place) -> Arc<Picture> {
         let grid = Grid { cols: 1, rows: 1 };
         let picture = Picture::new(key(content), (1, 1), grid, 1, zeros((1, 1, 1)));
         pictures.add(&picture);
-        picture.set_features(Features { parts: vec![zeros((1, tokens, 1))], place: Place::cpu() });
+        picture.set_features(Features { parts: vec![zeros((1, tokens, 1))], place: place.clone() });
         pictures.keep(&picture);
         picture
     }
 
     #[test]
     fn the_picture_used_longest_ago_goes_first() {
-        let pictures = Pictures::new(100);
+        let (pictures, place) = (Pictures::new(100), Place::cpu());
+        let seen = |content, tokens| seen(&pictures, content, tokens, &place);
         // Features of 40 bytes each.
         for content in [1, 2] {
-            drop(seen(&pictures, content, 10));
+            drop(seen(content, 10));
         }
         assert!(pictures.find(&key(1)).is_some());
-        drop(seen(&pictures, 3, 10));
+        drop(seen(3, 10));
         assert!(pictures.find(&key(2)).is_none(), "1 was used later");
         assert!(pictures.find(&key(1)).is_some() && pictures.find(&key(3)).is_some());
         // One that is larger than the budget drives nothing out, and is found as long as someone holds it.
-        let large = seen(&pictures, 4, 26);
+        let large = seen(4, 26);
         assert!(pictures.find(&key(4)).is_some() && pictures.find(&key(1)).is_some());
         drop(large);
         assert!(pictures.find(&key(4)).is_none());
+        // What questions need goes before, as long as they need it.
+        pictures.give_way(&place, 50);
+        assert!(pictures.find(&key(3)).is_none() && pictures.find(&key(1)).is_some());
+        drop(seen(5, 10));
+        assert!(pictures.find(&key(1)).is_none(), "there is no room for two");
+        pictures.give_way(&place, u64::MAX);
+        drop(seen(6, 10));
+        assert!(pictures.find(&key(5)).is_some() && pictures.find(&key(6)).is_some());
         pictures.clear();
-        assert!(pictures.find(&key(1)).is_none());
+        assert!(pictures.find(&key(5)).is_none());
     }
 
     fn prompt(ids: &[u32], picture: Option<(Range<usize>, u8)>) -> Arc<PromptKey> {
@@ -411,7 +459,37 @@ mod tests {
         let mut tail = ids(4000);
         tail.extend(0..200);
         assert!(matches!(prompts.find(&prompt(&tail, None)), Beginning::Unknown), "a small part of it");
+        assert_eq!(prompts.bytes(), 50, "what is coming counts already");
         prompts.end(4);
         assert!(matches!(prompts.find(&prompt(&ids(4000), None)), Beginning::Unknown));
+    }
+
+    #[test]
+    fn beginnings_give_way_where_questions_need_the_room() {
+        let ids = |from: u32| (from..from + 40).collect::<Vec<u32>>();
+        let kept = |prompts: &mut Prompts, from| {
+            matches!(prompts.find(&prompt(&ids(from), None)), Beginning::Kept(..))
+        };
+        let mut prompts = Prompts::new(100, 1);
+        for (row, from) in [(1, 1000), (2, 2000)] {
+            assert!(keep(&mut prompts, &prompt(&ids(from), None), 40, row));
+        }
+        prompts.give_way(79);
+        assert!(!kept(&mut prompts, 1000) && kept(&mut prompts, 2000));
+        assert!(keep(&mut prompts, &prompt(&ids(3000), None), 40, 3), "one goes for another");
+        assert!(!kept(&mut prompts, 2000) && kept(&mut prompts, 3000));
+        // What a question in flight is about to keep has its room.
+        assert!(prompts.begin(&prompt(&ids(4000), None), 40, 4, 1).is_some());
+        assert!(prompts.begin(&prompt(&ids(5000), None), 40, 5, 1).is_none());
+        prompts.end(4);
+        prompts.give_way(0);
+        assert_eq!(prompts.bytes(), 0);
+        assert!(!keep(&mut prompts, &prompt(&ids(6000), None), 40, 6));
+        prompts.give_way(u64::MAX);
+        assert!(
+            !keep(&mut prompts, &prompt(&(0..101).collect::<Vec<u32>>(), None), 101, 7),
+            "the budget holds"
+        );
+        assert!(keep(&mut prompts, &prompt(&ids(7000), None), 40, 8));
     }
 }

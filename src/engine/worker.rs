@@ -178,7 +178,7 @@ impl Worker {
     fn ask_all(self, model: Model, networks: Vec<Arc<Network>>, survey: &Arc<Survey>) -> Result<bool> {
         let Self { order, inbox, outbox, gate, skips, .. } = self;
         let (model, batch) = (Arc::new(model), order.schedule.batch.max(1));
-        let pictures = Arc::new(Pictures::new(order.settings.picture_cache));
+        let pictures = Arc::new(Pictures::new(order.settings.picture_cache / networks.len().max(1) as u64));
         let skipped = Arc::new(Skipped::default());
         let (done, finished) = unbounded();
         let threads = (rayon::current_num_threads() / networks.len().max(1)).max(1);

@@ -30,7 +30,7 @@ pub fn copies(checkpoint: &Checkpoint, choices: &Choices, max_tiles: u32) -> Res
     };
     let tiles = u64::from(max_tiles) + u64::from(max_tiles > 1);
     let prompt_tokens = tiles.saturating_mul(checkpoint.config.tokens_per_tile() as u64).saturating_add(200);
-    let question = QuestionCost { id: "one picture".into(), tiles, prompt_tokens };
+    let question = QuestionCost { id: "one picture".into(), tiles, prompt_tokens, ..QuestionCost::default() };
     let case = case(&wanted, found(&spec)?, &spec, &mut || vec![question.clone()])?;
     replicas::choices(&case)
 }

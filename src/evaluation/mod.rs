@@ -32,7 +32,7 @@ use crate::devices::{Driver, Reading, sampler};
 use crate::engine::costs::Pricing;
 use crate::engine::{Admission, Language, Neighbours, Order, RunSettings, Schedule, model};
 use crate::model::WeightType;
-use crate::plan::{Assumptions, Sourced};
+use crate::plan::{Assumptions, Kept, Sourced};
 use crate::scoring::Rule;
 use crate::scoring::judge::{AnyJudge, JudgeStep};
 use crate::session::manifest::{
@@ -242,6 +242,10 @@ fn place(
         max_new_tokens: Sourced::chosen(settings.max_new_tokens as u64),
         tile_batch: Sourced::default(Some(settings.micro_batch as u64)),
         prefill_chunk: Sourced::default(Some(settings.prefill_chunk as u64)),
+        kept: Sourced::default(
+            Kept { pictures: settings.picture_cache, prompts: settings.prompt_cache }
+                .shared_among(choices.replicas),
+        ),
         ..Assumptions::default()
     };
     let config = &checkpoint.config;

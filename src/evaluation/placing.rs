@@ -18,6 +18,7 @@ use crate::plan::{
     Assumptions, Calibration, Case, DeviceKind, Dtype, Engine, Layout, Model, ModelShape, Plan, QuestionCost,
     Source, Sourced, Workload, exchange, planner,
 };
+use crate::problem::said;
 use crate::session::manifest::{DeviceRecord, LayoutRecord};
 use crate::{Problem, Result};
 
@@ -340,7 +341,7 @@ fn places(case: &Case, plan: &Plan) -> Result<Vec<Place>> {
         DeviceKind::Cuda => {
             let ordinal = device.name.rsplit(':').next().and_then(|n| n.parse().ok()).unwrap_or(0);
             let made = Device::new_cuda_with_stream(ordinal).map_err(|e| {
-                Problem::new(format!("this device cannot be used: {e}"))
+                Problem::new(format!("this device cannot be used: {}", said(&e)))
                     .at(&device.name)
                     .fix("choose another device, or --devices cpu")
             })?;

@@ -110,6 +110,32 @@ pub enum Engine {
     },
 }
 
+/// Bytes kept for questions to come: features of pictures, where the projector lies, and keys and values of prompts'
+/// beginnings, where the layers lie. Both give way where a question needs the room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+pub struct Kept {
+    /// Features of pictures.
+    pub pictures: u64,
+    /// Keys and values of prompts' beginnings, in all layers together.
+    pub prompts: u64,
+}
+
+impl Kept {
+    /// What Shardscope keeps at most.
+    pub const USUAL: Self = Self { pictures: 64 << 20, prompts: 64 << 20 };
+
+    /// An equal part of it for each of so many copies of a model.
+    pub fn shared_among(self, copies: usize) -> Self {
+        let copies = copies.max(1) as u64;
+        Self { pictures: self.pictures / copies, prompts: self.prompts / copies }
+    }
+
+    /// Of both no more than in the other.
+    pub fn at_most(self, other: Self) -> Self {
+        Self { pictures: self.pictures.min(other.pictures), prompts: self.prompts.min(other.prompts) }
+    }
+}
+
 /// Where a value came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -176,6 +202,8 @@ pub struct Assumptions {
     pub duplicate_tied_head: Sourced<bool>,
     /// Whose temporary memory is counted.
     pub engine: Sourced<Engine>,
+    /// What is kept for questions to come, at most.
+    pub kept: Sourced<Kept>,
 }
 
 impl Default for Assumptions {
@@ -194,6 +222,7 @@ impl Default for Assumptions {
             nominal_cards: Sourced::default(false),
             duplicate_tied_head: Sourced::default(false),
             engine: Sourced::default(Engine::Gpu),
+            kept: Sourced::default(Kept::USUAL),
         }
     }
 }
@@ -201,7 +230,8 @@ impl Default for Assumptions {
 impl Assumptions {
     /// How the PyTorch code of the InternVL releases runs, given fused attention: all tiles of a question at once,
     /// logits of every position with their 32-bit copy (transformers up to 4.45, InternLM2 and Phi3 remote code to this
-    /// day), and a CUDA context on every card; a simulated device stands for a real card. Choices of the user stay.
+    /// day), nothing kept for questions to come, and a CUDA context on every card; a simulated device stands for a real
+    /// card. Choices of the user stay.
     pub fn as_released(mut self) -> Self {
         fn set<T>(slot: &mut Sourced<T>, value: T) {
             if slot.source != Source::Chosen {
@@ -214,6 +244,7 @@ impl Assumptions {
         set(&mut self.logits, Logits::All);
         set(&mut self.overhead, Some(super::device::CUDA_OVERHEAD));
         set(&mut self.nominal_cards, true);
+        set(&mut self.kept, Kept::default());
         self
     }
 
@@ -242,6 +273,16 @@ impl Assumptions {
                     Logits::All => "all positions".to_string(),
                 },
                 self.logits.source,
+            ),
+            (
+                "kept for later",
+                match self.kept.value {
+                    Kept { pictures: 0, prompts: 0 } => "nothing".to_string(),
+                    Kept { pictures, prompts } => {
+                        format!("pictures {}, prompts {}", bytes::human(pictures), bytes::human(prompts))
+                    }
+                },
+                self.kept.source,
             ),
             (
                 "driver overhead",

@@ -3,12 +3,12 @@
 //! The coefficients are counted from the forward passes (see `shape`); every component is kept apart so that it can be
 //! held against a measurement and corrected (`calibration`).
 
-use super::assumptions::{Assumptions, AttentionKind, Engine, Logits};
+use super::assumptions::{Assumptions, AttentionKind, Dtype, Engine, Kept, Logits};
 use super::calibration::{Calibration, Component};
 use super::cpu_run::{Batch, CpuRun, Work};
 use super::device::{Device, DeviceKind};
 use super::unit::{Model, Transient, UnitKind};
-use super::workload::Workload;
+use super::workload::{Shared, Workload};
 
 /// Up to this share of usable memory a plan fits with comfort; above it the verdict is "tight".
 pub const COMFORTABLE_SHARE: f64 = 0.95;
@@ -39,6 +39,10 @@ pub struct CostTable {
     in_flight: u64,
     max_new_tokens: u64,
     calibration: Calibration,
+    /// What is kept for questions to come, at most.
+    kept: Kept,
+    /// Bytes of the features of a tile.
+    feature: u64,
     /// Counts temporary memory where this engine runs on the CPU.
     cpu: Option<CpuRun>,
 }
@@ -103,6 +107,13 @@ impl CostTable {
             in_flight: assumptions.in_flight.value.max(1),
             max_new_tokens: assumptions.max_new_tokens.value,
             calibration: calibration.clone(),
+            kept: assumptions.kept.value,
+            feature: model.shape.tokens_per_tile.saturating_mul(model.shape.decoder.hidden).saturating_mul(
+                match assumptions.engine.value {
+                    Engine::Gpu => model.dtype.element_bytes(),
+                    Engine::Cpu { .. } => Dtype::F32.element_bytes(),
+                },
+            ),
             cpu: match assumptions.engine.value {
                 Engine::Gpu => None,
                 Engine::Cpu { threads } => Some(CpuRun::new(&model.shape, threads)),
@@ -202,12 +213,68 @@ impl CostTable {
         self.kv_bytes(holding, prompt, answer) / self.in_flight
     }
 
-    /// Bytes of image features that stay on a device while a question is answered, where that is known to be so.
-    pub fn features_kept(&self, holding: &Holding, tiles: u64) -> u64 {
+    /// The most that is kept for questions to come where nothing else needs the room.
+    pub fn kept_at_most(&self) -> Kept {
+        self.kept
+    }
+
+    /// Bytes of all that these questions could keep for each other, beside what one of so many tiles has of its own while
+    /// it is answered (or as many of them as may be in flight).
+    pub fn shared(&self, shared: Shared, tiles: u64) -> Kept {
+        let others = shared.tiles.saturating_sub(tiles.saturating_mul(self.in_flight));
+        Kept {
+            pictures: others.saturating_mul(self.feature),
+            prompts: shared.positions.saturating_mul(self.kv.iter().sum()),
+        }
+    }
+
+    /// The part of what is kept that lies on a device.
+    pub fn kept_on(&self, holding: &Holding, kept: Kept) -> u64 {
+        let here = holding.kv_per_token.saturating_add(holding.kv_windowed);
+        let all = self.kv.iter().sum::<u64>().max(1);
+        let prompts = u128::from(kept.prompts) * u128::from(here) / u128::from(all);
+        let pictures = if self.projects(holding) { kept.pictures } else { 0 };
+        pictures.saturating_add(u64::try_from(prompts).unwrap_or(u64::MAX))
+    }
+
+    /// What may be kept where questions leave so much of every device: features give way on the projector's device, keys
+    /// and values on the device that has the least room for its part of them.
+    pub fn kept_beside(&self, holdings: &[Holding], left: &[u64]) -> Kept {
+        // Both give way in the same proportion: what there is room for, and what there would be.
+        let mut room = (1, 1, 1, 1);
+        for (holding, left) in holdings.iter().zip(left) {
+            let wanted = self.kept_on(holding, self.kept);
+            if wanted <= *left {
+                continue;
+            }
+            if self.projects(holding) {
+                (room.0, room.1) = (*left, wanted);
+            }
+            let is_less = u128::from(*left) * u128::from(room.3) < u128::from(room.2) * u128::from(wanted);
+            if is_less && holding.kv_per_token.saturating_add(holding.kv_windowed) > 0 {
+                (room.2, room.3) = (*left, wanted);
+            }
+        }
+        // A part of a size is no larger than it.
+        let part = |bytes: u64, of: u64, all: u64| {
+            u64::try_from(u128::from(bytes) * u128::from(of) / u128::from(all.max(1))).unwrap_or(bytes)
+        };
+        Kept {
+            pictures: part(self.kept.pictures, room.0, room.1),
+            prompts: part(self.kept.prompts, room.2, room.3),
+        }
+    }
+
+    fn projects(&self, holding: &Holding) -> bool {
         let projects = |(index, class): (usize, &Class)| {
             class.work == Work::Projector && holding.classes >> index & 1 == 1
         };
-        let here = self.classes.iter().enumerate().any(projects);
+        self.classes.iter().enumerate().any(projects)
+    }
+
+    /// Bytes of image features that stay on a device while a question is answered, where that is known to be so.
+    pub fn features_kept(&self, holding: &Holding, tiles: u64) -> u64 {
+        let here = self.projects(holding);
         self.cpu.as_ref().filter(|_| here).map_or(0, |run| run.features(tiles))
     }
 

@@ -1,5 +1,6 @@
 //! What each device will hold at every question of the run, before the run.
 
+use super::assumptions::Kept;
 use super::bytes::GIB;
 use super::calibration::Component;
 use super::cost::{Activations, COMFORTABLE_SHARE, CostTable, Holding, Moment};
@@ -45,9 +46,12 @@ pub struct DeviceForecast {
     pub usable: u64,
     /// Weights, cache and temporary memory at the worst question.
     pub worst: Moment,
+    /// What is kept for questions to come beside that. It gives way where a question needs the room, so neither share nor
+    /// verdict go by it.
+    pub kept: u64,
     /// The temporary memory by component; the largest of them counts.
     pub parts: Vec<(Component, u64)>,
-    /// Peak over usable memory; infinite where nothing is usable and something is placed.
+    /// What the worst question needs, over usable memory; infinite where nothing is usable and something is placed.
     pub share: f64,
     /// The verdict at the worst question.
     pub verdict: Verdict,
@@ -57,6 +61,13 @@ pub struct DeviceForecast {
     pub longest_answer: Option<u64>,
     /// Whether anything is placed here.
     pub used: bool,
+}
+
+impl DeviceForecast {
+    /// The most that the device holds: its worst question's, and what is kept beside it.
+    pub fn peak(&self) -> u64 {
+        self.worst.peak().saturating_add(self.kept)
+    }
 }
 
 /// One question under a plan.
@@ -127,8 +138,12 @@ impl<'a> Forecaster<'a> {
         let (case, costs) = (self.case, &self.case.costs);
         let holdings = plan.holdings(costs);
         let usable = case.usable(&plan.devices);
-        let devices: Vec<DeviceForecast> =
+        let mut devices: Vec<DeviceForecast> =
             holdings.iter().zip(&usable).map(|(holding, &usable)| self.device(holding, usable)).collect();
+        let kept = self.kept(&holdings, &devices);
+        for (device, holding) in devices.iter_mut().zip(&holdings) {
+            device.kept = costs.kept_on(holding, kept);
+        }
         let active: Vec<(usize, Holding, f64, u64)> = holdings
             .iter()
             .enumerate()
@@ -166,6 +181,14 @@ impl<'a> Forecaster<'a> {
         forecast
     }
 
+    /// What the questions keep for each other, as far as the worst of them leave room for it.
+    fn kept(&self, holdings: &[Holding], devices: &[DeviceForecast]) -> Kept {
+        let (costs, workload) = (&self.case.costs, &self.case.workload);
+        let left: Vec<u64> = devices.iter().map(|d| d.usable.saturating_sub(d.worst.peak())).collect();
+        let room = costs.kept_beside(holdings, &left);
+        costs.shared(workload.shared, workload.most_tiles()).at_most(room)
+    }
+
     fn device(&self, holding: &Holding, usable: u64) -> DeviceForecast {
         let (case, costs) = (self.case, &self.case.costs);
         let answer = costs.answer_limit();
@@ -197,6 +220,7 @@ impl<'a> Forecaster<'a> {
         DeviceForecast {
             usable,
             worst,
+            kept: 0,
             parts,
             share,
             verdict: if used { Verdict::of(peak, usable) } else { Verdict::Fits },
@@ -365,7 +389,12 @@ mod tests {
         let devices = (0..8).map(|i| Device::simulated(i, 40 * GIB)).collect();
         let question = |i: usize| {
             let tiles = [13, 26, 39, 52, 65, 66, 70, 9, 5, 1][i % 10];
-            QuestionCost { id: format!("q{i}"), tiles, prompt_tokens: tiles * 256 + 100 + (i as u64 % 50) }
+            QuestionCost {
+                id: format!("q{i}"),
+                tiles,
+                prompt_tokens: tiles * 256 + 100 + (i as u64 % 50),
+                ..QuestionCost::default()
+            }
         };
         Case::new(model, devices, Assumptions::default(), Workload::new((0..900).map(question).collect()))
     }
@@ -440,7 +469,7 @@ mod tests {
             device.flops = Some(312_000_000_000_000);
         }
         let plan = planner::plan(&case, Layout::Auto).unwrap();
-        let question = QuestionCost { id: "x".into(), tiles: 0, prompt_tokens: 0 };
+        let question = QuestionCost { id: "x".into(), tiles: 0, prompt_tokens: 0, ..QuestionCost::default() };
         let seconds = seconds(&case, &plan, &question).unwrap();
         // Decoder and head, 141 GB, at 2 TB/s, and seven hops.
         assert!((seconds.per_token - (139.0e9 / 2e12 + 7.0 * 30e-6)).abs() < 2e-3, "{seconds:?}");

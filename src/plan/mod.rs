@@ -40,7 +40,7 @@ pub mod unit;
 pub mod visible;
 pub mod workload;
 
-pub use assumptions::{Assumptions, AttentionKind, Dtype, Engine, Logits, Source, Sourced};
+pub use assumptions::{Assumptions, AttentionKind, Dtype, Engine, Kept, Logits, Source, Sourced};
 pub use calibration::Calibration;
 pub use cost::{CostTable, Holding};
 pub use device::{Device, DeviceKind};
@@ -49,4 +49,4 @@ pub use layout::{Layout, Plan, Split};
 pub use planner::Case;
 pub use shape::ModelShape;
 pub use unit::{Model, Unit, UnitKind};
-pub use workload::{QuestionCost, Workload};
+pub use workload::{QuestionCost, Shared, Shares, Workload};

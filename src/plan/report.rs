@@ -36,9 +36,9 @@ pub fn to_json(case: &Case, plan: &Plan, forecast: &Forecast, findings: &[Findin
             let overhead = cost::overhead(device, &case.assumptions);
             json!({
                 "name": device.name, "capacity": device.capacity, "usable": f.usable,
-                "weights": f.worst.weights, "kv": f.worst.kv, "activation": f.worst.activation,
+                "weights": f.worst.weights, "kv": f.worst.kv, "activation": f.worst.activation, "kept": f.kept,
                 "overhead": overhead, "others": device.others, "reserve": device.reserve,
-                "loading": f.worst.weights, "peak": f.worst.peak(), "share": finite(f.share), "verdict": f.verdict,
+                "loading": f.worst.weights, "peak": f.peak(), "share": finite(f.share), "verdict": f.verdict,
                 "binding": f.binding, "card": device.card, "uuid": device.uuid,
                 "parts": f.parts.iter().map(|(c, b)| (serde_json::to_value(c).ok().and_then(|v| v.as_str().map(str::to_string)).unwrap_or_default(), Value::from(*b))).collect::<Map<_, _>>(),
             })

@@ -1,7 +1,9 @@
 //! What a dataset asks of the devices: tiles and prompt tokens of each question, before anything is loaded.
 
+use std::collections::HashMap;
+
 /// What one question costs, known from its image headers and its text.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct QuestionCost {
     /// The question's id or index.
     pub id: String,
@@ -9,6 +11,27 @@ pub struct QuestionCost {
     pub tiles: u64,
     /// Tokens of its prompt, image tokens included.
     pub prompt_tokens: u64,
+    /// What it may share with others, where that is known.
+    #[serde(skip)]
+    pub shares: Shares,
+}
+
+/// What a question may share with others: each with a number that tells it from what is different.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Shares {
+    /// Its pictures, with the tiles of each.
+    pub pictures: Vec<(u64, u64)>,
+    /// The beginning of its prompt up to the last picture, with its positions.
+    pub beginning: (u64, u64),
+}
+
+/// What all questions together could keep for each other, each thing once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Shared {
+    /// Tiles of their pictures.
+    pub tiles: u64,
+    /// Positions of their prompts' beginnings.
+    pub positions: u64,
 }
 
 /// The questions of a run.
@@ -20,6 +43,8 @@ pub struct Workload {
     /// that dominate all): the worst of these is the worst of all, on any device. Never empty: without questions, one that
     /// asks nothing.
     pub frontier: Vec<QuestionCost>,
+    /// What they could keep for each other.
+    pub shared: Shared,
 }
 
 /// More points than this on the frontier are merged: a merged point dominates both, so a plan stays safe.
@@ -32,13 +57,15 @@ impl Workload {
             return Self::assumed(0, 0);
         }
         let frontier = frontier(&questions);
-        Self { questions, frontier }
+        let shared = shared(&questions);
+        Self { questions, frontier, shared }
     }
 
     /// Where no dataset was chosen: one question of so many tiles and prompt tokens.
     pub fn assumed(tiles: u64, prompt_tokens: u64) -> Self {
         let id = format!("a question of {tiles} tiles and {prompt_tokens} tokens");
-        Self { questions: Vec::new(), frontier: vec![QuestionCost { id, tiles, prompt_tokens }] }
+        let question = QuestionCost { id, tiles, prompt_tokens, ..QuestionCost::default() };
+        Self { questions: Vec::new(), frontier: vec![question], shared: Shared::default() }
     }
 
     /// The largest prompt of the run, in tokens.
@@ -50,6 +77,14 @@ impl Workload {
     pub fn most_tiles(&self) -> u64 {
         self.frontier.iter().map(|q| q.tiles).max().unwrap_or(0)
     }
+}
+
+fn shared(questions: &[QuestionCost]) -> Shared {
+    let each = || questions.iter().map(|question| &question.shares);
+    let pictures: HashMap<u64, u64> = each().flat_map(|shares| shares.pictures.iter().copied()).collect();
+    let beginnings: HashMap<u64, u64> = each().map(|shares| shares.beginning).collect();
+    let sum = |all: HashMap<u64, u64>| all.into_values().fold(0, u64::saturating_add);
+    Shared { tiles: sum(pictures), positions: sum(beginnings) }
 }
 
 fn frontier(questions: &[QuestionCost]) -> Vec<QuestionCost> {
@@ -72,6 +107,7 @@ fn frontier(questions: &[QuestionCost]) -> Vec<QuestionCost> {
             id: format!("{} and {}", front[at].id, front[at + 1].id),
             tiles: front[at].tiles,
             prompt_tokens: front[at + 1].prompt_tokens,
+            ..QuestionCost::default()
         };
         front.splice(at..at + 2, [merged]);
     }
@@ -84,7 +120,23 @@ mod tests {
     use proptest::prelude::*;
 
     fn q(id: usize, tiles: u64, prompt_tokens: u64) -> QuestionCost {
-        QuestionCost { id: id.to_string(), tiles, prompt_tokens }
+        QuestionCost { id: id.to_string(), tiles, prompt_tokens, ..QuestionCost::default() }
+    }
+
+    #[test]
+    fn what_questions_share_counts_once() {
+        let asks = |pictures: &[(u64, u64)], beginning| QuestionCost {
+            shares: Shares { pictures: pictures.to_vec(), beginning },
+            ..QuestionCost::default()
+        };
+        let work = Workload::new(vec![
+            asks(&[(1, 3)], (1, 40)),
+            asks(&[(1, 3)], (1, 40)),
+            asks(&[(2, 1), (1, 3)], (2, 60)),
+            asks(&[], (3, 9)),
+        ]);
+        assert_eq!(work.shared, Shared { tiles: 4, positions: 109 });
+        assert_eq!(Workload::new(vec![q(0, 5, 900)]).shared, Shared::default(), "nothing is known of it");
     }
 
     #[test]

@@ -86,7 +86,12 @@ mod tests {
         let devices = (0..8).map(|i| Device::simulated(i, 40 * GIB)).collect();
         let question = |i: u64| {
             let tiles = [13, 26, 70][i as usize % 3];
-            QuestionCost { id: format!("q{i}"), tiles, prompt_tokens: tiles * 256 + 120 }
+            QuestionCost {
+                id: format!("q{i}"),
+                tiles,
+                prompt_tokens: tiles * 256 + 120,
+                ..QuestionCost::default()
+            }
         };
         let workload = Workload::new((0..60).map(question).collect());
         let own = Case::new(model, devices, Assumptions::default(), workload);

@@ -2,7 +2,7 @@
 
 use crate::engine::RunSettings;
 use crate::evaluation::{Choices, Learnt};
-use crate::plan::assumptions::{Assumptions, AttentionKind, Dtype, Engine, Logits, Source, Sourced};
+use crate::plan::assumptions::{Assumptions, AttentionKind, Dtype, Engine, Kept, Logits, Source, Sourced};
 
 /// Tiles or tokens at once that stand for all of them.
 pub const ALL_AT_ONCE: usize = u32::MAX as usize;
@@ -119,6 +119,7 @@ pub fn assumptions(choices: &Choices, elsewhere: &Elsewhere, stored: Dtype, is_o
             None if is_on_cpu => Sourced::default(on_the_cpu(choices)),
             None => given.engine,
         },
+        kept: Sourced::default(Kept { pictures: settings.picture_cache, prompts: settings.prompt_cache }),
     }
 }
 

@@ -335,7 +335,12 @@ mod tests {
         let devices = (0..2).map(|i| Device::simulated(i, 12 * GIB)).collect();
         let question = |i: usize| {
             let tiles = i as u64 % 13 + 1;
-            QuestionCost { id: i.to_string(), tiles, prompt_tokens: tiles * 256 + i as u64 % 40 }
+            QuestionCost {
+                id: i.to_string(),
+                tiles,
+                prompt_tokens: tiles * 256 + i as u64 % 40,
+                ..QuestionCost::default()
+            }
         };
         let questions = (0..QUESTIONS_AT_A_GLANCE + 1).map(question).collect();
         let case = Case::new(model, devices, Assumptions::default(), Workload::new(questions));

@@ -52,12 +52,12 @@ impl Kind {
 }
 
 /// The parts of a device's memory, in the order of the palette.
-pub const PARTS: usize = 6;
+pub const PARTS: usize = 7;
 
 /// What lies on a device at its own worst question.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Memory {
-    /// Weights, cache, temporary, driver, others, reserve, in bytes.
+    /// Weights, cache, temporary, kept for later, driver, others, reserve, in bytes.
     pub parts: [u64; PARTS],
     /// All of the device, in bytes.
     pub capacity: u64,
@@ -68,7 +68,9 @@ impl Memory {
     pub fn of(case: &Case, device: &Device, forecast: &DeviceForecast) -> Self {
         let worst = &forecast.worst;
         let overhead = cost::overhead(device, &case.assumptions);
-        let parts = [worst.weights, worst.kv, worst.activation, overhead, device.others, device.reserve];
+        let DeviceForecast { kept, .. } = *forecast;
+        let parts =
+            [worst.weights, worst.kv, worst.activation, kept, overhead, device.others, device.reserve];
         Self { parts, capacity: device.capacity }
     }
 

@@ -58,8 +58,8 @@ fn memory_adds_up_to_what_the_forecast_says() {
     let outlook = Outlook::glance(&case, &draft.plan);
     for (column, at) in shown(&case, &draft, &View::default()).iter().zip(&outlook.forecast.devices) {
         let device = &case.devices[column.device];
-        assert_eq!(column.memory.parts[..3].iter().sum::<u64>(), at.worst.peak());
-        assert_eq!(column.memory.total(), at.worst.peak() + device.others + device.reserve);
+        assert_eq!(column.memory.parts[..4].iter().sum::<u64>(), at.peak());
+        assert_eq!(column.memory.total(), at.peak() + device.others + device.reserve);
     }
 }
 

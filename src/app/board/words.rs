@@ -10,8 +10,9 @@ pub fn part_name(part: usize) -> &'static str {
         0 => tr("weights"),
         1 => tr("cache"),
         2 => tr("temporary"),
-        3 => tr("driver"),
-        4 => tr("others"),
+        3 => tr("kept"),
+        4 => tr("driver"),
+        5 => tr("others"),
         _ => tr("reserve"),
     }
 }
@@ -40,8 +41,11 @@ pub fn part_meaning(part: usize) -> &'static str {
         ),
         1 => tr("Keys and values of the longest prompt and the longest answer, for the layers placed here"),
         2 => tr("The largest temporary memory: the vision tower, reading the prompt, or the head"),
-        3 => tr("What the driver and its libraries hold for a process"),
-        4 => tr("What other programs hold now"),
+        3 => tr(
+            "Kept for questions to come: features of pictures and the beginnings of prompts that several questions share. Share and verdict leave it out, since it gives way where a question needs the room",
+        ),
+        4 => tr("What the driver and its libraries hold for a process"),
+        5 => tr("What other programs hold now"),
         _ => tr("Kept free on purpose"),
     }
 }

@@ -125,8 +125,12 @@ fn untold(english: &str) -> Option<String> {
 fn case(name: &str, gpus: usize, gib: u64) -> Case {
     let model = Model::new(catalogue::find(name).unwrap(), Dtype::Bf16, None);
     let devices = (0..gpus).map(|i| Device::simulated(i, gib * GIB)).collect();
-    let question =
-        |(id, tiles): (&str, u64)| QuestionCost { id: id.into(), tiles, prompt_tokens: tiles * 256 + 150 };
+    let question = |(id, tiles): (&str, u64)| QuestionCost {
+        id: id.into(),
+        tiles,
+        prompt_tokens: tiles * 256 + 150,
+        ..QuestionCost::default()
+    };
     let questions = [("light", 13), ("heavy", 70)].map(question).to_vec();
     Case::new(model, devices, Assumptions::default(), Workload::new(questions))
 }

@@ -55,6 +55,7 @@ impl Scheduler {
             self.tell("small_steps", json!({ "index": flight.index(), "how": how }));
         }
         self.flights.push(flight);
+        self.give_way(replica);
         self.foresee(replica);
         None
     }

@@ -19,6 +19,7 @@ impl Scheduler {
         }
         while let Some(at) = self.flights.iter().position(gone) {
             let mut flight = self.flights.remove(at);
+            self.give_way(flight.replica);
             self.books.of_replica(flight.replica, &mut flight.peaks);
             self.replicas[flight.replica].prompts.end(flight.row);
             let (place, row, kind) = (flight.place, flight.row, flight.kind);

@@ -235,6 +235,16 @@ impl Scheduler {
         }
     }
 
+    /// Leaves to what is kept for later questions what those in flight do not need, and no more.
+    fn give_way(&mut self, replica: usize) {
+        let here = self.flights.iter().filter(|flight| flight.replica == replica);
+        let needs: Vec<Need> = here.map(Flight::need).collect();
+        let Some(room) = self.books.room(replica, &needs) else { return };
+        let home = &mut self.replicas[replica];
+        self.pictures.give_way(home.stages.network().projector_place(), room.pictures);
+        home.prompts.give_way(room.prompts);
+    }
+
     /// Lets go of what is kept for later questions.
     fn let_go(&mut self) {
         self.pictures.clear();

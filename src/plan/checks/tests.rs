@@ -16,6 +16,7 @@ fn case(name: &str, gpus: usize, gib: u64) -> Case {
         id: id.into(),
         tiles,
         prompt_tokens: tiles * 256 + 150,
+        ..QuestionCost::default()
     });
     Case::new(model, devices, Assumptions::default(), Workload::new(questions.to_vec()))
 }

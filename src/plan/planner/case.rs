@@ -93,7 +93,8 @@ impl Case {
 
     /// The same case with only the questions that could be the worst, for answers that need no list of all.
     pub fn at_its_worst(&self) -> Self {
-        self.with_workload(Workload { questions: Vec::new(), frontier: self.workload.frontier.clone() })
+        let Workload { frontier, shared, .. } = &self.workload;
+        self.with_workload(Workload { questions: Vec::new(), frontier: frontier.clone(), shared: *shared })
     }
 
     /// The same case with another limit on the answer.

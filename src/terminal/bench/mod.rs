@@ -12,6 +12,7 @@ use super::{print_json, print_line};
 use crate::cli::{BenchArgs, Ending, Failure, Outcome};
 use crate::engine::model::weight_type;
 use crate::evaluation::named;
+use crate::model::weights::held_bytes;
 use crate::model::{Cache, Loading, Network, Place};
 use crate::words::size;
 use crate::{Problem, Result};
@@ -53,13 +54,16 @@ pub fn run(args: &BenchArgs) -> Outcome {
     let threads = args.threads.unwrap_or_else(num_cpus::get_physical);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).use_current_thread().build_global();
     pool.map_err(|e| Problem::new(format!("cannot start {threads} threads: {e}")).at("--threads"))?;
-    let checkpoint = Arc::new(named::open_checkpoint(args.checkpoint.as_deref())?);
     let weight_type = weight_type(&args.dtype)?;
+    let begun = Instant::now();
+    let checkpoint = Arc::new(named::open_checkpoint(args.checkpoint.as_deref())?);
     let start = Instant::now();
     let place = Place::cpu();
     let mut loading = Loading { place: &|_| place.clone(), weight_type, progress: &mut |_| true };
     let network = Network::load(&checkpoint, &mut loading)?;
     let load = start.elapsed().as_secs_f64();
+    prompt(&network, args).map_err(Failure::Broken)?;
+    let first_token = begun.elapsed().as_secs_f64();
     let staged = match args.stages {
         Some(count) => Some(Arc::new(stages::network(&checkpoint, count, weight_type)?)),
         None => None,
@@ -73,6 +77,8 @@ pub fn run(args: &BenchArgs) -> Outcome {
     };
     let (tiles, prefill, decode) = (median(&|r| r.tiles), median(&|r| r.prefill), median(&|r| r.decode));
     let peak = peak_memory();
+    let weights = checkpoint.units.iter().map(|unit| held_bytes(unit, weight_type)).sum::<u64>();
+    let of_weights = peak.map(|peak| peak as f64 / weights.max(1) as f64);
     let (new_tokens, prompt_tokens) = (args.new_tokens as f64, args.prompt_tokens as f64);
     let together: Vec<(usize, f64)> = args
         .in_flight
@@ -85,10 +91,14 @@ pub fn run(args: &BenchArgs) -> Outcome {
         let mut result = json!({
             "checkpoint": checkpoint.name(), "dtype": args.dtype, "threads": threads,
             "load_seconds": load,
+            "first_token_seconds": first_token,
+            "first_token_of_prefill": first_token / prefill,
             "tiles_per_second": args.tiles as f64 / tiles,
             "prefill_tokens_per_second": prompt_tokens / prefill,
             "decode_tokens_per_second": new_tokens / decode,
             "peak_bytes": peak,
+            "weight_bytes": weights,
+            "peak_of_weights": of_weights,
             "rounds": rounds.iter().map(|r| r.json(args)).collect::<Vec<_>>(),
         });
         for (count, speed) in &together {
@@ -108,6 +118,10 @@ pub fn run(args: &BenchArgs) -> Outcome {
             rounds.len()
         ),
         format!("load     {load:9.3} s"),
+        format!(
+            "first    {first_token:9.3} s from the files to the first token, {:.2} times a prefill",
+            first_token / prefill
+        ),
         format!("vision   {:9.3} tiles/s", args.tiles as f64 / tiles),
         format!("prefill  {:9.1} tokens/s ({} tokens)", prompt_tokens / prefill, args.prompt_tokens),
         format!("decode   {:9.2} tokens/s ({} tokens)", new_tokens / decode, args.new_tokens),
@@ -122,7 +136,14 @@ pub fn run(args: &BenchArgs) -> Outcome {
             "stages   {times:9.2} times as fast on {count} simulated devices at once as one after the other"
         ));
     }
-    lines.push(format!("memory   {} at its peak", peak.map_or_else(|| "unknown".into(), size)));
+    lines.push(match (peak, of_weights) {
+        (Some(peak), Some(of_weights)) => format!(
+            "memory   {} at its peak, {of_weights:.2} times the weights ({})",
+            size(peak),
+            size(weights)
+        ),
+        _ => "memory   unknown".to_owned(),
+    });
     print_line(&lines.join("\n"))?;
     Ok(Ending::Done)
 }
@@ -135,14 +156,10 @@ fn round(network: &Network, staged: Option<&Arc<Network>>, args: &BenchArgs) -> 
     network.image_features(&pixels, 4)?;
     let tiles = start.elapsed().as_secs_f64();
 
-    let ids: Vec<u32> = (0..args.prompt_tokens).map(|i| token(i, vocabulary)).collect();
-    // No id is an image token here: every one is looked up in the table.
-    let embedded = network.embed(&ids, u32::MAX, None)?;
-    let capacity = args.prompt_tokens + args.new_tokens;
-    let mut cache = network.cache(capacity);
     let start = Instant::now();
-    network.prefill(&embedded, &mut cache, 1024)?;
+    let mut cache = prompt(network, args)?;
     let prefill = start.elapsed().as_secs_f64();
+    let capacity = args.prompt_tokens + args.new_tokens;
 
     let kept = cache.kept();
     let start = Instant::now();
@@ -168,6 +185,17 @@ fn round(network: &Network, staged: Option<&Arc<Network>>, args: &BenchArgs) -> 
     }
     let stages = staged.map(|network| stages::round(network, args)).transpose()?;
     Ok(Round { tiles, prefill, decode, together, stages })
+}
+
+/// Takes the prompt in, up to the logits of its first token; with room for the tokens to come.
+fn prompt(network: &Network, args: &BenchArgs) -> Result<Cache> {
+    let vocabulary = network.config().decoder.vocab;
+    let ids: Vec<u32> = (0..args.prompt_tokens).map(|i| token(i, vocabulary)).collect();
+    // No id is an image token here: every one is looked up in the table.
+    let embedded = network.embed(&ids, u32::MAX, None)?;
+    let mut cache = network.cache(args.prompt_tokens + args.new_tokens);
+    real(&network.prefill(&embedded, &mut cache, 1024)?)?;
+    Ok(cache)
 }
 
 fn real(logits: &[f32]) -> Result<()> {

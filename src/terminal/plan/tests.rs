@@ -15,7 +15,12 @@ fn answer(line: &str) -> Result<String> {
     let questions = |_: &str, _: &CheckpointFacts, _: &PlanArgs| {
         let question = |i: u64| {
             let tiles = [13, 26, 65, 70, 1][i as usize % 5];
-            QuestionCost { id: format!("validation_{i}"), tiles, prompt_tokens: tiles * 256 + 90 + i % 30 }
+            QuestionCost {
+                id: format!("validation_{i}"),
+                tiles,
+                prompt_tokens: tiles * 256 + 90 + i % 30,
+                ..QuestionCost::default()
+            }
         };
         Ok((0..900).map(question).collect())
     };

@@ -20,11 +20,11 @@ fn unit_for(largest: u64) -> (f64, &'static str) {
 }
 
 pub(super) fn table(case: &Case, plan: &Plan, devices: &[DeviceForecast]) -> String {
-    let (unit, name) = unit_for(devices.iter().map(|f| f.worst.peak()).max().unwrap_or(0));
+    let (unit, name) = unit_for(devices.iter().map(DeviceForecast::peak).max().unwrap_or(0));
+    let keeps = devices.iter().any(|f| f.kept > 0);
     let sized = |bytes: u64| format!("{:.1}", bytes as f64 / unit);
-    let header =
-        ["device", "weights", "cache", "temp", "peak", "usable", "share", "holds"].map(str::to_string);
-    let mut rows = vec![header.to_vec()];
+    let header = ["device", "weights", "cache", "temp", "kept", "peak", "usable", "share", "holds"];
+    let mut rows = vec![header.map(str::to_string).to_vec()];
     for (index, (device, f)) in plan.devices.iter().zip(devices).enumerate() {
         let share = if f.share.is_finite() { percent(f.share) } else { "–".into() };
         rows.push(vec![
@@ -32,14 +32,21 @@ pub(super) fn table(case: &Case, plan: &Plan, devices: &[DeviceForecast]) -> Str
             sized(f.worst.weights),
             sized(f.worst.kv),
             sized(f.worst.activation),
-            sized(f.worst.peak()),
+            sized(f.kept),
+            sized(f.peak()),
             if f.usable > 1 << 50 { "–".into() } else { sized(f.usable) },
             share,
             contents(&case.model, plan, index),
         ]);
     }
+    if !keeps {
+        rows.iter_mut().for_each(|row| drop(row.remove(4)));
+    }
     let mut text = columns(&rows);
     _ = writeln!(text, "({name}, at each device's own worst question)");
+    if keeps {
+        text.push_str("(kept: for questions to come; share and verdict leave it out, since it gives way where a question needs the room)\n");
+    }
     text
 }
 
@@ -78,7 +85,8 @@ pub(super) fn bars(case: &Case, plan: &Plan, devices: &[DeviceForecast]) -> Stri
     for (device, f) in plan.devices.iter().zip(devices).filter(|(d, _)| d.capacity < 1 << 50) {
         _ = writeln!(text, "{:<name_width$} {}", device.name, bar(case, device, f));
     }
-    text.push_str("█ weights  ▓ keys and values  ▒ temporary  ░ driver, others, reserve  ! over\n");
+    let keeps = if devices.iter().any(|f| f.kept > 0) { "  ▞ kept for later" } else { "" };
+    _ = writeln!(text, "█ weights  ▓ keys and values  ▒ temporary{keeps}  ░ driver, others, reserve  ! over");
     text
 }
 
@@ -86,7 +94,8 @@ fn bar(case: &Case, device: &Device, f: &DeviceForecast) -> String {
     let capacity = device.capacity.max(1);
     let overhead = cost::overhead(device, &case.assumptions);
     let taken = device.others.saturating_add(device.reserve).saturating_add(overhead);
-    let parts = [(f.worst.weights, '█'), (f.worst.kv, '▓'), (f.worst.activation, '▒'), (taken, '░')];
+    let parts =
+        [(f.worst.weights, '█'), (f.worst.kv, '▓'), (f.worst.activation, '▒'), (f.kept, '▞'), (taken, '░')];
     let mut cells = String::new();
     let (mut sum, mut drawn) = (0u64, 0usize);
     for (bytes, sign) in parts {
