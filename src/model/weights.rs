@@ -25,6 +25,15 @@ pub enum WeightType {
 }
 
 impl WeightType {
+    /// What numbers are when they are multiplied on the CPU: bf16 where that type is asked for, not where files happen to
+    /// store it. (Blocks have a way of their own.)
+    pub fn factors(self) -> Factors {
+        match self {
+            Self::Cast(DType::BF16) => Factors::Bf16,
+            _ => Factors::F32,
+        }
+    }
+
     /// The blocks in which a matrix of a unit is held, where it is. A head that shares the embedding's table stays as
     /// that is, and so does the small matrix that chooses experts, on which everything after it depends.
     fn blocks(self, unit: &Unit, name: &str) -> Option<Blocks> {
@@ -99,13 +108,9 @@ impl UnitWeights<'_> {
         }
     }
 
-    /// What numbers are when this unit multiplies them on the CPU: bf16 where that type is asked for, not where files
-    /// happen to store it.
+    /// As [`WeightType::factors`].
     pub fn factors(&self) -> Factors {
-        match self.weight_type {
-            WeightType::Cast(DType::BF16) => Factors::Bf16,
-            _ => Factors::F32,
-        }
+        self.weight_type.factors()
     }
 
     /// A tensor in the type the unit computes in.

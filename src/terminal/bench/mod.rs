@@ -9,9 +9,11 @@ use candle_core::{Device, Tensor};
 use serde_json::{Value, json};
 
 use super::{print_json, print_line};
+use crate::checkpoint::Config;
 use crate::cli::{BenchArgs, Ending, Failure, Outcome};
 use crate::engine::model::weight_type;
 use crate::evaluation::named;
+use crate::model::host;
 use crate::model::weights::held_bytes;
 use crate::model::{Cache, Loading, Network, Place};
 use crate::words::size;
@@ -80,6 +82,9 @@ pub fn run(args: &BenchArgs) -> Outcome {
     let weights = checkpoint.units.iter().map(|unit| held_bytes(unit, weight_type)).sum::<u64>();
     let of_weights = peak.map(|peak| peak as f64 / weights.max(1) as f64);
     let (new_tokens, prompt_tokens) = (args.new_tokens as f64, args.prompt_tokens as f64);
+    let factors = weight_type.factors();
+    let (tile, roof) = (tile_operations(network.config()), threads as f64 * host::peak(factors));
+    let of_roof = tile * args.tiles as f64 / tiles / roof;
     let together: Vec<(usize, f64)> = args
         .in_flight
         .iter()
@@ -94,6 +99,9 @@ pub fn run(args: &BenchArgs) -> Outcome {
             "first_token_seconds": first_token,
             "first_token_of_prefill": first_token / prefill,
             "tiles_per_second": args.tiles as f64 / tiles,
+            "tile_operations": tile,
+            "peak_operations_per_second": roof,
+            "tiles_of_peak": of_roof,
             "prefill_tokens_per_second": prompt_tokens / prefill,
             "decode_tokens_per_second": new_tokens / decode,
             "peak_bytes": peak,
@@ -122,7 +130,13 @@ pub fn run(args: &BenchArgs) -> Outcome {
             "first    {first_token:9.3} s from the files to the first token, {:.2} times a prefill",
             first_token / prefill
         ),
-        format!("vision   {:9.3} tiles/s", args.tiles as f64 / tiles),
+        format!(
+            "vision   {:9.3} tiles/s, {:.0} GFLOPS, {:.0} % of what the kernels reach in the nearest cache ({:.0})",
+            args.tiles as f64 / tiles,
+            tile * args.tiles as f64 / tiles / 1e9,
+            of_roof * 100.0,
+            roof / 1e9
+        ),
         format!("prefill  {:9.1} tokens/s ({} tokens)", prompt_tokens / prefill, args.prompt_tokens),
         format!("decode   {:9.2} tokens/s ({} tokens)", new_tokens / decode, args.new_tokens),
     ];
@@ -185,6 +199,19 @@ fn round(network: &Network, staged: Option<&Arc<Network>>, args: &BenchArgs) -> 
     }
     let stages = staged.map(|network| stages::round(network, args)).transpose()?;
     Ok(Round { tiles, prefill, decode, together, stages })
+}
+
+/// Multiplications and additions of matrix products, attention's included, that a tile takes from pixels to tokens.
+fn tile_operations(config: &Config) -> f64 {
+    let (vision, language) = (&config.vision, config.decoder.hidden as f64);
+    let (positions, hidden) = (vision.positions() as f64, vision.hidden as f64);
+    let patches = positions - 1.0;
+    let embedded = patches * hidden * 3.0 * (vision.patch_side * vision.patch_side) as f64;
+    let linear = positions * hidden * (4.0 * hidden + 2.0 * vision.intermediate as f64);
+    let attention = 2.0 * positions * positions * hidden;
+    // Four patches are a token.
+    let projected = patches / 4.0 * language * (4.0 * hidden + language);
+    2.0 * (embedded + vision.used_layers as f64 * (linear + attention) + projected)
 }
 
 /// Takes the prompt in, up to the logits of its first token; with room for the tokens to come.
