@@ -7,7 +7,7 @@ use candle_core::DType;
 use half::{bf16, f16};
 use rayon::prelude::*;
 
-use super::few::{self, STRIP, Target, Vectors};
+use super::few::{self, Target, Vectors};
 use super::few_blocks::{self, Rounded};
 use super::product::{Lying, Size, multiply};
 use super::{Blocks, Kernel, SharedMut, simd};
@@ -73,8 +73,10 @@ pub struct Matrix {
 
 /// Lines that are widened at a time before a product with many vectors.
 const BLOCK_LINES: usize = 512;
-/// Rows that are widened at a time before a product with a few vectors.
+/// Rows that are widened at a time before a product with a few vectors; kernels take fewer together, by a divisor of it.
 const TILE: usize = 12;
+/// Shares of work for every thread, so that one that is late takes fewer.
+const SHARES: usize = 4;
 /// Products with fewer multiplications than this are not worth waking threads for.
 const PARALLEL_FROM: usize = 1 << 16;
 
@@ -190,79 +192,67 @@ impl Matrix {
     /// `y[i] = W x[i] + bias` for `count` vectors: `x` is `[count, cols]`, `y` is `[count, rows]`. Every `y[i]` is the
     /// same to the last bit whatever the other vectors and however many there are.
     pub fn product(&self, x: &[f32], count: usize, bias: Option<&[f32]>, y: &mut [f32], kernel: Kernel) {
-        match (count, self.order, kernel) {
-            (0, ..) => {}
-            (_, Order::OutputMajor, Kernel::Few) => self.product_of_few(x, count, bias, y),
-            _ => self.product_of_many(x, count, bias, y),
+        Self::products(x, count, &mut [Product { matrix: self, bias, y }], kernel);
+    }
+
+    /// [`Matrix::product`] of several matrices with the same vectors; those with a few vectors are made at once, so that
+    /// threads are woken once for all of them.
+    pub fn products(x: &[f32], count: usize, all: &mut [Product<'_>], kernel: Kernel) {
+        let few = |one: &Product<'_>| one.matrix.order == Order::OutputMajor && kernel == Kernel::Few;
+        if count == 0 {
+            return;
+        }
+        if all.iter().all(few) {
+            return products_of_few(x, count, all);
+        }
+        for one in all {
+            if few(one) {
+                products_of_few(x, count, std::slice::from_mut(one));
+            } else {
+                one.matrix.product_of_many(x, count, one.bias, one.y);
+            }
         }
     }
 
-    /// Reads the weights once, each thread its own consecutive rows: as fast as memory allows.
-    fn product_of_few(&self, x: &[f32], count: usize, bias: Option<&[f32]>, y: &mut [f32]) {
-        let cols = self.cols;
-        assert!(x.len() == count * cols && y.len() == count * self.rows);
-        if cols == 0 {
-            return y.fill(0.0);
-        }
-        let cells = |rows: &Range<usize>| rows.start * cols..rows.end * cols;
+    /// The vectors as the kernel for this matrix takes them.
+    fn prepare<'x>(&self, x: &'x [f32]) -> Prepared<'x> {
         match &self.data {
-            // SAFETY (all): `by_rows` gives a target that reaches these rows of every vector, and to nobody else.
-            Data::F32(w) => {
-                let x = Vectors::new::<f32>(x, cols);
-                self.by_rows(count, bias, y, |rows, target| unsafe {
-                    few::rows_times(&w.get()[cells(&rows)], &x, target);
-                });
-            }
-            Data::Bf16(w) => {
-                let x = Vectors::new::<bf16>(x, cols);
-                self.by_rows(count, bias, y, |rows, target| unsafe {
-                    few::rows_times(&w.get()[cells(&rows)], &x, target);
-                });
-            }
-            Data::F16(_) => {
-                let lines = if count == 1 { 1 } else { TILE };
-                let x = Vectors::new::<f32>(x, cols);
-                self.by_rows(count, bias, y, |rows, target| unsafe {
-                    self.widened_times(rows, lines, &x, target);
-                });
-            }
-            Data::Blocks(format, bytes) => {
-                let line = format.line_bytes(cols);
-                let x = Rounded::new(x, *format);
-                self.by_rows(count, bias, y, |rows, target| unsafe {
-                    let rows = &bytes[rows.start * line..rows.end * line];
-                    few_blocks::rows_times(*format, rows, cols, &x, count, target);
-                });
-            }
+            Data::F32(_) | Data::F16(_) => Prepared::Floats(Vectors::new::<f32>(x, self.cols)),
+            Data::Bf16(_) => Prepared::ForBf16(Vectors::new::<bf16>(x, self.cols)),
+            Data::Blocks(format, _) => Prepared::Rounded(Rounded::new(x, self.cols, *format)),
         }
     }
 
-    /// Has `times` write rows of the result, several threads at once where that is worth it, and adds the bias.
-    fn by_rows(
-        &self,
-        count: usize,
-        bias: Option<&[f32]>,
-        y: &mut [f32],
-        times: impl Fn(Range<usize>, Target) + Sync,
-    ) {
-        let stride = self.rows;
-        let y = SharedMut(y.as_mut_ptr());
-        let fill = |rows: Range<usize>| {
-            // SAFETY: these rows of `y` exist for every vector, and nothing else writes them.
-            unsafe {
-                times(rows.clone(), Target { to: y.get().add(rows.start), stride });
-                let Some(bias) = bias else { return };
-                for (row, bias) in rows.clone().zip(&bias[rows]) {
-                    (0..count).for_each(|i| *y.get().add(i * stride + row) += bias);
-                }
+    /// Whether vectors that were prepared for another matrix with as many columns are prepared for this one.
+    fn takes(&self, x: &Prepared<'_>) -> bool {
+        match (&self.data, x) {
+            (Data::F32(_) | Data::F16(_), Prepared::Floats(_)) | (Data::Bf16(_), Prepared::ForBf16(_)) => {
+                true
             }
-        };
-        if self.rows * self.cols * count < PARALLEL_FROM {
-            fill(0..self.rows);
-        } else {
-            let chunk = self.rows.div_ceil(rayon::current_num_threads() * 4).max(12).next_multiple_of(STRIP);
-            let chunks = (0..self.rows.div_ceil(chunk)).into_par_iter();
-            chunks.for_each(|i| fill(i * chunk..((i + 1) * chunk).min(self.rows)));
+            (Data::Blocks(format, _), Prepared::Rounded(x)) => x.format() == *format,
+            _ => false,
+        }
+    }
+
+    /// Products of some rows with `count` vectors that were prepared for this matrix.
+    ///
+    /// # Safety
+    /// `target` reaches these rows of every vector, and nothing else writes them meanwhile.
+    unsafe fn rows_times(&self, rows: Range<usize>, x: &Prepared<'_>, count: usize, target: Target) {
+        let cells = rows.start * self.cols..rows.end * self.cols;
+        // SAFETY (all): the caller's promise.
+        match (&self.data, x) {
+            (Data::F32(w), Prepared::Floats(x)) => unsafe { few::rows_times(&w.get()[cells], x, target) },
+            (Data::Bf16(w), Prepared::ForBf16(x)) => unsafe { few::rows_times(&w.get()[cells], x, target) },
+            (Data::F16(_), Prepared::Floats(x)) => unsafe {
+                self.widened_times(rows, if count == 1 { 1 } else { TILE }, x, target);
+            },
+            (Data::Blocks(format, bytes), Prepared::Rounded(x)) => {
+                let line = format.line_bytes(self.cols);
+                unsafe { few_blocks::rows_times(&bytes[rows.start * line..rows.end * line], x, target) }
+            }
+            // Whoever calls this has prepared them.
+            _ => unreachable!("vectors are prepared for the matrix that they meet"),
         }
     }
 
@@ -333,6 +323,72 @@ impl Matrix {
     }
 }
 
+/// One of several products with the same vectors.
+pub struct Product<'a> {
+    /// The weights.
+    pub matrix: &'a Matrix,
+    /// What is added to every product, `[rows]`.
+    pub bias: Option<&'a [f32]>,
+    /// The products, `[count, rows]`.
+    pub y: &'a mut [f32],
+}
+
+/// Vectors as kernels for a few of them take them.
+enum Prepared<'x> {
+    /// For weights that are floats of 32 bits, or become such before.
+    Floats(Vectors<'x>),
+    /// For weights in bf16.
+    ForBf16(Vectors<'x>),
+    /// For weights in blocks.
+    Rounded(Rounded),
+}
+
+/// Reads all weights once, each thread consecutive rows of its own: as fast as memory allows.
+fn products_of_few(x: &[f32], count: usize, all: &mut [Product<'_>]) {
+    let mut prepared: Vec<Prepared<'_>> = Vec::with_capacity(1);
+    let mut parts = Vec::with_capacity(all.len());
+    for Product { matrix, bias, y } in all {
+        let Matrix { rows, cols, .. } = **matrix;
+        assert!(x.len() == count * cols && y.len() == count * rows && bias.is_none_or(|b| b.len() == rows));
+        if cols == 0 {
+            y.fill(0.0);
+            continue;
+        }
+        let known = prepared.iter().position(|x| matrix.takes(x));
+        let which = known.unwrap_or_else(|| {
+            prepared.push(matrix.prepare(x));
+            prepared.len() - 1
+        });
+        parts.push((*matrix, *bias, SharedMut(y.as_mut_ptr()), which));
+    }
+    let fill = |part: usize, rows: Range<usize>| {
+        let (matrix, bias, y, which) = &parts[part];
+        let stride = matrix.rows;
+        // SAFETY: `y` has these rows for every vector, and each row is filled once.
+        unsafe {
+            let target = Target { to: y.get().add(rows.start), stride };
+            matrix.rows_times(rows.clone(), &prepared[*which], count, target);
+            let Some(bias) = bias else { return };
+            for (row, bias) in rows.clone().zip(&bias[rows]) {
+                (0..count).for_each(|i| *y.get().add(i * stride + row) += bias);
+            }
+        }
+    };
+    let cells = |matrix: &Matrix| matrix.rows * matrix.cols;
+    let all: usize = parts.iter().map(|part| cells(part.0)).sum();
+    if all * count < PARALLEL_FROM {
+        return parts.iter().enumerate().for_each(|(i, part)| fill(i, 0..part.0.rows));
+    }
+    let share = all.div_ceil(rayon::current_num_threads() * SHARES);
+    let mut shares = Vec::with_capacity(parts.len() + rayon::current_num_threads() * SHARES);
+    for (i, (matrix, ..)) in parts.iter().enumerate() {
+        let height = share.div_ceil(matrix.cols).max(TILE).next_multiple_of(TILE);
+        let rows = (0..matrix.rows).step_by(height);
+        shares.extend(rows.map(|first| (i, first..(first + height).min(matrix.rows))));
+    }
+    shares.into_par_iter().for_each(|(part, rows)| fill(part, rows));
+}
+
 fn widen_f16(from: &[f16], to: &mut [f32]) {
     use half::slice::HalfFloatSliceExt;
     from.convert_to_f32_slice(to);
@@ -357,13 +413,13 @@ mod tests {
         #[test]
         fn products_agree_with_plain_loops(
             rows in 1usize..70, cols in 1usize..90, count in 1usize..9, few: bool, seed in 0u32..1000, which in 0usize..3,
-            target in 0usize..3, input_major: bool, blocks in 0usize..3,
+            target in 0usize..3, input_major: bool, blocks in 0usize..4,
         ) {
             // Lines that divide into blocks are multiples of 32 or 256 long.
             let (rows, cols) = match (blocks, input_major) {
                 (0, _) => (rows, cols),
-                (_, false) => (rows, [32, 256][blocks - 1] * (1 + cols % 3)),
-                (_, true) => ([32, 256][blocks - 1] * (1 + rows % 3), cols),
+                (_, false) => (rows, [32, 32, 256][blocks - 1] * (1 + cols % 3)),
+                (_, true) => ([32, 32, 256][blocks - 1] * (1 + rows % 3), cols),
             };
             let types = [DType::F32, DType::BF16, DType::F16];
             let value = |i: usize| (((i as u32).wrapping_mul(2654435761).wrapping_add(seed) >> 20) as f32 / 4096.0 - 0.5) * 4.0;
@@ -379,7 +435,7 @@ mod tests {
             let mut matrix = Matrix::new(&bytes, 0..bytes.len(), types[which], types[target], (rows, cols), order);
             let mut w = w;
             if blocks > 0 {
-                matrix = matrix.in_blocks([Blocks::Q8_0, Blocks::Q4k][blocks - 1]).unwrap();
+                matrix = matrix.in_blocks(Blocks::ALL[blocks - 1]).unwrap();
                 prop_assert!(matrix.bytes() * 3 < rows * cols * 4);
                 // What the blocks hold is tested on its own; here it is what is multiplied.
                 let mut line = vec![0f32; matrix.line()];

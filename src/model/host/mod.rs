@@ -13,7 +13,7 @@ pub mod matrix;
 mod product;
 
 pub use blocks::Blocks;
-pub use matrix::{Matrix, Order};
+pub use matrix::{Matrix, Order, Product};
 pub use product::product_depth;
 pub(crate) use product::take_scratch;
 

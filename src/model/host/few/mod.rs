@@ -120,7 +120,7 @@ impl Instructions {
     }
 
     /// All that this processor has.
-    fn all() -> impl Iterator<Item = Self> {
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
         let all = [
             (Self::Portable, true),
             #[cfg(target_arch = "x86_64")]
