@@ -10,38 +10,16 @@ medians and ratios (above 1: Shardscope is faster).
 """
 
 import argparse
-import json
 import os
-import statistics
-import subprocess
+import pathlib
+import sys
 import tempfile
 import time
 
 import torch
-from transformers import InternVLConfig, InternVLForConditionalGeneration
 
-TORCH_TYPE = {"f32": torch.float32, "bf16": torch.bfloat16}
-
-
-def make_checkpoint(folder, dtype):
-    """Random weights of the benchmark's shape, saved in the Hugging Face layout."""
-    config = InternVLConfig(
-        vision_config=dict(
-            hidden_size=1024, num_hidden_layers=24, num_attention_heads=16, intermediate_size=4096,
-            image_size=[448, 448], patch_size=[14, 14], norm_type="layer_norm", attention_bias=True,
-            use_qk_norm=False, use_mean_pooling=True,
-        ),
-        text_config=dict(
-            model_type="qwen2", hidden_size=896, num_hidden_layers=24, num_attention_heads=14,
-            num_key_value_heads=2, intermediate_size=4864, vocab_size=151674, rope_theta=1e6,
-            max_position_embeddings=32768, tie_word_embeddings=False,
-        ),
-        image_token_id=151667, image_seq_length=256, tie_word_embeddings=False,
-    )
-    torch.manual_seed(0)
-    model = InternVLForConditionalGeneration(config).to(TORCH_TYPE[dtype]).eval()
-    model.save_pretrained(folder)
-    return model
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+from turns import TORCH_TYPE, make_checkpoint, median, print_table, shardscope_rounds  # noqa: E402
 
 
 def transformers_round(model, prompt_tokens, new_tokens):
@@ -68,17 +46,6 @@ def transformers_round(model, prompt_tokens, new_tokens):
     return dict(tiles=tile, prefill=prefill, decode=decode)
 
 
-def shardscope_round(arguments, folder):
-    """The same by `shardscope bench`, in a process of its own."""
-    command = [
-        arguments.program, "bench", "--checkpoint", folder, "--dtype", arguments.dtype, "--rounds", "1", "--json",
-        "--prompt-tokens", str(arguments.prompt_tokens), "--new-tokens", str(arguments.new_tokens),
-        "--threads", str(arguments.threads),
-    ]
-    result = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    return result["rounds"][0] | dict(load=result["load_seconds"], peak=result["peak_bytes"])
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--program", default="target/release/shardscope")
@@ -88,22 +55,19 @@ def main():
     parser.add_argument("--new-tokens", type=int, default=64)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     arguments = parser.parse_args()
+    counts = dict(tiles=1, prefill=arguments.prompt_tokens, decode=arguments.new_tokens)
     torch.set_num_threads(arguments.threads)
     with tempfile.TemporaryDirectory() as folder:
         model = make_checkpoint(folder, arguments.dtype)
         transformers_round(model, 8, 2)  # warm-up
         ours, theirs = [], []
         for _ in range(arguments.rounds):
-            ours.append(shardscope_round(arguments, folder))
-            theirs.append(transformers_round(model, arguments.prompt_tokens, arguments.new_tokens))
-    median = lambda rounds, what: statistics.median(r[what] for r in rounds)
+            ours += shardscope_rounds(
+                arguments.program, folder, arguments.dtype, arguments.threads, counts["prefill"], counts["decode"]
+            )
+            theirs.append(transformers_round(model, counts["prefill"], counts["decode"]))
     print(f"{arguments.dtype}, {arguments.threads} threads, median of {arguments.rounds} interleaved rounds")
-    print(f"{'':8} {'shardscope':>14} {'transformers':>14} {'ratio':>7}  (ratio by round)")
-    counts = dict(tiles=1, prefill=arguments.prompt_tokens, decode=arguments.new_tokens)
-    for what, count in counts.items():
-        a, b = median(ours, what), median(theirs, what)
-        by_round = " ".join(f"{t[what] / o[what]:.2f}" for o, t in zip(ours, theirs))
-        print(f"{what:8} {count / a:12.3f}/s {count / b:12.3f}/s {b / a:7.2f}  ({by_round})")
+    print_table("transformers", counts, ours, theirs)
     print(f"shardscope loads in {median(ours, 'load'):.2f} s, peak memory {median(ours, 'peak') / 2**30:.2f} GiB")
 
 

@@ -28,7 +28,7 @@ from PIL import Image
 from transformers import AutoTokenizer
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from compare import TORCH_TYPE, make_checkpoint  # noqa: E402
+from turns import TORCH_TYPE, make_checkpoint  # noqa: E402
 
 DEMO = pathlib.Path(__file__).parents[2] / "assets/demo"
 SPECIAL = [
