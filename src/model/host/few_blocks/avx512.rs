@@ -15,10 +15,10 @@ use std::arch::x86_64::{
 use super::avx2::{AHEAD, eight_by_eight, total};
 use super::{Blocks, HALF, PART, Pair, Q4_BYTES, Q4K_BYTES, Q8_BYTES, Rounded, Target};
 
-/// Vectors that meet a row at a time.
-const VECTORS: usize = 4;
-/// Rows that meet a vector alone at a time: it is loaded once for all of them.
+/// Rows that vectors meet at a time: these come from the nearest cache then.
 const ROWS: usize = 4;
+/// Vectors that meet so many rows at a time.
+const VECTORS: usize = 4;
 
 /// Vectors from one on, as pointers, with their distances: pairs of parts, and the parts' sums.
 #[derive(Clone, Copy)]
@@ -48,28 +48,39 @@ pub(super) unsafe fn rows_times(rows: &[u8], x: &Rounded, target: Target) {
 /// The same for blocks of so many bytes.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,f16c,avx2,fma")]
 unsafe fn of_format<const BYTES: usize>(rows: &[u8], x: &Rounded, target: Target) {
-    let (count, line) = (x.count(), x.format.line_bytes(x.length));
-    let at = if count == 1 { ROWS } else { 1 };
-    for (strip, lines) in rows.chunks(at * line).enumerate() {
-        for vector in (0..count).step_by(VECTORS) {
-            // SAFETY: rows and vectors lie within their slices; the caller's promise for the target.
-            unsafe {
-                let to = Target { to: target.to.add(vector * target.stride + strip * at), ..target };
-                let from = From {
-                    pairs: x.pairs.as_ptr().add(vector * x.pairs_each()),
-                    pairs_each: x.pairs_each(),
-                    sums: x.sums.as_ptr().add(vector * x.parts()),
-                    parts: x.parts(),
-                };
-                match (count - vector, lines.len() == ROWS * line) {
-                    (1, true) => rows_of::<BYTES, ROWS, 1>(lines, from, to),
-                    (1, _) => lines.chunks_exact(line).enumerate().for_each(|(row, line)| {
-                        rows_of::<BYTES, 1, 1>(line, from, Target { to: to.to.add(row), ..to });
-                    }),
-                    (2, _) => rows_of::<BYTES, 1, 2>(lines, from, to),
-                    (3, _) => rows_of::<BYTES, 1, 3>(lines, from, to),
-                    _ => rows_of::<BYTES, 1, VECTORS>(lines, from, to),
-                }
+    let line = x.format.line_bytes(x.length);
+    let (strips, rest) = rows.split_at(rows.len() / (ROWS * line) * ROWS * line);
+    // SAFETY: the caller's promise for rows and target.
+    unsafe {
+        for (strip, lines) in strips.chunks_exact(ROWS * line).enumerate() {
+            strip_times::<BYTES, ROWS>(lines, x, Target { to: target.to.add(strip * ROWS), ..target });
+        }
+        let target = Target { to: target.to.add(strips.len() / line), ..target };
+        for (row, line) in rest.chunks_exact(line).enumerate() {
+            strip_times::<BYTES, 1>(line, x, Target { to: target.to.add(row), ..target });
+        }
+    }
+}
+
+/// `ROWS` rows with every vector, some of them at a time.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,f16c,avx2,fma")]
+unsafe fn strip_times<const BYTES: usize, const ROWS: usize>(lines: &[u8], x: &Rounded, target: Target) {
+    let count = x.count();
+    for vector in (0..count).step_by(VECTORS) {
+        // SAFETY: the vectors lie within their slices; the caller's promise for the target.
+        unsafe {
+            let to = Target { to: target.to.add(vector * target.stride), ..target };
+            let from = From {
+                pairs: x.pairs.as_ptr().add(vector * x.pairs_each()),
+                pairs_each: x.pairs_each(),
+                sums: x.sums.as_ptr().add(vector * x.parts()),
+                parts: x.parts(),
+            };
+            match count - vector {
+                1 => rows_of::<BYTES, ROWS, 1>(lines, from, to),
+                2 => rows_of::<BYTES, ROWS, 2>(lines, from, to),
+                3 => rows_of::<BYTES, ROWS, 3>(lines, from, to),
+                _ => rows_of::<BYTES, ROWS, VECTORS>(lines, from, to),
             }
         }
     }
@@ -175,14 +186,20 @@ unsafe fn by_pairs<const BYTES: usize, const ROWS: usize, const N: usize>(
             }
         };
         let pairs = line / (2 * BYTES);
+        // Every row is asked for its share ahead, and from its end on the row that takes its place.
+        let (mut ahead, mut from) = (AHEAD / ROWS % line, AHEAD / ROWS / line * lines.len());
         for pair in 0..pairs {
             for row in 0..ROWS {
-                let blocks = lines.as_ptr().add(row * line + pair * 2 * BYTES);
-                _mm_prefetch::<_MM_HINT_T0>(blocks.wrapping_add(AHEAD).cast());
+                let asked = lines.as_ptr().wrapping_add(from + row * line + ahead);
+                _mm_prefetch::<_MM_HINT_T0>(asked.cast());
                 if BYTES == Q8_BYTES {
-                    _mm_prefetch::<_MM_HINT_T0>(blocks.wrapping_add(AHEAD + BYTES).cast());
+                    _mm_prefetch::<_MM_HINT_T0>(asked.wrapping_add(BYTES).cast());
                 }
-                step(pair, row, blocks);
+                step(pair, row, lines.as_ptr().add(row * line + pair * 2 * BYTES));
+            }
+            ahead += 2 * BYTES;
+            if ahead >= line {
+                (ahead, from) = (ahead - line, from + lines.len());
             }
         }
         if line > pairs * 2 * BYTES {
