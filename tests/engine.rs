@@ -205,8 +205,8 @@ fn a_thousand_plans_give_the_same_answers() {
 
 #[test]
 fn any_number_in_flight_gives_the_same_answers() {
-    for dtype in ["f32", "auto"] {
-        let case = Case::demo(8, dtype, 12);
+    for (dtype, every) in [("f32", 8), ("auto", 8), ("bf16", 16), ("q8_0", 16)] {
+        let case = Case::demo(every, dtype, 12);
         for batch in [1, 2, 5, 8, 16] {
             for caches in [true, false] {
                 case.answers_equal(&How { caches, ..How::plain(batch) });

@@ -12,7 +12,6 @@ use std::thread::JoinHandle;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use crate::devices::Part;
-use crate::model::host::take_scratch;
 use crate::model::{Network, Place, RowPass, TilePass};
 use crate::{Problem, Result};
 
@@ -153,7 +152,6 @@ impl Stages {
             let place = stages.queues[index].0.clone();
             let name = place.name().to_owned();
             let thread = std::thread::Builder::new().name(name).spawn(move || {
-                take_scratch();
                 let _pool = own_threads(&place, share);
                 stage.work(&inbox);
             });
@@ -214,7 +212,6 @@ fn own_threads(place: &Place, threads: usize) -> Option<rayon::ThreadPool> {
         .thread_name(move |index| format!("{name}/{index}"))
         // What they allocate belongs to the place as long as they live.
         .start_handler(move |_| {
-            take_scratch();
             std::mem::forget(owner.enter());
         });
     pool.build().ok()

@@ -9,7 +9,7 @@ use super::named_map::{NAMES, NamedMap, short};
 use crate::checkpoint::{Checkpoint, UnitKind};
 use crate::devices::{Driver, find, host};
 use crate::engine::Forecasting;
-use crate::model::host::{Blocks, product_depth};
+use crate::model::host::Blocks;
 use crate::model::{Place, Placement, WeightType, weights};
 use crate::plan::bytes::human;
 use crate::plan::checks::Severity;
@@ -224,14 +224,14 @@ pub(super) fn case(
 
 /// How this engine computes on the CPU, and so on simulated devices, with so many threads.
 pub fn on_the_cpu(threads: usize) -> Engine {
-    Engine::Cpu { threads: threads.max(1) as u64, depth: product_depth() as u64 }
+    Engine::Cpu { threads: threads.max(1) as u64 }
 }
 
 /// The same case where the CPU's threads are shared out among the devices of a plan, as the engine does.
 fn with_threads_of_a_place(case: Case, plan: &Plan) -> Case {
-    let Engine::Cpu { threads, depth } = case.assumptions.engine.value else { return case };
+    let Engine::Cpu { threads } = case.assumptions.engine.value else { return case };
     let used = (0..plan.devices.len()).filter(|device| plan.assignment.contains(device)).count() as u64;
-    let each = Engine::Cpu { threads: (threads / used.max(1)).max(1), depth };
+    let each = Engine::Cpu { threads: (threads / used.max(1)).max(1) };
     case.with_assumptions(Assumptions { engine: Sourced::default(each), ..case.assumptions.clone() })
 }
 

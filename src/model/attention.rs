@@ -2,6 +2,7 @@
 
 use candle_core::{CpuStorage, CustomOp3, D, DType, Device, Layout, Result, Shape, Storage, Tensor};
 
+use super::host::Factors;
 use super::host::attention::{Attention, Sizes, View, attend_each};
 
 pub use super::host::attention::Mask;
@@ -13,15 +14,22 @@ const QUERY_CHUNK: usize = 128;
 ///
 /// `q` is `[batch, heads, queries, d]`, `k` and `v` are `[batch, kv_heads, keys, d]`; any strides as long as a head's
 /// channels lie side by side. The queries are the last positions of the sequence. `sinks` `[heads]` are extra logits
-/// that take their share and are dropped (GPT-OSS). Gives `[batch, queries, heads * d]`.
+/// that take their share and are dropped (GPT-OSS). `factors` are for the CPU, which holds everything in f32. Gives `[batch, queries, heads * d]`.
 ///
 /// # Errors
 /// Shapes or devices that do not fit together.
-pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, mask: Mask, sinks: Option<&Tensor>) -> Result<Tensor> {
+pub fn attention(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    mask: Mask,
+    sinks: Option<&Tensor>,
+    factors: Factors,
+) -> Result<Tensor> {
     let scale = 1.0 / (q.dim(D::Minus1)? as f64).sqrt();
     if matches!(q.device(), Device::Cpu) && q.dtype() == DType::F32 {
         let sinks = sinks.map(|s| s.to_vec1::<f32>()).transpose()?;
-        return q.apply_op3_no_bwd(k, v, &HostAttention { mask, scale: scale as f32, sinks });
+        return q.apply_op3_no_bwd(k, v, &HostAttention { mask, scale: scale as f32, sinks, factors });
     }
     in_chunks(q, k, v, mask, scale, sinks)
 }
@@ -71,6 +79,7 @@ pub fn attention_of_each(
             sizes: Sizes { batch: 1, heads, kv_heads, queries: 1, keys, head_dim: d },
             mask,
             scale: scale as f32,
+            factors: Factors::F32,
             sinks: sinks.as_deref(),
         });
     }
@@ -153,6 +162,7 @@ struct HostAttention {
     mask: Mask,
     scale: f32,
     sinks: Option<Vec<f32>>,
+    factors: Factors,
 }
 
 impl CustomOp3 for HostAttention {
@@ -180,8 +190,9 @@ impl CustomOp3 for HostAttention {
         let sizes = Sizes { batch, heads, kv_heads, queries, keys, head_dim };
         let mut out = vec![0f32; batch * queries * heads * head_dim];
         let (q, k, v) = (view(q, q_layout)?, view(k, k_layout)?, view(v, v_layout)?);
-        let sinks = self.sinks.as_deref();
-        Attention { q, k, v, sizes, mask: self.mask, scale: self.scale, sinks }.attend(&mut out);
+        let HostAttention { mask, scale, ref sinks, factors } = *self;
+        let sinks = sinks.as_deref();
+        Attention { q, k, v, sizes, mask, scale, factors, sinks }.attend(&mut out);
         Ok((CpuStorage::F32(out), (batch, queries, heads * head_dim).into()))
     }
 }
@@ -222,7 +233,7 @@ mod tests {
             let v = random((batch, kv_heads, keys + 3, d)).narrow(2, 2, keys).unwrap();
             let mask = Mask { causal, window: window.filter(|_| causal) };
             let sinks = sinks.then(|| Tensor::randn(0f32, 1.0, heads, &Device::Cpu).unwrap());
-            let got = attention(&q, &k, &v, mask, sinks.as_ref()).unwrap();
+            let got = attention(&q, &k, &v, mask, sinks.as_ref(), Factors::F32).unwrap();
             let expected = in_chunks(&q, &k, &v, mask, 1.0 / (d as f64).sqrt(), sinks.as_ref()).unwrap();
             let difference = (got - expected).unwrap().abs().unwrap().flatten_all().unwrap().max(0).unwrap();
             prop_assert!(difference.to_scalar::<f32>().unwrap() < 1e-5);
@@ -231,15 +242,17 @@ mod tests {
         #[test]
         fn a_query_is_answered_the_same_whatever_stands_beside_it(
             queries in 2usize..1100, group in 1usize..3, d in prop::sample::select(vec![2usize, 8, 64]), window in prop::option::of(1usize..700),
+            rounded: bool,
         ) {
+            let factors = if rounded { Factors::Bf16 } else { Factors::F32 };
             let q = random((1, group, queries, d));
             let (k, v) = (random((1, 1, queries, d)), random((1, 1, queries, d)));
             let mask = Mask { causal: true, window };
-            let whole = attention(&q, &k, &v, mask, None).unwrap().to_vec3::<f32>().unwrap();
+            let whole = attention(&q, &k, &v, mask, None, factors).unwrap().to_vec3::<f32>().unwrap();
             for (first, count) in [(0, 1), (queries - 1, 1), (queries / 2, queries - queries / 2), (queries / 3, 2.min(queries - queries / 3))] {
                 let end = first + count;
                 let part = |t: &Tensor| t.narrow(2, 0, end).unwrap();
-                let got = attention(&q.narrow(2, first, count).unwrap(), &part(&k), &part(&v), mask, None).unwrap();
+                let got = attention(&q.narrow(2, first, count).unwrap(), &part(&k), &part(&v), mask, None, factors).unwrap();
                 prop_assert_eq!(&got.to_vec3::<f32>().unwrap()[0][..], &whole[0][first..end]);
             }
         }

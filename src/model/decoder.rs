@@ -9,7 +9,7 @@ use super::activation::{add, silu_mul};
 use super::attention::{Mask, attention, attention_of_each};
 use super::cache::LayerCache;
 use super::experts::Experts;
-use super::host::Kernel;
+use super::host::{Factors, Kernel};
 use super::linear::Linear;
 use super::norm::Norm;
 use super::rotary::Rotary;
@@ -39,6 +39,7 @@ struct Attention {
     heads: usize,
     kv_heads: usize,
     head_dim: usize,
+    factors: Factors,
 }
 
 impl Attention {
@@ -59,6 +60,7 @@ impl Attention {
             heads: config.heads,
             kv_heads: config.kv_heads,
             head_dim: config.head_dim,
+            factors: weights.factors(),
         })
     }
 
@@ -83,7 +85,7 @@ impl Attention {
                 let mut parts = Vec::with_capacity(rows.spans.len());
                 for (span, (keys, values)) in rows.spans.iter().zip(&sequences) {
                     let q = q.narrow(1, from, span.count)?.transpose(1, 2)?;
-                    parts.push(attention(&q, keys, values, mask, self.sinks.as_ref())?);
+                    parts.push(attention(&q, keys, values, mask, self.sinks.as_ref(), self.factors)?);
                     from += span.count;
                 }
                 match parts.len() {

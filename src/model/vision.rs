@@ -4,7 +4,7 @@ use candle_core::{D, Device, Tensor};
 
 use super::activation::{add_scaled, gelu};
 use super::attention::{Mask, attention};
-use super::host::Kernel;
+use super::host::{Factors, Kernel};
 use super::linear::Linear;
 use super::norm::Norm;
 use super::weights::UnitWeights;
@@ -82,6 +82,7 @@ pub struct VisionBlock {
     fc1: Linear,
     fc2: Linear,
     heads: usize,
+    factors: Factors,
 }
 
 impl VisionBlock {
@@ -117,6 +118,7 @@ impl VisionBlock {
             fc1: weights.linear("mlp.fc1")?,
             fc2: weights.linear("mlp.fc2")?,
             heads: config.heads,
+            factors: weights.factors(),
         })
     }
 
@@ -157,7 +159,7 @@ impl VisionBlock {
             (q, k) = (over_all(q_norm, &q)?, over_all(k_norm, &k)?);
         }
         let [q, k, v] = [q.transpose(1, 2)?, k.transpose(1, 2)?, v.transpose(1, 2)?];
-        self.proj.forward(&attention(&q, &k, &v, Mask::NONE, None)?, Kernel::Many)
+        self.proj.forward(&attention(&q, &k, &v, Mask::NONE, None, self.factors)?, Kernel::Many)
     }
 }
 

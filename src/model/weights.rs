@@ -8,7 +8,7 @@ use candle_core::quantized::{QMatMul, QTensor};
 use candle_core::{DType, Device, Tensor};
 use safetensors::tensor::Dtype;
 
-use super::host::{Blocks, Matrix, Order};
+use super::host::{Blocks, Factors, Matrix, Order};
 use super::linear::{HOST_DTYPE, HostLinear, Linear};
 use crate::checkpoint::{Bytes, StoredTensor, Unit, UnitKind, WeightFiles};
 use crate::{Problem, Result};
@@ -102,6 +102,15 @@ impl UnitWeights<'_> {
         }
     }
 
+    /// What numbers are when this unit multiplies them on the CPU: bf16 where that type is asked for, not where files
+    /// happen to store it.
+    pub fn factors(&self) -> Factors {
+        match self.weight_type {
+            WeightType::Cast(DType::BF16) => Factors::Bf16,
+            _ => Factors::F32,
+        }
+    }
+
     /// A tensor in the type the unit computes in.
     ///
     /// # Errors
@@ -178,7 +187,8 @@ impl UnitWeights<'_> {
                 WeightType::Stored | WeightType::Blocks(_) => dtype,
                 WeightType::Cast(dtype) => dtype,
             };
-            let mut matrix = Matrix::new(self.file(stored), range.clone(), dtype, kept, (out, input), order);
+            let matrix = Matrix::new(self.file(stored), range.clone(), dtype, kept, (out, input), order);
+            let mut matrix = matrix.with_factors(self.factors());
             if let Some(blocks) = blocks {
                 matrix = matrix.in_blocks(blocks)?;
             }

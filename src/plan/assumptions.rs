@@ -119,8 +119,6 @@ pub enum Engine {
     Cpu {
         /// Threads that share the work of a place.
         threads: u64,
-        /// Terms of a sum that a matrix product takes in one part, which depends on the processor's caches.
-        depth: u64,
     },
 }
 
@@ -266,7 +264,7 @@ impl Assumptions {
                 "temporary memory",
                 match self.engine.value {
                     Engine::Gpu => "as on a GPU".to_string(),
-                    Engine::Cpu { threads, .. } => format!("as on the CPU with {threads} threads"),
+                    Engine::Cpu { threads } => format!("as on the CPU with {threads} threads"),
                 },
                 self.engine.source,
             ),

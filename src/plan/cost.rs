@@ -3,7 +3,7 @@
 //! The coefficients are counted from the forward passes (see `shape`); every component is kept apart so that it can be
 //! held against a measurement and corrected (`calibration`).
 
-use super::assumptions::{Assumptions, AttentionKind, Dtype, Engine, Logits};
+use super::assumptions::{Assumptions, AttentionKind, Engine, Logits};
 use super::calibration::{Calibration, Component};
 use super::cpu_run::{Batch, CpuRun, Work};
 use super::device::{Device, DeviceKind};
@@ -105,9 +105,7 @@ impl CostTable {
             calibration: calibration.clone(),
             cpu: match assumptions.engine.value {
                 Engine::Gpu => None,
-                Engine::Cpu { threads, depth } => {
-                    Some(CpuRun::new(&model.shape, (threads, depth), model.dtype == Dtype::F32))
-                }
+                Engine::Cpu { threads } => Some(CpuRun::new(&model.shape, threads)),
             },
         };
         for unit in &model.units {

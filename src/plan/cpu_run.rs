@@ -7,18 +7,22 @@
 
 use super::shape::{DecoderShape, DecoderStyle, ModelShape, ProjectorShape, VisionShape};
 
-/// Lines of a weight matrix that are widened to 32 bits at a time (`host::matrix`).
-const WIDENED_LINES: u64 = 512;
+/// Words of a line that a matrix product takes at a time (`host::many`); here a word holds one number, also where pairs of
+/// bf16 are multiplied, which take a little less.
+const PART: u64 = 512;
+/// Lines that are multiplied at a time.
+const ROWS: u64 = 2048;
+/// Columns that a thread packs at a time, and those of a panel.
+const SLAB: u64 = 128;
+const PANEL: u64 = 32;
+/// Columns that are turned together.
+const TOGETHER: u64 = 8;
 /// Scores that one thread holds at a time, as far as the block's limits let it (`host::attention`).
-const BLOCK_SCORES: u64 = 1 << 19;
+const BLOCK_SCORES: u64 = 1 << 17;
 /// Queries of a block.
-const BLOCK_QUERIES: std::ops::RangeInclusive<u64> = 32..=512;
+const BLOCK_QUERIES: std::ops::RangeInclusive<u64> = 12..=96;
 /// What a tensor takes besides its numbers, in floats: its shape, its counts of users and its lock, some 260 bytes.
 const TENSOR: u64 = 65;
-
-/// Outputs of a product up to which the matrix product (the `gemm` crate) copies the weights into an order of its own:
-/// twice eight of its tiles, whose height follows from the processor's registers.
-const COPIED_OUTPUTS: u64 = if cfg!(target_arch = "x86_64") { 2 * 8 * 16 } else { 2 * 8 * 8 };
 
 /// Kinds of work with temporary memory of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,10 +102,11 @@ pub struct CpuRun {
     decoder: DecoderShape,
     tokens_per_tile: u64,
     threads: u64,
-    /// Whether weights are widened before a product.
-    widens: bool,
-    /// Terms of a sum that the matrix product takes in one part.
-    depth: u64,
+}
+
+/// Words of a line of a product, with what lies between lines.
+fn line(words: u64) -> u64 {
+    (words.div_ceil(16) | 1) * 16
 }
 
 fn times(factors: &[u64]) -> u64 {
@@ -109,16 +114,13 @@ fn times(factors: &[u64]) -> u64 {
 }
 
 impl CpuRun {
-    /// For a model whose weights are held in 32 bits or not, with so many threads for each place and a matrix product
-    /// that takes so many terms of a sum in one part.
-    pub fn new(shape: &ModelShape, (threads, depth): (u64, u64), held_in_32_bits: bool) -> Self {
+    /// For a model that is run with so many threads for each place.
+    pub fn new(shape: &ModelShape, threads: u64) -> Self {
         Self {
             vision: shape.vision.clone(),
             decoder: shape.decoder.clone(),
             tokens_per_tile: shape.tokens_per_tile,
             threads: threads.max(1),
-            widens: !held_in_32_bits,
-            depth: depth.max(1),
         }
     }
 
@@ -179,21 +181,31 @@ impl CpuRun {
     /// `Linear::forward` over many rows: its result stays, the scratch of the product passes.
     fn linear(&self, alive: &mut Alive, rows: u64, inputs: u64, outputs: u64) {
         alive.keep(rows.saturating_mul(outputs));
-        let (widened, lines) = match self.widens {
-            true => (WIDENED_LINES.min(outputs).saturating_mul(inputs), WIDENED_LINES.min(outputs)),
-            false => (0, outputs),
-        };
-        let depth = inputs.div_ceil(inputs.div_ceil(self.depth).max(1));
-        let copied = if lines <= COPIED_OUTPUTS { depth.saturating_mul(lines) } else { 0 };
-        alive.pass(widened.saturating_add(copied));
+        let part = inputs.min(PART);
+        let slab = SLAB.min(outputs.div_ceil(self.threads).next_multiple_of(PANEL));
+        let packed =
+            times(&[part, slab.saturating_add(TOGETHER), self.threads.min(outputs.div_ceil(slab.max(1)))]);
+        alive.pass(times(&[rows.min(ROWS), line(part)]).saturating_add(packed));
     }
 
-    /// Scores that `attention` of some sequences holds at a time: a block for every thread.
-    fn scores(&self, sequences: u64, heads: u64, queries: u64, keys: u64) -> u64 {
+    /// What `attention` of some sequences holds meanwhile: a head's keys and values and a block's scores, for every thread.
+    fn attention(
+        &self,
+        sequences: u64,
+        (heads, kv_heads): (u64, u64),
+        queries: u64,
+        keys: u64,
+        width: u64,
+    ) -> u64 {
         let block = (BLOCK_SCORES / keys.max(1)).clamp(*BLOCK_QUERIES.start(), *BLOCK_QUERIES.end());
-        let block = block.min(queries);
-        let tasks = times(&[sequences, heads, queries.div_ceil(block.max(1))]);
-        times(&[self.threads.min(tasks), block, keys])
+        let block = queries.div_ceil(queries.div_ceil(block).max(1)).next_multiple_of(*BLOCK_QUERIES.start());
+        let blocks = times(&[sequences, heads, queries.div_ceil(block.max(1))]);
+        let kept = [width.next_multiple_of(PANEL), keys.next_multiple_of(PANEL)];
+        let packed = times(&[kept[1], width]).saturating_add(times(&[kept[0], keys]));
+        let scores = times(&[block.min(queries), line(kept[1]).saturating_add(line(width.min(PART)))]);
+        let tasks =
+            times(&[sequences, kv_heads, (self.threads * 2).div_ceil(times(&[sequences, kv_heads]).max(1))]);
+        times(&[self.threads.min(tasks).min(blocks), packed.saturating_add(scores)])
     }
 
     /// `VisionEmbeddings::forward`.
@@ -227,7 +239,8 @@ impl CpuRun {
         }
         let seen = vision.positions;
         alive.keep(all);
-        alive.pass(self.scores(tiles, vision.heads, seen, seen));
+        let width = vision.hidden / vision.heads.max(1);
+        alive.pass(self.attention(tiles, (vision.heads, vision.heads), seen, seen, width));
         self.linear(alive, rows, vision.hidden, vision.hidden);
         let normed = if vision.qk_norm { all.saturating_mul(2) } else { 0 };
         // The sum takes the projection's place; norm1, qkv and what attention gave are gone.
@@ -297,7 +310,7 @@ impl CpuRun {
         alive.pass(kv_all);
         // Of several prompts one after the other, then put together.
         alive.keep(q_all);
-        alive.pass(self.scores(1, d.heads, rows.min(batch.keys), batch.keys));
+        alive.pass(self.attention(1, (d.heads, d.kv_heads), rows.min(batch.keys), batch.keys, d.head_dim));
         if batch.prompts > 1 {
             alive.pass(q_all);
         }

@@ -275,7 +275,9 @@ fn sampling_ui(ui: &mut Ui, sampling: &mut Sampling) {
 fn running_ui(setup: &Setup, ui: &mut Ui, now: &mut Choices, usual: &Choices, wishes: &mut Wishes) {
     let otherwise = if now.dtype == "auto" { From::Checkpoint } else { From::Default };
     let format = from(&now.dtype, &usual.dtype, otherwise);
-    let why = tr("In which number format the weights are held; on the CPU sums are always in f32");
+    let why = tr(
+        "In which number format weights are held; on the CPU everything else is f32, and with bf16 products are made in bf16",
+    );
     if row(ui, tr("Number format"), why, format, |ui| {
         let stored = setup.model.as_ref().map_or("", |(_, model)| model.formats.as_str());
         let as_stored = match stored {

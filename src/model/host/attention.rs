@@ -1,13 +1,13 @@
-//! Attention on the CPU: blocks of queries against the keys that they may see, so that scores never take more
-//! than a few MB a thread, however long the prompt.
+//! Attention on the CPU: blocks of queries against the keys that they may see. Keys and values of a head are packed once
+//! for all its blocks, and scores never take more than half a megabyte or a few lines a thread, however long the prompt.
 
 use std::borrow::Cow;
 
 use rayon::prelude::*;
 
 use super::few::{self, Target, Vectors};
-use super::product::{Lying, Size, multiply};
-use super::{SharedMut, simd};
+use super::many::{Factors, Packed, Right, Strided, stride};
+use super::{Order, SharedMut, simd};
 use crate::devices::meter::Owner;
 
 /// Which keys a query sees. Queries are the last positions of the sequence.
@@ -72,10 +72,9 @@ impl<'a> View<'a> {
         (0..count).flat_map(|row| &self.data[from + row * stride..][..width]).copied().collect()
     }
 
-    /// A head's channels of the positions from `position` on, as a matrix.
-    fn lying(&self, batch: usize, head: usize, position: usize) -> Lying {
-        let from = self.data.as_ptr().wrapping_add(self.offset(batch, head, position));
-        Lying { from, row: self.strides[2], column: 1 }
+    /// A head's channels of the positions from `position` on, a line each.
+    fn lines(&self, batch: usize, head: usize, position: usize) -> Strided<'a> {
+        Strided { numbers: &self.data[self.offset(batch, head, position)..], stride: self.strides[2] }
     }
 
     /// Whether every element that the sizes reach is there.
@@ -86,9 +85,9 @@ impl<'a> View<'a> {
 }
 
 /// Scores held by one block, in numbers.
-const BLOCK_SCORES: usize = 1 << 19;
-/// Keys whose values are added up in one part; a sum of so many terms is never parted further.
-const KEYS_AT_ONCE: usize = 512;
+const BLOCK_SCORES: usize = 1 << 17;
+/// The most queries of a block, and the fewest; blocks are multiples of these.
+const BLOCK_QUERIES: [usize; 2] = [96, 12];
 /// Values that are added to all queries' sums before the next, from the nearest cache.
 const VALUES_AT_ONCE: usize = 64;
 /// Work below this is not worth waking threads for.
@@ -109,6 +108,8 @@ pub struct Attention<'a> {
     pub mask: Mask,
     /// What scores are multiplied by.
     pub scale: f32,
+    /// What queries, keys, weights and values are when they meet.
+    pub factors: Factors,
     /// A logit a head that takes its share of the softmax and is dropped.
     pub sinks: Option<&'a [f32]>,
 }
@@ -132,17 +133,31 @@ impl Attention<'_> {
         if out.is_empty() {
             return;
         }
-        let block = (BLOCK_SCORES / keys.max(1)).clamp(32, 512).min(queries);
-        let tasks = batch * heads * queries.div_ceil(block);
+        let [most, fewest] = BLOCK_QUERIES;
+        let block = (BLOCK_SCORES / keys.max(1)).clamp(fewest, most);
+        let block = queries.div_ceil(queries.div_ceil(block)).next_multiple_of(fewest);
+        // Blocks of all query heads that share a key head, shared out where there are fewer key heads than threads.
+        let blocks = heads / kv_heads * queries.div_ceil(block);
+        let sequences = batch * kv_heads;
+        let threads = match batch * heads * queries * keys * head_dim < PARALLEL_FROM * 8 {
+            true => 1,
+            false => rayon::current_num_threads(),
+        };
+        let shares = (threads * 2).div_ceil(sequences).min(blocks);
+        let share = blocks.div_ceil(shares);
         let out = SharedMut(out.as_mut_ptr());
-        let task = |scores: &mut Vec<f32>, index: usize| self.attend_block(index, block, scores, out);
-        if tasks * block * keys * head_dim < PARALLEL_FROM * 8 {
-            let mut scores = Vec::new();
-            (0..tasks).for_each(|index| task(&mut scores, index));
+        let task = |index: usize| {
+            let first = index % shares * share;
+            self.attend_blocks(index / shares, block, first..(first + share).min(blocks), out);
+        };
+        if threads == 1 {
+            (0..sequences * shares).for_each(task);
         } else {
             let owner = Owner::present();
-            let begin = || (Vec::new(), owner.enter());
-            (0..tasks).into_par_iter().with_max_len(1).for_each_init(begin, |(scores, _), i| task(scores, i));
+            (0..sequences * shares).into_par_iter().with_max_len(1).for_each(|index| {
+                let _same = owner.enter();
+                task(index);
+            });
         }
     }
 
@@ -150,55 +165,49 @@ impl Attention<'_> {
         self.sinks.map_or(f32::NEG_INFINITY, |s| s[head])
     }
 
-    /// One head's queries of one block; `index` counts blocks, then heads, then batches. Writes rows and a head of
-    /// `out` that no other index writes.
-    fn attend_block(&self, index: usize, block: usize, scores: &mut Vec<f32>, out: SharedMut) {
+    /// Some blocks of queries of a key head; `sequence` counts key heads, then batches, and blocks are counted within a
+    /// query head, then over the query heads. Writes rows and heads of `out` that no other block writes.
+    fn attend_blocks(&self, sequence: usize, block: usize, blocks: std::ops::Range<usize>, out: SharedMut) {
         let Sizes { heads, kv_heads, queries, keys, head_dim, .. } = self.sizes;
-        let blocks = queries.div_ceil(block);
-        let (sequence, first) = (index / blocks, index % blocks * block);
-        let (b, head) = (sequence / heads, sequence % heads);
-        let kv_head = head / (heads / kv_heads);
-        let rows = block.min(queries - first);
-        // Keys that any row of the block sees.
-        let seen = self.mask.visible(first, queries, keys).start
-            ..self.mask.visible(first + rows - 1, queries, keys).end;
-        let width = seen.len();
-        scores.clear();
-        scores.resize(rows * width, 0.0);
-        let (q, k, v) = (self.q, self.k, self.v);
-        // SAFETY: `attend` made sure that the views hold what the sizes reach; `scores` was made for it.
-        unsafe {
-            multiply(
-                Size { rows, columns: width, depth: head_dim },
-                (scores.as_mut_ptr(), width),
-                false,
-                q.lying(b, head, first),
-                k.lying(b, kv_head, seen.start).turned(),
-                gemm::Parallelism::None,
-            );
+        if blocks.is_empty() || keys == 0 {
+            return;
         }
-        for (i, row) in scores.chunks_exact_mut(width.max(1)).enumerate() {
-            let visible = self.mask.visible(first + i, queries, keys);
-            let visible = visible.start - seen.start..visible.end - seen.start;
-            row[..visible.start].fill(0.0);
-            row[visible.end..].fill(0.0);
-            simd::softmax(&mut row[visible], self.scale, self.sink(head));
-        }
-        // Values are added in parts that begin at fixed positions, so that a sum has one order wherever its block
-        // begins and ends; what a row does not see has weight 0 and changes nothing.
-        for part in seen.start / KEYS_AT_ONCE..seen.end.div_ceil(KEYS_AT_ONCE) {
-            let from = (part * KEYS_AT_ONCE).max(seen.start);
-            let to = ((part + 1) * KEYS_AT_ONCE).min(seen.end);
-            // SAFETY: as above; `out` holds every row, and this block's part of it is written here alone.
+        let (batch, kv_head) = (sequence / kv_heads, sequence % kv_heads);
+        let (k, v) = (self.k.lines(batch, kv_head, 0), self.v.lines(batch, kv_head, 0));
+        let k = Packed::new(Right { lines: &k, order: Order::OutputMajor }, head_dim, keys, self.factors);
+        let v = Packed::new(Right { lines: &v, order: Order::InputMajor }, keys, head_dim, self.factors);
+        let (mut scores, mut words) = (Vec::new(), Vec::new());
+        let a_head = queries.div_ceil(block);
+        for index in blocks {
+            let (head, first) = (kv_head * (heads / kv_heads) + index / a_head, index % a_head * block);
+            let rows = block.min(queries - first);
+            // Keys that any row of the block sees, from where a part of the values begins.
+            let from = v.part_of(self.mask.visible(first, queries, keys).start);
+            let end = self.mask.visible(first + rows - 1, queries, keys).end;
+            if end == from {
+                continue;
+            }
+            let width = (end - from).next_multiple_of(k.together());
+            let apart = stride(width);
+            scores.resize(rows * apart, 0.0);
+            // SAFETY: `scores` was just made for it.
             unsafe {
-                multiply(
-                    Size { rows, columns: head_dim, depth: to - from },
-                    (out.get().add(((b * queries + first) * heads + head) * head_dim), heads * head_dim),
-                    from > seen.start,
-                    Lying { from: scores.as_ptr().add(from - seen.start), row: width, column: 1 },
-                    v.lying(b, kv_head, from),
-                    gemm::Parallelism::None,
-                );
+                let q = self.q.lines(batch, head, first);
+                let to = (scores.as_mut_ptr(), apart);
+                k.multiply((&q, rows), 0..head_dim, from..from + width, to, &mut words);
+            }
+            for (i, row) in scores.chunks_exact_mut(apart).enumerate() {
+                let visible = self.mask.visible(first + i, queries, keys);
+                let visible = visible.start - from..visible.end - from;
+                row[..visible.start].fill(0.0);
+                row[visible.end..].fill(0.0);
+                simd::softmax(&mut row[visible], self.scale, self.sink(head));
+            }
+            // SAFETY: `out` holds every row, and this block's part of it is written here alone.
+            unsafe {
+                let weights = Strided { numbers: &scores, stride: apart };
+                let to = out.get().add(((batch * queries + first) * heads + head) * head_dim);
+                v.multiply((&weights, rows), from..end, 0..head_dim, (to, heads * head_dim), &mut words);
             }
         }
     }

@@ -37,7 +37,7 @@ impl Blocks {
     pub const ALL: [Self; 3] = [Self::Q8_0, Self::Q4_0, Self::Q4k];
 
     /// Weights and bytes of a block.
-    fn size(self) -> (usize, usize) {
+    pub(super) fn size(self) -> (usize, usize) {
         match self {
             Self::Q8_0 => (32, Q8_BYTES),
             Self::Q4_0 => (32, Q4_BYTES),

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use super::few::{self, Target, Vectors};
 use super::few_blocks::{self, Rounded};
-use super::product::{Lying, Size, multiply};
+use super::many::{self, Factors, Lines, Right, Size, Strided, Words};
 use super::{Blocks, Kernel, SharedMut, simd};
 use crate::checkpoint::Bytes;
 use crate::devices::meter::Owner;
@@ -69,10 +69,9 @@ pub struct Matrix {
     cols: usize,
     order: Order,
     data: Data,
+    factors: Factors,
 }
 
-/// Lines that are widened at a time before a product with many vectors.
-const BLOCK_LINES: usize = 512;
 /// Rows that are widened at a time before a product with a few vectors; kernels take fewer together, by a divisor of it.
 const TILE: usize = 12;
 /// Shares of work for every thread, so that one that is late takes fewer.
@@ -96,8 +95,13 @@ impl Matrix {
             DType::F16 => Data::F16(Values::new(bytes, range)),
             _ => Data::F32(Values::new(bytes, range)),
         };
-        let matrix = Self { rows, cols, order, data: mapped };
+        let matrix = Self { rows, cols, order, data: mapped, factors: Factors::F32 };
         if stored == dtype { matrix } else { matrix.converted(dtype) }
+    }
+
+    /// The same matrix, whose products with many vectors are made of such factors.
+    pub fn with_factors(self, factors: Factors) -> Self {
+        Self { factors, ..self }
     }
 
     /// Length of a product with one vector.
@@ -131,7 +135,7 @@ impl Matrix {
     }
 
     /// The same matrix in blocks, or in the next wider format into which its lines divide; as it is where they do in
-    /// none.
+    /// none. Against many vectors blocks are multiplied in bf16, which loses less than they have lost already.
     ///
     /// # Errors
     /// As candle's quantising.
@@ -143,7 +147,7 @@ impl Matrix {
             let _host = Owner::HOST.enter();
             blocks.quantise(lines, line, &|i, out| self.widen(i, out))?
         };
-        Ok(Self { data: Data::Blocks(blocks, quantised.into()), ..self })
+        Ok(Self { data: Data::Blocks(blocks, quantised.into()), factors: Factors::Bf16, ..self })
     }
 
     fn converted(&self, dtype: DType) -> Self {
@@ -159,7 +163,7 @@ impl Matrix {
             DType::F16 => Data::F16(Values::Owned(wide.into_iter().map(f16::from_f32).collect())),
             _ => Data::F32(Values::Owned(wide.into())),
         };
-        Self { data, ..*self }
+        Self { data, ..self.clone() }
     }
 
     /// Values that lie side by side: a row, or a column of an input-major matrix.
@@ -214,23 +218,14 @@ impl Matrix {
         }
     }
 
-    /// The vectors as the kernel for this matrix takes them.
-    fn prepare<'x>(&self, x: &'x [f32]) -> Prepared<'x> {
+    /// How the kernel for this matrix takes vectors.
+    fn form(&self) -> Form {
         match &self.data {
-            Data::F32(_) | Data::F16(_) => Prepared::Floats(Vectors::new::<f32>(x, self.cols)),
-            Data::Bf16(_) => Prepared::ForBf16(Vectors::new::<bf16>(x, self.cols)),
-            Data::Blocks(format, _) => Prepared::Rounded(Rounded::new(x, self.cols, *format)),
-        }
-    }
-
-    /// Whether vectors that were prepared for another matrix with as many columns are prepared for this one.
-    fn takes(&self, x: &Prepared<'_>) -> bool {
-        match (&self.data, x) {
-            (Data::F32(_) | Data::F16(_), Prepared::Floats(_)) | (Data::Bf16(_), Prepared::ForBf16(_)) => {
-                true
-            }
-            (Data::Blocks(format, _), Prepared::Rounded(x)) => x.format() == *format,
-            _ => false,
+            Data::F32(_) | Data::F16(_) => Form::Floats,
+            #[cfg(target_arch = "x86_64")]
+            Data::Bf16(_) if self.factors == Factors::Bf16 && few::pairs::fits(self.cols) => Form::Pairs,
+            Data::Bf16(_) => Form::ForBf16(self.factors),
+            Data::Blocks(format, _) => Form::Rounded(*format),
         }
     }
 
@@ -243,7 +238,11 @@ impl Matrix {
         // SAFETY (all): the caller's promise.
         match (&self.data, x) {
             (Data::F32(w), Prepared::Floats(x)) => unsafe { few::rows_times(&w.get()[cells], x, target) },
-            (Data::Bf16(w), Prepared::ForBf16(x)) => unsafe { few::rows_times(&w.get()[cells], x, target) },
+            (Data::Bf16(w), Prepared::Floats(x)) => unsafe { few::rows_times(&w.get()[cells], x, target) },
+            #[cfg(target_arch = "x86_64")]
+            (Data::Bf16(w), Prepared::Pairs(x)) => unsafe {
+                few::pairs::rows_times(&w.get()[cells], x, target);
+            },
             (Data::F16(_), Prepared::Floats(x)) => unsafe {
                 self.widened_times(rows, if count == 1 { 1 } else { TILE }, x, target);
             },
@@ -281,44 +280,41 @@ impl Matrix {
                 None => row.fill(0.0),
             }
         }
-        let lines = self.rows * self.cols / self.line().max(1);
-        if let Data::F32(w) = &self.data {
-            return self.multiply_add(x, count, w.get(), 0..lines, y);
-        }
-        let mut wide = vec![0f32; BLOCK_LINES.min(lines) * self.line()];
-        for first in (0..lines).step_by(BLOCK_LINES) {
-            let block = first..(first + BLOCK_LINES).min(lines);
-            let wide = &mut wide[..block.len() * self.line()];
-            let each = wide.par_chunks_mut(self.line()).with_min_len(16).enumerate();
-            each.for_each(|(i, out)| self.widen(first + i, out));
-            self.multiply_add(x, count, wide, block, y);
-        }
-    }
-
-    /// Adds the product with some of the matrix's lines, given widened, to `y`.
-    fn multiply_add(&self, x: &[f32], count: usize, lines: &[f32], which: Range<usize>, y: &mut [f32]) {
-        let (rows, cols) = (self.rows, self.cols);
-        // Output-major lines are outputs: part of y. Input-major lines are inputs: part of x.
-        let (columns, depth, x_from, y_from, w_in, w_out) = match self.order {
-            Order::OutputMajor => (which.len(), cols, 0, which.start, 1, cols),
-            Order::InputMajor => (rows, which.len(), which.start, 0, rows, 1),
-        };
-        assert!(x.len() >= count * cols && y.len() >= count * rows && lines.len() >= columns * depth);
-        assert!(x_from + depth <= cols && y_from + columns <= rows && count > 0);
-        let threads =
-            if count * columns * depth < PARALLEL_FROM * 8 { 1 } else { rayon::current_num_threads() };
-        let parallelism =
-            if threads > 1 { gemm::Parallelism::Rayon(threads) } else { gemm::Parallelism::None };
-        // SAFETY: the slices hold all elements that these sizes and strides reach, as asserted above.
+        assert!(x.len() == count * self.cols && y.len() == count * self.rows);
+        let size = Size { rows: count, columns: self.rows, depth: self.cols };
+        let left = Strided { numbers: x, stride: self.cols };
+        let right = Right { lines: self, order: self.order };
+        // SAFETY: `y` has an element for every vector and row.
         unsafe {
-            multiply(
-                Size { rows: count, columns, depth },
-                (y.as_mut_ptr().add(y_from), rows),
-                true,
-                Lying { from: x.as_ptr().add(x_from), row: cols, column: 1 },
-                Lying { from: lines.as_ptr(), row: w_in, column: w_out },
-                parallelism,
-            );
+            many::multiply_add(size, &left, right, self.factors, (SharedMut(y.as_mut_ptr()), self.rows))
+        };
+    }
+}
+
+impl Lines for Matrix {
+    fn write(&self, line: usize, range: Range<usize>, words: Words, out: &mut [u32]) {
+        let from = line * self.line();
+        let cells = from + range.start..from + range.end;
+        match &self.data {
+            Data::F32(w) => many::write(&w.get()[cells], words, out),
+            Data::Bf16(w) => many::write(&w.get()[cells], words, out),
+            Data::F16(w) => {
+                let mut wide = vec![0f32; cells.len()];
+                widen_f16(&w.get()[cells], &mut wide);
+                many::write(&wide, words, out);
+            }
+            Data::Blocks(format, bytes) => {
+                // Whole blocks, and of these what is asked for.
+                let block = format.size().0;
+                let blocks = range.start / block..range.end.div_ceil(block);
+                let mut wide = vec![0f32; blocks.len() * block];
+                let bytes = &bytes[line * format.line_bytes(self.line())..];
+                format.widen(
+                    &bytes[format.line_bytes(blocks.start * block)..format.line_bytes(blocks.end * block)],
+                    &mut wide,
+                );
+                many::write(&wide[range.start - blocks.start * block..][..range.len()], words, out);
+            }
         }
     }
 }
@@ -333,19 +329,47 @@ pub struct Product<'a> {
     pub y: &'a mut [f32],
 }
 
-/// Vectors as kernels for a few of them take them.
-enum Prepared<'x> {
+/// How a kernel for a few vectors takes them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
     /// For weights that are floats of 32 bits, or become such before.
-    Floats(Vectors<'x>),
-    /// For weights in bf16.
-    ForBf16(Vectors<'x>),
+    Floats,
+    /// For weights in bf16, rounded or not.
+    ForBf16(Factors),
+    /// For weights in bf16 where the processor multiplies pairs of them.
+    #[cfg(target_arch = "x86_64")]
+    Pairs,
     /// For weights in blocks.
+    Rounded(Blocks),
+}
+
+/// Vectors in one of these forms.
+enum Prepared<'x> {
+    Floats(Vectors<'x>),
+    #[cfg(target_arch = "x86_64")]
+    Pairs(few::pairs::PairVectors),
     Rounded(Rounded),
+}
+
+impl<'x> Prepared<'x> {
+    fn new(form: Form, x: &'x [f32], cols: usize) -> Self {
+        match form {
+            Form::Floats => Self::Floats(Vectors::new::<f32>(x, cols)),
+            Form::ForBf16(Factors::F32) => Self::Floats(Vectors::new::<bf16>(x, cols)),
+            Form::ForBf16(Factors::Bf16) => {
+                let rounded: Vec<f32> = x.iter().map(|x| bf16::from_f32(*x).to_f32()).collect();
+                Self::Floats(Vectors::new::<bf16>(&rounded, cols).into_owned())
+            }
+            #[cfg(target_arch = "x86_64")]
+            Form::Pairs => Self::Pairs(few::pairs::PairVectors::new(x, cols)),
+            Form::Rounded(format) => Self::Rounded(Rounded::new(x, cols, format)),
+        }
+    }
 }
 
 /// Reads all weights once, each thread consecutive rows of its own: as fast as memory allows.
 fn products_of_few(x: &[f32], count: usize, all: &mut [Product<'_>]) {
-    let mut prepared: Vec<Prepared<'_>> = Vec::with_capacity(1);
+    let mut prepared: Vec<(Form, Prepared<'_>)> = Vec::with_capacity(1);
     let mut parts = Vec::with_capacity(all.len());
     for Product { matrix, bias, y } in all {
         let Matrix { rows, cols, .. } = **matrix;
@@ -354,9 +378,9 @@ fn products_of_few(x: &[f32], count: usize, all: &mut [Product<'_>]) {
             y.fill(0.0);
             continue;
         }
-        let known = prepared.iter().position(|x| matrix.takes(x));
-        let which = known.unwrap_or_else(|| {
-            prepared.push(matrix.prepare(x));
+        let form = matrix.form();
+        let which = prepared.iter().position(|(known, _)| *known == form).unwrap_or_else(|| {
+            prepared.push((form, Prepared::new(form, x, cols)));
             prepared.len() - 1
         });
         parts.push((*matrix, *bias, SharedMut(y.as_mut_ptr()), which));
@@ -367,7 +391,7 @@ fn products_of_few(x: &[f32], count: usize, all: &mut [Product<'_>]) {
         // SAFETY: `y` has these rows for every vector, and each row is filled once.
         unsafe {
             let target = Target { to: y.get().add(rows.start), stride };
-            matrix.rows_times(rows.clone(), &prepared[*which], count, target);
+            matrix.rows_times(rows.clone(), &prepared[*which].1, count, target);
             let Some(bias) = bias else { return };
             for (row, bias) in rows.clone().zip(&bias[rows]) {
                 (0..count).for_each(|i| *y.get().add(i * stride + row) += bias);
@@ -413,7 +437,7 @@ mod tests {
         #[test]
         fn products_agree_with_plain_loops(
             rows in 1usize..70, cols in 1usize..90, count in 1usize..9, few: bool, seed in 0u32..1000, which in 0usize..3,
-            target in 0usize..3, input_major: bool, blocks in 0usize..4,
+            target in 0usize..3, input_major: bool, blocks in 0usize..4, rounded: bool,
         ) {
             // Lines that divide into blocks are multiples of 32 or 256 long.
             let (rows, cols) = match (blocks, input_major) {
@@ -433,6 +457,12 @@ mod tests {
             };
             let bytes = stored(&lying, types[which]);
             let mut matrix = Matrix::new(&bytes, 0..bytes.len(), types[which], types[target], (rows, cols), order);
+            let rounded = rounded && types[target] == DType::BF16 && blocks == 0;
+            if rounded {
+                matrix = matrix.with_factors(Factors::Bf16);
+            }
+            let many_in_blocks = blocks > 0 && (!few || input_major);
+            let number = |x: f32| f64::from(if rounded || many_in_blocks { bf16::from_f32(x).to_f32() } else { x });
             let mut w = w;
             if blocks > 0 {
                 matrix = matrix.in_blocks(Blocks::ALL[blocks - 1]).unwrap();
@@ -442,7 +472,8 @@ mod tests {
                 for i in 0..rows * cols / line.len() {
                     matrix.widen(i, &mut line);
                     for (j, value) in line.iter().enumerate() {
-                        w[if input_major { j * cols + i } else { i * cols + j }] = *value;
+                        let value = if many_in_blocks { bf16::from_f32(*value).to_f32() } else { *value };
+                        w[if input_major { j * cols + i } else { i * cols + j }] = value;
                     }
                 }
             }
@@ -456,7 +487,7 @@ mod tests {
             }
             for i in 0..count {
                 for r in 0..rows {
-                    let exact: f64 = (0..cols).map(|c| f64::from(w[r * cols + c]) * f64::from(x[i * cols + c])).sum();
+                    let exact: f64 = (0..cols).map(|c| f64::from(w[r * cols + c]) * number(x[i * cols + c])).sum();
                     let got = f64::from(y[i * rows + r]);
                     prop_assert!((got - exact - f64::from(bias[r])).abs() < 4e-3, "{got} {exact}");
                 }

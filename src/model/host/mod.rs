@@ -1,7 +1,7 @@
 //! CPU kernels: products with weights in their stored type, attention that streams, activations.
 //!
-//! Plain Rust that the compiler vectorises; every kernel is compiled twice, for AVX2 with FMA and for any
-//! processor, and chosen at run time.
+//! Loops are plain Rust that the compiler vectorises (`simd`), products are written out in registers (`few`, `many`);
+//! each for AVX-512, for AVX2 with FMA and for any processor, chosen at run time (`processor`).
 
 pub mod attention;
 #[macro_use]
@@ -9,13 +9,14 @@ pub mod simd;
 pub mod blocks;
 mod few;
 mod few_blocks;
+mod many;
 pub mod matrix;
-mod product;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod processor;
 
 pub use blocks::Blocks;
+pub use many::{Factors, peak};
 pub use matrix::{Matrix, Order, Product};
-pub use product::product_depth;
-pub(crate) use product::take_scratch;
 
 /// Which kernel makes a product or an attention. Each adds the terms of a sum in an order of its own, so the choice
 /// follows from what a row *is*, never from how many rows there happen to be: then a row's numbers are the same to the

@@ -1,6 +1,6 @@
-//! Loops over slices, compiled for AVX2 with FMA and for any processor.
+//! Loops over slices, compiled for AVX-512, for AVX2 with FMA and for any processor; with the first two to the same bits.
 
-/// Defines a function whose body is compiled for AVX2 + FMA and portably, chosen at run time. The body is generic
+/// Defines a function whose body is compiled for AVX-512, for AVX2 + FMA and portably, chosen at run time. The body is generic
 /// over `FMA`, which says whether `madd` may fuse.
 macro_rules! multiversion {
     ($(#[$doc:meta])* pub fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? { $body:ident }) => {
@@ -9,11 +9,19 @@ macro_rules! multiversion {
         pub fn $name($($arg: $ty),*) $(-> $ret)? {
             #[cfg(target_arch = "x86_64")]
             {
+                #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+                fn avx512($($arg: $ty),*) $(-> $ret)? {
+                    $body::<true>($($arg),*)
+                }
                 #[target_feature(enable = "avx2,fma")]
                 fn avx2($($arg: $ty),*) $(-> $ret)? {
                     $body::<true>($($arg),*)
                 }
-                if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
+                if $crate::model::host::processor::has_avx512() {
+                    // SAFETY: the processor has the features that the function is compiled for.
+                    return unsafe { avx512($($arg),*) };
+                }
+                if $crate::model::host::processor::has_avx2() {
                     // SAFETY: the processor has the features that the function is compiled for.
                     return unsafe { avx2($($arg),*) };
                 }

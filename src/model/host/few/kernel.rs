@@ -2,15 +2,16 @@
 //! sums to the last bit.
 
 use std::arch::x86_64::{
-    __m128, __m256, __m512, _MM_HINT_T0, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_movehdup_ps,
+    __m128, __m256, __m512, __m512bh, _MM_HINT_T0, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_movehdup_ps,
     _mm_movehl_ps, _mm_movelh_ps, _mm_prefetch, _mm_shuffle_ps, _mm_storeu_ps, _mm256_add_ps,
     _mm256_castpd_ps, _mm256_castps256_ps128, _mm256_extractf128_ps, _mm256_fmadd_ps, _mm256_loadu_ps,
-    _mm256_setzero_ps, _mm256_storeu_ps, _mm512_castps_pd, _mm512_castps512_ps256, _mm512_extractf64x4_pd,
-    _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_permutexvar_ps, _mm512_setzero_ps,
-    _mm512_storeu_ps,
+    _mm256_setzero_ps, _mm256_storeu_ps, _mm512_castps_pd, _mm512_castps512_ps256, _mm512_dpbf16_ps,
+    _mm512_extractf64x4_pd, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_permutexvar_ps,
+    _mm512_setzero_ps, _mm512_storeu_ps,
 };
 
-use super::{LANES, STRIP, Target, Weight};
+use super::pairs::Pair;
+use super::{Factor, LANES, STRIP, Target, Weight};
 
 /// Bytes that are asked of memory ahead of one row: twice what it sends in the time that it takes to answer.
 const AHEAD: usize = 8192;
@@ -31,12 +32,35 @@ trait Register: Copy {
     unsafe fn zero() -> Self;
     unsafe fn load(from: *const f32) -> Self;
     unsafe fn store(self, to: *mut f32);
-    /// The lanes from `lane` on of the group of weights at `from`.
-    unsafe fn widened<W: Weight>(from: *const W, lane: usize) -> Self;
     /// `a * b + self`.
     unsafe fn plus(self, a: Self, b: Self) -> Self;
     /// The first and the last eight of all lanes of a group, in the order of [`Weight::lane`].
-    unsafe fn halves<W: Weight>(group: [Self; 2]) -> [__m256; 2];
+    unsafe fn halves<W: Factor>(group: [Self; 2]) -> [__m256; 2];
+}
+
+/// Lanes that meet such weights.
+///
+/// # Safety
+/// As [`Register`].
+trait Meets<W: Factor>: Register {
+    /// The lanes from `lane` on of the group of weights at `from`.
+    unsafe fn weights(from: *const W, lane: usize) -> Self;
+}
+
+impl<W: Weight> Meets<W> for __m256 {
+    #[inline(always)]
+    unsafe fn weights(from: *const W, lane: usize) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe { W::eight(from, lane > 0) }
+    }
+}
+
+impl<W: Weight> Meets<W> for __m512 {
+    #[inline(always)]
+    unsafe fn weights(from: *const W, _: usize) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe { W::sixteen(from) }
+    }
 }
 
 impl Register for __m256 {
@@ -55,15 +79,11 @@ impl Register for __m256 {
         unsafe { _mm256_storeu_ps(to, self) }
     }
     #[inline(always)]
-    unsafe fn widened<W: Weight>(from: *const W, lane: usize) -> Self {
-        unsafe { W::eight(from, lane > 0) }
-    }
-    #[inline(always)]
     unsafe fn plus(self, a: Self, b: Self) -> Self {
         unsafe { _mm256_fmadd_ps(a, b, self) }
     }
     #[inline(always)]
-    unsafe fn halves<W: Weight>(group: [Self; 2]) -> [__m256; 2] {
+    unsafe fn halves<W: Factor>(group: [Self; 2]) -> [__m256; 2] {
         group
     }
 }
@@ -84,15 +104,11 @@ impl Register for __m512 {
         unsafe { _mm512_storeu_ps(to, self) }
     }
     #[inline(always)]
-    unsafe fn widened<W: Weight>(from: *const W, _: usize) -> Self {
-        unsafe { W::sixteen(from) }
-    }
-    #[inline(always)]
     unsafe fn plus(self, a: Self, b: Self) -> Self {
         unsafe { _mm512_fmadd_ps(a, b, self) }
     }
     #[inline(always)]
-    unsafe fn halves<W: Weight>([all, _]: [Self; 2]) -> [__m256; 2] {
+    unsafe fn halves<W: Factor>([all, _]: [Self; 2]) -> [__m256; 2] {
         let mut order = [0i32; LANES];
         (0..LANES).for_each(|i| order[W::lane(i)] = i as i32);
         unsafe {
@@ -123,9 +139,60 @@ pub(super) unsafe fn avx512<W: Weight>(weights: &[W], cols: usize, x: &[f32], co
     unsafe { rows_times::<__m512, W, 6>(weights, cols, x, count, target) }
 }
 
+/// Sums in f32 of products of pairs of bf16.
+#[derive(Clone, Copy)]
+struct PairSums(__m512);
+
+impl Register for PairSums {
+    const WIDTH: usize = 16;
+    #[inline(always)]
+    unsafe fn zero() -> Self {
+        // SAFETY (here and below): the caller's promise.
+        Self(unsafe { _mm512_setzero_ps() })
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self {
+        Self(unsafe { _mm512_loadu_ps(from) })
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        unsafe { _mm512_storeu_ps(to, self.0) }
+    }
+    #[inline(always)]
+    unsafe fn plus(self, a: Self, b: Self) -> Self {
+        // SAFETY: the caller's promise; a vector of bf16 is so many bits of any kind.
+        unsafe {
+            let [a, b] = [a.0, b.0].map(|pairs| std::mem::transmute::<__m512, __m512bh>(pairs));
+            Self(_mm512_dpbf16_ps(self.0, a, b))
+        }
+    }
+    #[inline(always)]
+    unsafe fn halves<W: Factor>(group: [Self; 2]) -> [__m256; 2] {
+        unsafe { __m512::halves::<W>(group.map(|sums| sums.0)) }
+    }
+}
+
+impl Meets<Pair> for PairSums {
+    #[inline(always)]
+    unsafe fn weights(from: *const Pair, _: usize) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe { Self::load(from.cast()) }
+    }
+}
+
+/// With AVX-512 and its products of pairs of bf16; `cols` and `x` count pairs.
+///
+/// # Safety
+/// As [`super::rows_times`], whose lengths hold.
+#[target_feature(enable = "avx512f,avx512vl,avx512bf16,avx2,fma")]
+pub(super) unsafe fn pairs(weights: &[Pair], cols: usize, x: &[f32], count: usize, target: Target) {
+    // SAFETY: the caller's promise.
+    unsafe { rows_times::<PairSums, Pair, 6>(weights, cols, x, count, target) }
+}
+
 /// `TALL` rows and [`WIDE`] vectors are as many sums as there are registers for.
 #[inline(always)]
-unsafe fn rows_times<R: Register, W: Weight, const TALL: usize>(
+unsafe fn rows_times<R: Meets<W>, W: Factor, const TALL: usize>(
     weights: &[W],
     cols: usize,
     x: &[f32],
@@ -159,7 +226,7 @@ unsafe fn rows_times<R: Register, W: Weight, const TALL: usize>(
 
 /// One row against `VECTORS` vectors.
 #[inline(always)]
-unsafe fn one<R: Register, W: Weight, const VECTORS: usize>(
+unsafe fn one<R: Meets<W>, W: Factor, const VECTORS: usize>(
     w: *const W,
     cols: usize,
     x: *const f32,
@@ -174,7 +241,7 @@ unsafe fn one<R: Register, W: Weight, const VECTORS: usize>(
             let w = w.add(at);
             _mm_prefetch::<_MM_HINT_T0>(w.cast::<i8>().wrapping_add(AHEAD));
             for i in 0..LANES / R::WIDTH {
-                let weights = R::widened(w, i * R::WIDTH);
+                let weights = R::weights(w, i * R::WIDTH);
                 for (v, held) in held.iter_mut().enumerate() {
                     held[i] = held[i].plus(weights, R::load(x.add(v * cols + at + i * R::WIDTH)));
                 }
@@ -189,9 +256,9 @@ unsafe fn one<R: Register, W: Weight, const VECTORS: usize>(
 
 /// Adds what is left over behind the last group.
 #[inline(always)]
-unsafe fn rest<W: Weight>(w: *const W, x: *const f32, left: std::ops::Range<usize>, sum: f32) -> f32 {
+unsafe fn rest<W: Factor>(w: *const W, x: *const f32, left: std::ops::Range<usize>, sum: f32) -> f32 {
     // SAFETY: the caller's promise.
-    left.fold(sum, |sum, i| unsafe { (*w.add(i)).wide().mul_add(*x.add(i), sum) })
+    left.fold(sum, |sum, i| unsafe { (*w.add(i)).fused(*x.add(i), sum) })
 }
 
 /// Adds eight lanes to the other eight, and four of these to the other four.
@@ -235,7 +302,7 @@ unsafe fn totals(halves: [[__m256; 2]; 4]) -> [f32; 4] {
 
 /// A strip of rows against all vectors, block after block; what comes after them is asked of memory meanwhile.
 #[inline(always)]
-unsafe fn strip<R: Register, W: Weight, const TALL: usize>(
+unsafe fn strip<R: Meets<W>, W: Factor, const TALL: usize>(
     w: *const W,
     cols: usize,
     x: *const f32,
@@ -311,7 +378,7 @@ struct Size {
 /// Some groups of `ROWS` rows against `VECTORS` vectors, each sum in a register, as many lanes at a time as a register
 /// has. Where it `ASKS`, memory is asked meanwhile for the same groups of the next strip.
 #[inline(always)]
-unsafe fn tile<R: Register, W: Weight, const ROWS: usize, const VECTORS: usize, const ASKS: bool>(
+unsafe fn tile<R: Meets<W>, W: Factor, const ROWS: usize, const VECTORS: usize, const ASKS: bool>(
     w: *const W,
     x: *const f32,
     sums: *mut f32,
@@ -337,7 +404,7 @@ unsafe fn tile<R: Register, W: Weight, const ROWS: usize, const VECTORS: usize, 
                 }
                 let mut weights = [R::zero(); ROWS];
                 for (r, weights) in weights.iter_mut().enumerate() {
-                    *weights = R::widened(w.add(r * cols + at), lane);
+                    *weights = R::weights(w.add(r * cols + at), lane);
                 }
                 for v in 0..VECTORS {
                     let x = R::load(x.add(v * cols + at + lane));

@@ -7,19 +7,43 @@
 
 #[cfg(target_arch = "x86_64")]
 mod kernel;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod pairs;
 
 use std::borrow::Cow;
 
 use half::bf16;
+
+#[cfg(target_arch = "x86_64")]
+use super::processor;
 
 /// Partial sums of one element of the result; two AVX2 registers.
 pub(crate) const LANES: usize = 16;
 /// Rows that are taken together against several vectors.
 pub(crate) const STRIP: usize = 6;
 
+/// What meets an element of a vector.
+trait Factor: Copy {
+    /// Where term `i` of a group of [`LANES`] is kept.
+    fn lane(i: usize) -> usize;
+    /// `sum` and the product with an element, added at once.
+    fn fused(self, x: f32, sum: f32) -> f32;
+}
+
+impl<W: Weight> Factor for W {
+    fn lane(i: usize) -> usize {
+        W::lane(i)
+    }
+
+    #[inline(always)]
+    fn fused(self, x: f32, sum: f32) -> f32 {
+        self.wide().mul_add(x, sum)
+    }
+}
+
 /// A weight that is widened to f32 in registers.
 pub(crate) trait Weight: Copy + Send + Sync + 'static {
-    /// Where term `i` of a group of [`LANES`] is kept.
+    /// As [`Factor::lane`].
     fn lane(i: usize) -> usize;
     /// The number itself.
     fn wide(self) -> f32;
@@ -124,15 +148,9 @@ impl Instructions {
         let all = [
             (Self::Portable, true),
             #[cfg(target_arch = "x86_64")]
-            (Self::Avx2, is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")),
+            (Self::Avx2, processor::has_avx2()),
             #[cfg(target_arch = "x86_64")]
-            (
-                Self::Avx512,
-                is_x86_feature_detected!("avx512f")
-                    && is_x86_feature_detected!("avx512vl")
-                    && is_x86_feature_detected!("avx2")
-                    && is_x86_feature_detected!("fma"),
-            ),
+            (Self::Avx512, processor::has_avx512()),
         ];
         all.into_iter().filter_map(|(instructions, there)| there.then_some(instructions))
     }
@@ -169,6 +187,11 @@ impl<'a> Vectors<'a> {
             }
         };
         Self { values, length, with }
+    }
+
+    /// The same, borrowed from nobody.
+    pub(crate) fn into_owned(self) -> Vectors<'static> {
+        Vectors { values: self.values.into_owned().into(), length: self.length, with: self.with }
     }
 
     /// How many there are.

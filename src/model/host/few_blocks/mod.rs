@@ -70,11 +70,6 @@ impl Rounded {
         rounded
     }
 
-    /// For which blocks they were rounded.
-    pub(crate) fn format(&self) -> Blocks {
-        self.format
-    }
-
     /// Parts of a vector.
     fn parts(&self) -> usize {
         self.length / PART
