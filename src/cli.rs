@@ -137,7 +137,7 @@ pub struct EvalArgs {
     /// Ask the question first that is forecast to take the most memory, so that what does not fit shows at once.
     #[arg(long)]
     pub canary: bool,
-    /// Number format of the weights: auto (as stored), f32, bf16, f16, q8_0, q4k. The CPU computes in f32; with bf16 it
+    /// Number format of the weights: auto (as stored), f32, bf16, f16, q8_0, q4_0, q4k. The CPU computes in f32; with bf16 it
     /// multiplies in bf16 and sums in f32, as GPUs do: faster where the processor has instructions for that.
     #[arg(long, value_name = "T", default_value = "auto")]
     pub dtype: String,

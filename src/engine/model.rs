@@ -91,10 +91,11 @@ pub fn weight_type(name: &str) -> Result<WeightType> {
         "bf16" => Ok(WeightType::Cast(DType::BF16)),
         "f16" => Ok(WeightType::Cast(DType::F16)),
         "q8_0" => Ok(WeightType::Blocks(Blocks::Q8_0)),
+        "q4_0" => Ok(WeightType::Blocks(Blocks::Q4_0)),
         "q4k" => Ok(WeightType::Blocks(Blocks::Q4k)),
         other => Err(Problem::new("is no number format")
             .at(format!("--dtype {other}"))
-            .fix("choose auto, f32, bf16, f16, q8_0 or q4k")),
+            .fix("choose auto, f32, bf16, f16, q8_0, q4_0 or q4k")),
     }
 }
 

@@ -52,7 +52,7 @@ pub struct Choices {
     pub stated: Stated,
     /// Rule by which answers are read.
     pub rule: String,
-    /// Number format of the weights: auto, f32, bf16, f16, q8_0, q4k.
+    /// Number format of the weights: auto, f32, bf16, f16, q8_0, q4_0, q4k.
     pub dtype: String,
     /// Devices, as the SPEC of the command line.
     pub devices: String,

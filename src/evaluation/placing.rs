@@ -191,6 +191,7 @@ pub(super) fn case(
         WeightType::Stored => Sourced { value: shape.stored, source: Source::Checkpoint },
         WeightType::Cast(dtype) => Sourced::chosen(Dtype::parse(dtype.as_str())?),
         WeightType::Blocks(Blocks::Q8_0) => Sourced::chosen(Dtype::Q8_0),
+        WeightType::Blocks(Blocks::Q4_0) => Sourced::chosen(Dtype::Q4_0),
         WeightType::Blocks(Blocks::Q4k) => Sourced::chosen(Dtype::Q4k),
     };
     let on_cpu = devices.iter().all(|device| matches!(device.kind, DeviceKind::Cpu | DeviceKind::Simulated));

@@ -102,11 +102,14 @@ impl Attention {
         let (batch, positions, _) = x.dims3()?;
         let (heads, kv_heads, d) = (self.heads, self.kv_heads, self.head_dim);
         match &self.projections {
-            Projections::Apart([q, k, v]) => Ok([
-                q.forward(x, kernel)?.reshape((batch, positions, heads, d))?,
-                k.forward(x, kernel)?.reshape((batch, positions, kv_heads, d))?,
-                v.forward(x, kernel)?.reshape((batch, positions, kv_heads, d))?,
-            ]),
+            Projections::Apart([q, k, v]) => {
+                let [q, k, v] = Linear::forward_all([q, k, v], x, kernel)?;
+                Ok([
+                    q.reshape((batch, positions, heads, d))?,
+                    k.reshape((batch, positions, kv_heads, d))?,
+                    v.reshape((batch, positions, kv_heads, d))?,
+                ])
+            }
             Projections::Fused(qkv) => {
                 let all = qkv.forward(x, kernel)?.reshape((batch, positions, heads + 2 * kv_heads, d))?;
                 Ok([
@@ -152,8 +155,8 @@ impl FeedForward {
     fn forward(&self, x: &Tensor, kernel: Kernel) -> candle_core::Result<Tensor> {
         match self {
             Self::Gated { gate, up, down } => {
-                let hidden = silu_mul(gate.forward(x, kernel)?, &up.forward(x, kernel)?)?;
-                down.forward(&hidden, kernel)
+                let [gate, up] = Linear::forward_all([gate, up], x, kernel)?;
+                down.forward(&silu_mul(gate, &up)?, kernel)
             }
             Self::FusedGated { gate_up, down } => {
                 let both = gate_up.forward(x, kernel)?.chunk(2, D::Minus1)?;

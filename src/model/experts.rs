@@ -101,8 +101,8 @@ impl Experts {
     fn apply(&self, expert: &Expert, x: &Tensor, kernel: Kernel) -> candle_core::Result<Tensor> {
         match expert {
             Expert::Gated { gate, up, down } => {
-                let hidden = silu_mul(gate.forward(x, kernel)?, &up.forward(x, kernel)?)?;
-                down.forward(&hidden, kernel)
+                let [gate, up] = Linear::forward_all([gate, up], x, kernel)?;
+                down.forward(&silu_mul(gate, &up)?, kernel)
             }
             Expert::Clamped { gate_up, down } => {
                 let both = gate_up.forward(x, kernel)?;

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use candle_core::quantized::QMatMul;
-use candle_core::{CpuStorage, CustomOp1, DType, Layout, Module as _, Result, Shape, Tensor};
+use candle_core::{CpuStorage, DType, Device, Layout, Module as _, Result, Storage, Tensor};
 
-use super::host::{Kernel, Matrix};
+use super::host::{Kernel, Matrix, Product};
 
 /// `y = x W^T + b` with `x` `[.., in]` and `y` `[.., out]`.
 #[derive(Debug, Clone)]
@@ -29,13 +29,34 @@ pub enum Linear {
 }
 
 impl Linear {
+    /// Applies several layers to the same vectors; on the CPU at once, where these are a few.
+    ///
+    /// # Errors
+    /// As [`Linear::forward`].
+    pub fn forward_all<const N: usize>(
+        layers: [&Self; N],
+        x: &Tensor,
+        kernel: Kernel,
+    ) -> Result<[Tensor; N]> {
+        let host: Vec<&HostLinear> = layers
+            .iter()
+            .filter_map(|layer| if let Self::Host(host) = layer { Some(host) } else { None })
+            .collect();
+        if let Ok(host) = host.try_into() {
+            return on_host::<N>(host, x, kernel);
+        }
+        let each = layers.iter().map(|layer| layer.forward(x, kernel)).collect::<Result<Vec<_>>>()?;
+        // As many as there are layers.
+        each.try_into().map_err(|_| candle_core::Error::msg("a layer gave nothing"))
+    }
+
     /// Applies the layer.
     ///
     /// # Errors
     /// Shapes or devices that do not fit together.
     pub fn forward(&self, x: &Tensor, kernel: Kernel) -> Result<Tensor> {
         match self {
-            Self::Host(linear) => x.contiguous()?.apply_op1_no_bwd(&Product { linear, kernel }),
+            Self::Host(linear) => on_host([linear], x, kernel).map(|[y]| y),
             Self::Device { weight, bias } => {
                 let width = x.dim(candle_core::D::Minus1)?;
                 let rows = x.elem_count() / width.max(1);
@@ -67,33 +88,36 @@ pub struct HostLinear {
     pub bias: Option<Arc<[f32]>>,
 }
 
-/// A linear layer on the CPU made with one of the kernels.
-struct Product<'a> {
-    linear: &'a HostLinear,
-    kernel: Kernel,
-}
-
-impl CustomOp1 for Product<'_> {
-    fn name(&self) -> &'static str {
-        "linear"
+/// Several linear layers on the CPU, applied to the same vectors at once.
+fn on_host<const N: usize>(layers: [&HostLinear; N], x: &Tensor, kernel: Kernel) -> Result<[Tensor; N]> {
+    let x = x.contiguous()?;
+    let (storage, layout) = x.storage_and_layout();
+    let Storage::Cpu(storage) = &*storage else {
+        candle_core::bail!("vectors are not where the weights are")
+    };
+    let values = contiguous_f32(storage, layout)?;
+    let width = *layout.dims().last().unwrap_or(&0);
+    if let Some(other) = layers.iter().find(|layer| layer.matrix.cols() != width) {
+        candle_core::bail!("linear layer of width {} got vectors of width {width}", other.matrix.cols());
     }
-
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let x = contiguous_f32(storage, layout)?;
-        let width = *layout.dims().last().unwrap_or(&0);
-        let HostLinear { matrix, bias } = self.linear;
-        if width != matrix.cols() {
-            candle_core::bail!("linear layer of width {} got vectors of width {width}", matrix.cols());
-        }
-        let count = x.len() / width.max(1);
-        let mut y = vec![0f32; count * matrix.rows()];
-        matrix.product(x, count, bias.as_deref(), &mut y, self.kernel);
+    let count = values.len() / width.max(1);
+    let mut results = layers.map(|layer| vec![0f32; count * layer.matrix.rows()]);
+    let mut products: Vec<_> = layers
+        .iter()
+        .zip(&mut results)
+        .map(|(layer, y)| Product { matrix: &layer.matrix, bias: layer.bias.as_deref(), y })
+        .collect();
+    Matrix::products(values, count, &mut products, kernel);
+    let mut made = Vec::with_capacity(N);
+    for (layer, y) in layers.iter().zip(results) {
         let mut shape = layout.dims().to_vec();
         if let Some(last) = shape.last_mut() {
-            *last = matrix.rows();
+            *last = layer.matrix.rows();
         }
-        Ok((CpuStorage::F32(y), shape.into()))
+        made.push(Tensor::from_vec(y, shape, &Device::Cpu)?);
     }
+    // As many as there are layers.
+    made.try_into().map_err(|_| candle_core::Error::msg("a layer gave nothing"))
 }
 
 /// The f32 values of a contiguous tensor on the CPU.

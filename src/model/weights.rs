@@ -37,7 +37,10 @@ impl WeightType {
     /// The blocks in which a matrix of a unit is held, where it is. A head that shares the embedding's table stays as
     /// that is, and so does the small matrix that chooses experts, on which everything after it depends.
     fn blocks(self, unit: &Unit, name: &str) -> Option<Blocks> {
-        let Self::Blocks(blocks) = self else { return None };
+        let Self::Blocks(mut blocks) = self else { return None };
+        if unit.kind == UnitKind::Head {
+            blocks = blocks.of_head();
+        }
         let is_decoder = matches!(unit.kind, UnitKind::DecoderLayer | UnitKind::Head) && !unit.tied;
         let chooses = matches!(name, "mlp.gate.weight" | "mlp.router.weight");
         (is_decoder && !chooses).then_some(blocks)

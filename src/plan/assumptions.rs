@@ -18,11 +18,14 @@ pub enum Dtype {
     Q8_0,
     /// Super-blocks of 256 weights in 144 bytes (ggml `Q4_K`).
     Q4k,
+    /// Blocks of 32 weights: 16 bytes and a 2-byte scale; the head in `Q8_0` (ggml `Q4_0`).
+    #[serde(rename = "q4_0")]
+    Q4_0,
 }
 
 impl Dtype {
     /// All formats, widest first.
-    pub const ALL: [Dtype; 5] = [Dtype::F32, Dtype::Bf16, Dtype::F16, Dtype::Q8_0, Dtype::Q4k];
+    pub const ALL: [Dtype; 6] = [Dtype::F32, Dtype::Bf16, Dtype::F16, Dtype::Q8_0, Dtype::Q4_0, Dtype::Q4k];
 
     /// Its name on the command line and in JSON.
     pub fn name(self) -> &'static str {
@@ -32,6 +35,7 @@ impl Dtype {
             Dtype::F16 => "f16",
             Dtype::Q8_0 => "q8_0",
             Dtype::Q4k => "q4k",
+            Dtype::Q4_0 => "q4_0",
         }
     }
 
@@ -43,8 +47,9 @@ impl Dtype {
             "f16" | "float16" | "torch.float16" | "half" => Ok(Dtype::F16),
             "q8_0" | "q8" => Ok(Dtype::Q8_0),
             "q4k" | "q4_k" => Ok(Dtype::Q4k),
+            "q4_0" => Ok(Dtype::Q4_0),
             _ => Err(Problem::new(format!("{text:?} is not a number format"))
-                .fix("use f32, bf16, f16, q8_0 or q4k")),
+                .fix("use f32, bf16, f16, q8_0, q4_0 or q4k")),
         }
     }
 
@@ -58,19 +63,26 @@ impl Dtype {
     }
 
     /// Bytes of a weight matrix of `rows` rows of `columns` in this format. Rows that do not divide into blocks stay in
-    /// the next wider format that holds them, as ggml does: Q4_K falls back to Q8_0, and Q8_0 to 16 bits.
+    /// the next wider format that holds them, as ggml does: Q4_K falls back to Q8_0, and Q8_0 and Q4_0 to
+    /// 16 bits.
     pub fn matrix_bytes(self, rows: u64, columns: u64) -> u64 {
         let elements = rows.saturating_mul(columns);
         match self {
             Dtype::Q4k if columns.is_multiple_of(256) => (elements / 256).saturating_mul(144),
+            Dtype::Q4_0 if columns.is_multiple_of(32) => (elements / 32).saturating_mul(18),
             Dtype::Q8_0 | Dtype::Q4k if columns.is_multiple_of(32) => (elements / 32).saturating_mul(34),
             other => elements.saturating_mul(other.element_bytes()),
         }
     }
 
+    /// The format of the head: `Q4_0` is too coarse for it, so that it is kept in `Q8_0` then.
+    pub fn of_head(self) -> Self {
+        if self == Dtype::Q4_0 { Dtype::Q8_0 } else { self }
+    }
+
     /// Whether weights are kept in blocks.
     pub fn is_quantised(self) -> bool {
-        matches!(self, Dtype::Q8_0 | Dtype::Q4k)
+        matches!(self, Dtype::Q8_0 | Dtype::Q4_0 | Dtype::Q4k)
     }
 }
 
@@ -313,6 +325,10 @@ mod tests {
     #[test]
     fn block_formats_count_their_overhead_and_fall_back() {
         assert_eq!(Dtype::Q8_0.matrix_bytes(2, 64), 2 * 2 * 34);
+        assert_eq!(
+            (Dtype::Q4_0.matrix_bytes(2, 96), Dtype::Q4_0.matrix_bytes(2, 33)),
+            (2 * 3 * 18, 2 * 33 * 2)
+        );
         assert_eq!(Dtype::Q4k.matrix_bytes(3, 512), 3 * 2 * 144);
         assert_eq!(Dtype::Q4k.matrix_bytes(3, 96), 3 * 3 * 34);
         assert_eq!(Dtype::Q4k.matrix_bytes(3, 33), 3 * 33 * 2);

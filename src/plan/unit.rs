@@ -143,6 +143,7 @@ pub struct Unit {
 impl Unit {
     /// Bytes that its tensors would take at a format, by shape.
     pub fn bytes_at(&self, dtype: Dtype) -> u64 {
+        let dtype = if self.kind == UnitKind::Head { dtype.of_head() } else { dtype };
         self.tensors.iter().fold(0, |sum, tensor| sum.saturating_add(tensor.bytes(dtype)))
     }
 

@@ -42,7 +42,7 @@ pub struct PlanArgs {
     /// llama.cpp's --tensor-split (3,5,5) [default: auto; internvl where AUTO_SPLIT=1 is set, as VLMEvalKit reads it].
     #[arg(long, value_name = "NAME|MAP")]
     pub layout: Option<String>,
-    /// Number format of the weights: auto, f32, bf16, f16, q8_0, q4k.
+    /// Number format of the weights: auto, f32, bf16, f16, q8_0, q4_0, q4k.
     #[arg(long, value_name = "T", default_value = "auto")]
     pub dtype: String,
     /// Dataset to forecast from: every question's tiles and prompt tokens.

@@ -286,7 +286,7 @@ fn running_ui(setup: &Setup, ui: &mut Ui, now: &mut Choices, usual: &Choices, wi
         };
         let shown = if now.dtype == "auto" { as_stored.clone() } else { now.dtype.clone() };
         list("dtype", shown, LIST).show_ui(ui, |ui| {
-            for name in ["auto", "f32", "bf16", "f16", "q8_0", "q4k"] {
+            for name in ["auto", "f32", "bf16", "f16", "q8_0", "q4_0", "q4k"] {
                 let label = if name == "auto" { &as_stored } else { name };
                 if ui.selectable_label(now.dtype == name, label).clicked() {
                     now.dtype = name.to_owned();

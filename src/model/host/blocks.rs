@@ -1,4 +1,4 @@
-//! Weights in blocks of 8 or 4 bits, in the layouts of ggml (`Q8_0` and `Q4_K` in `ggml-common.h` of llama.cpp), so
+//! Weights in blocks of 8 or 4 bits, in the layouts of ggml (`Q8_0`, `Q4_0` and `Q4_K` in `ggml-common.h` of llama.cpp), so
 //! that a quantised matrix here holds what a GGUF file of it would.
 //!
 //! Candle quantises; reading is ours: a line is widened into a buffer that stays in the cache.
@@ -12,24 +12,35 @@ use rayon::prelude::*;
 pub enum Blocks {
     /// 32 weights in 34 bytes: a scale, and a signed byte each.
     Q8_0,
+    /// 32 weights in 18 bytes: a scale, and 4 bits each, from -8 to 7. A byte holds one of the first half of the block
+    /// in its lower and one of the second in its upper four bits.
+    Q4_0,
     /// 256 weights in 144 bytes: eight parts with scale and least value of 6 bits, and 4 bits a weight.
     Q4k,
 }
 
-/// Weights of a part: a block of 8 bits, or an eighth of one of 4.
+/// Weights of a part: a block of `Q8_0` or `Q4_0`, or an eighth of one of `Q4_K`.
 pub(super) const PART: usize = 32;
 /// Bytes of a `Q8_0` block.
 pub(super) const Q8_BYTES: usize = 34;
+/// Bytes of a `Q4_0` block.
+pub(super) const Q4_BYTES: usize = 18;
+/// What stands for 0 in a `Q4_0` block.
+pub(super) const Q4_ZERO: i32 = 8;
 /// Bytes of a `Q4_K` block.
 pub(super) const Q4K_BYTES: usize = 144;
 /// Lines that one thread quantises at a time.
 const LINES: usize = 16;
 
 impl Blocks {
+    /// All formats.
+    pub const ALL: [Self; 3] = [Self::Q8_0, Self::Q4_0, Self::Q4k];
+
     /// Weights and bytes of a block.
     pub(super) fn size(self) -> (usize, usize) {
         match self {
             Self::Q8_0 => (32, Q8_BYTES),
+            Self::Q4_0 => (32, Q4_BYTES),
             Self::Q4k => (256, Q4K_BYTES),
         }
     }
@@ -39,9 +50,16 @@ impl Blocks {
     pub fn fitting(self, line: usize) -> Option<Self> {
         let formats: &[Self] = match self {
             Self::Q8_0 => &[Self::Q8_0],
+            Self::Q4_0 => &[Self::Q4_0],
             Self::Q4k => &[Self::Q4k, Self::Q8_0],
         };
         formats.iter().copied().find(|format| line > 0 && line.is_multiple_of(format.size().0))
+    }
+
+    /// The format of the head, whose errors go straight into the choice of a token: `Q4_0` is too coarse for it (llama.cpp
+    /// takes `Q6_K`).
+    pub fn of_head(self) -> Self {
+        if self == Self::Q4_0 { Self::Q8_0 } else { self }
     }
 
     /// Bytes of a line of so many weights, which divides into blocks.
@@ -54,6 +72,7 @@ impl Blocks {
     pub fn ggml(self) -> GgmlDType {
         match self {
             Self::Q8_0 => GgmlDType::Q8_0,
+            Self::Q4_0 => GgmlDType::Q4_0,
             Self::Q4k => GgmlDType::Q4K,
         }
     }
@@ -88,6 +107,7 @@ impl Blocks {
     pub(super) fn widen(self, line: &[u8], out: &mut [f32]) {
         match self {
             Self::Q8_0 => widen_q8(line, out),
+            Self::Q4_0 => widen_q4(line, out),
             Self::Q4k => widen_q4k(line, out),
         }
     }
@@ -110,6 +130,19 @@ fn widen_q8_body<const FMA: bool>(line: &[u8], out: &mut [f32]) {
         let scale = half(block);
         for (out, weight) in out.iter_mut().zip(&block[2..]) {
             *out = scale * f32::from(*weight as i8);
+        }
+    }
+}
+
+#[inline(always)]
+fn widen_q4_body<const FMA: bool>(line: &[u8], out: &mut [f32]) {
+    let blocks = line.as_chunks::<Q4_BYTES>().0.iter();
+    for (block, out) in blocks.zip(out.as_chunks_mut::<32>().0) {
+        let scale = half(block);
+        let (first, second) = out.split_at_mut(16);
+        for ((first, second), pair) in first.iter_mut().zip(second).zip(&block[2..]) {
+            *first = scale * (i32::from(pair & 15) - Q4_ZERO) as f32;
+            *second = scale * (i32::from(pair >> 4) - Q4_ZERO) as f32;
         }
     }
 }
@@ -151,6 +184,11 @@ multiversion! {
 }
 
 multiversion! {
+    /// A line of `Q4_0` blocks as floats.
+    pub fn widen_q4(line: &[u8], out: &mut [f32]) { widen_q4_body }
+}
+
+multiversion! {
     /// A line of `Q4_K` blocks as floats.
     pub fn widen_q4k(line: &[u8], out: &mut [f32]) { widen_q4k_body }
 }
@@ -163,8 +201,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(48))]
         #[test]
-        fn blocks_are_read_as_candle_reads_them(lines in 1usize..40, blocks in 1usize..4, q4: bool, seed in 0u32..1000, scale in 0.01f32..8.0) {
-            let format = if q4 { Blocks::Q4k } else { Blocks::Q8_0 };
+        fn blocks_are_read_as_candle_reads_them(lines in 1usize..40, blocks in 1usize..4, format in prop::sample::select(Blocks::ALL.to_vec()), seed in 0u32..1000, scale in 0.01f32..8.0) {
             let line = blocks * format.size().0;
             let value = |i: usize| ((i as u32).wrapping_mul(2_654_435_761).wrapping_add(seed * 77) >> 9) as f32 / 8_388_608.0 - 0.4;
             let wide: Vec<f32> = (0..lines * line).map(|i| scale * value(i)).collect();
@@ -198,7 +235,9 @@ mod tests {
         assert_eq!(Blocks::Q4k.fitting(512), Some(Blocks::Q4k));
         assert_eq!(Blocks::Q4k.fitting(896), Some(Blocks::Q8_0));
         assert_eq!(Blocks::Q8_0.fitting(33), None);
+        assert_eq!((Blocks::Q4_0.fitting(96), Blocks::Q4_0.fitting(33)), (Some(Blocks::Q4_0), None));
         assert_eq!(Blocks::Q8_0.fitting(0), None);
-        assert_eq!((Blocks::Q8_0.line_bytes(64), Blocks::Q4k.line_bytes(512)), (68, 288));
+        let bytes = (Blocks::Q8_0.line_bytes(64), Blocks::Q4_0.line_bytes(64), Blocks::Q4k.line_bytes(512));
+        assert_eq!(bytes, (68, 36, 288));
     }
 }

@@ -1,6 +1,5 @@
 //! A weight matrix on the CPU, used in place from the memory-mapped file, in the type it is stored in.
 
-use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -8,7 +7,7 @@ use candle_core::DType;
 use half::{bf16, f16};
 use rayon::prelude::*;
 
-use super::few::{self, STRIP, Target, Vectors};
+use super::few::{self, Target, Vectors};
 use super::few_blocks::{self, Rounded};
 use super::many::{self, Factors, Lines, Right, Size, Strided, Words};
 use super::{Blocks, Kernel, SharedMut, simd};
@@ -73,8 +72,10 @@ pub struct Matrix {
     factors: Factors,
 }
 
-/// Rows that are widened at a time before a product with a few vectors.
+/// Rows that are widened at a time before a product with a few vectors; kernels take fewer together, by a divisor of it.
 const TILE: usize = 12;
+/// Shares of work for every thread, so that one that is late takes fewer.
+const SHARES: usize = 4;
 /// Products with fewer multiplications than this are not worth waking threads for.
 const PARALLEL_FROM: usize = 1 << 16;
 
@@ -195,90 +196,62 @@ impl Matrix {
     /// `y[i] = W x[i] + bias` for `count` vectors: `x` is `[count, cols]`, `y` is `[count, rows]`. Every `y[i]` is the
     /// same to the last bit whatever the other vectors and however many there are.
     pub fn product(&self, x: &[f32], count: usize, bias: Option<&[f32]>, y: &mut [f32], kernel: Kernel) {
-        match (count, self.order, kernel) {
-            (0, ..) => {}
-            (_, Order::OutputMajor, Kernel::Few) => self.product_of_few(x, count, bias, y),
-            _ => self.product_of_many(x, count, bias, y),
+        Self::products(x, count, &mut [Product { matrix: self, bias, y }], kernel);
+    }
+
+    /// [`Matrix::product`] of several matrices with the same vectors; those with a few vectors are made at once, so that
+    /// threads are woken once for all of them.
+    pub fn products(x: &[f32], count: usize, all: &mut [Product<'_>], kernel: Kernel) {
+        let few = |one: &Product<'_>| one.matrix.order == Order::OutputMajor && kernel == Kernel::Few;
+        if count == 0 {
+            return;
+        }
+        if all.iter().all(few) {
+            return products_of_few(x, count, all);
+        }
+        for one in all {
+            if few(one) {
+                products_of_few(x, count, std::slice::from_mut(one));
+            } else {
+                one.matrix.product_of_many(x, count, one.bias, one.y);
+            }
         }
     }
 
-    /// Reads the weights once, each thread its own consecutive rows: as fast as memory allows.
-    fn product_of_few(&self, x: &[f32], count: usize, bias: Option<&[f32]>, y: &mut [f32]) {
-        let cols = self.cols;
-        assert!(x.len() == count * cols && y.len() == count * self.rows);
-        if cols == 0 {
-            return y.fill(0.0);
-        }
-        let cells = |rows: &Range<usize>| rows.start * cols..rows.end * cols;
+    /// How the kernel for this matrix takes vectors.
+    fn form(&self) -> Form {
         match &self.data {
-            // SAFETY (all): `by_rows` gives a target that reaches these rows of every vector, and to nobody else.
-            Data::F32(w) => {
-                let x = Vectors::new::<f32>(x, cols);
-                self.by_rows(count, bias, y, |rows, target| unsafe {
-                    few::rows_times(&w.get()[cells(&rows)], &x, target);
-                });
-            }
+            Data::F32(_) | Data::F16(_) => Form::Floats,
             #[cfg(target_arch = "x86_64")]
-            Data::Bf16(w) if self.factors == Factors::Bf16 && few::pairs::fits(cols) => {
-                let x = few::pairs::PairVectors::new(x, cols);
-                self.by_rows(count, bias, y, |rows, target| unsafe {
-                    few::pairs::rows_times(&w.get()[cells(&rows)], &x, target);
-                });
-            }
-            Data::Bf16(w) => {
-                let x: Cow<'_, [f32]> = match self.factors {
-                    Factors::F32 => x.into(),
-                    Factors::Bf16 => x.iter().map(|x| bf16::from_f32(*x).to_f32()).collect(),
-                };
-                let x = Vectors::new::<bf16>(&x, cols);
-                self.by_rows(count, bias, y, |rows, target| unsafe {
-                    few::rows_times(&w.get()[cells(&rows)], &x, target);
-                });
-            }
-            Data::F16(_) => {
-                let lines = if count == 1 { 1 } else { TILE };
-                let x = Vectors::new::<f32>(x, cols);
-                self.by_rows(count, bias, y, |rows, target| unsafe {
-                    self.widened_times(rows, lines, &x, target);
-                });
-            }
-            Data::Blocks(format, bytes) => {
-                let line = format.line_bytes(cols);
-                let x = Rounded::new(x, *format);
-                self.by_rows(count, bias, y, |rows, target| unsafe {
-                    let rows = &bytes[rows.start * line..rows.end * line];
-                    few_blocks::rows_times(*format, rows, cols, &x, count, target);
-                });
-            }
+            Data::Bf16(_) if self.factors == Factors::Bf16 && few::pairs::fits(self.cols) => Form::Pairs,
+            Data::Bf16(_) => Form::ForBf16(self.factors),
+            Data::Blocks(format, _) => Form::Rounded(*format),
         }
     }
 
-    /// Has `times` write rows of the result, several threads at once where that is worth it, and adds the bias.
-    fn by_rows(
-        &self,
-        count: usize,
-        bias: Option<&[f32]>,
-        y: &mut [f32],
-        times: impl Fn(Range<usize>, Target) + Sync,
-    ) {
-        let stride = self.rows;
-        let y = SharedMut(y.as_mut_ptr());
-        let fill = |rows: Range<usize>| {
-            // SAFETY: these rows of `y` exist for every vector, and nothing else writes them.
-            unsafe {
-                times(rows.clone(), Target { to: y.get().add(rows.start), stride });
-                let Some(bias) = bias else { return };
-                for (row, bias) in rows.clone().zip(&bias[rows]) {
-                    (0..count).for_each(|i| *y.get().add(i * stride + row) += bias);
-                }
+    /// Products of some rows with `count` vectors that were prepared for this matrix.
+    ///
+    /// # Safety
+    /// `target` reaches these rows of every vector, and nothing else writes them meanwhile.
+    unsafe fn rows_times(&self, rows: Range<usize>, x: &Prepared<'_>, count: usize, target: Target) {
+        let cells = rows.start * self.cols..rows.end * self.cols;
+        // SAFETY (all): the caller's promise.
+        match (&self.data, x) {
+            (Data::F32(w), Prepared::Floats(x)) => unsafe { few::rows_times(&w.get()[cells], x, target) },
+            (Data::Bf16(w), Prepared::Floats(x)) => unsafe { few::rows_times(&w.get()[cells], x, target) },
+            #[cfg(target_arch = "x86_64")]
+            (Data::Bf16(w), Prepared::Pairs(x)) => unsafe {
+                few::pairs::rows_times(&w.get()[cells], x, target);
+            },
+            (Data::F16(_), Prepared::Floats(x)) => unsafe {
+                self.widened_times(rows, if count == 1 { 1 } else { TILE }, x, target);
+            },
+            (Data::Blocks(format, bytes), Prepared::Rounded(x)) => {
+                let line = format.line_bytes(self.cols);
+                unsafe { few_blocks::rows_times(&bytes[rows.start * line..rows.end * line], x, target) }
             }
-        };
-        if self.rows * self.cols * count < PARALLEL_FROM {
-            fill(0..self.rows);
-        } else {
-            let chunk = self.rows.div_ceil(rayon::current_num_threads() * 4).max(12).next_multiple_of(STRIP);
-            let chunks = (0..self.rows.div_ceil(chunk)).into_par_iter();
-            chunks.for_each(|i| fill(i * chunk..((i + 1) * chunk).min(self.rows)));
+            // Whoever calls this has prepared them.
+            _ => unreachable!("vectors are prepared for the matrix that they meet"),
         }
     }
 
@@ -340,6 +313,100 @@ impl Lines for Matrix {
     }
 }
 
+/// One of several products with the same vectors.
+pub struct Product<'a> {
+    /// The weights.
+    pub matrix: &'a Matrix,
+    /// What is added to every product, `[rows]`.
+    pub bias: Option<&'a [f32]>,
+    /// The products, `[count, rows]`.
+    pub y: &'a mut [f32],
+}
+
+/// How a kernel for a few vectors takes them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// For weights that are floats of 32 bits, or become such before.
+    Floats,
+    /// For weights in bf16, rounded or not.
+    ForBf16(Factors),
+    /// For weights in bf16 where the processor multiplies pairs of them.
+    #[cfg(target_arch = "x86_64")]
+    Pairs,
+    /// For weights in blocks.
+    Rounded(Blocks),
+}
+
+/// Vectors in one of these forms.
+enum Prepared<'x> {
+    Floats(Vectors<'x>),
+    #[cfg(target_arch = "x86_64")]
+    Pairs(few::pairs::PairVectors),
+    Rounded(Rounded),
+}
+
+impl<'x> Prepared<'x> {
+    fn new(form: Form, x: &'x [f32], cols: usize) -> Self {
+        match form {
+            Form::Floats => Self::Floats(Vectors::new::<f32>(x, cols)),
+            Form::ForBf16(Factors::F32) => Self::Floats(Vectors::new::<bf16>(x, cols)),
+            Form::ForBf16(Factors::Bf16) => {
+                let rounded: Vec<f32> = x.iter().map(|x| bf16::from_f32(*x).to_f32()).collect();
+                Self::Floats(Vectors::new::<bf16>(&rounded, cols).into_owned())
+            }
+            #[cfg(target_arch = "x86_64")]
+            Form::Pairs => Self::Pairs(few::pairs::PairVectors::new(x, cols)),
+            Form::Rounded(format) => Self::Rounded(Rounded::new(x, cols, format)),
+        }
+    }
+}
+
+/// Reads all weights once, each thread consecutive rows of its own: as fast as memory allows.
+fn products_of_few(x: &[f32], count: usize, all: &mut [Product<'_>]) {
+    let mut prepared: Vec<(Form, Prepared<'_>)> = Vec::with_capacity(1);
+    let mut parts = Vec::with_capacity(all.len());
+    for Product { matrix, bias, y } in all {
+        let Matrix { rows, cols, .. } = **matrix;
+        assert!(x.len() == count * cols && y.len() == count * rows && bias.is_none_or(|b| b.len() == rows));
+        if cols == 0 {
+            y.fill(0.0);
+            continue;
+        }
+        let form = matrix.form();
+        let which = prepared.iter().position(|(known, _)| *known == form).unwrap_or_else(|| {
+            prepared.push((form, Prepared::new(form, x, cols)));
+            prepared.len() - 1
+        });
+        parts.push((*matrix, *bias, SharedMut(y.as_mut_ptr()), which));
+    }
+    let fill = |part: usize, rows: Range<usize>| {
+        let (matrix, bias, y, which) = &parts[part];
+        let stride = matrix.rows;
+        // SAFETY: `y` has these rows for every vector, and each row is filled once.
+        unsafe {
+            let target = Target { to: y.get().add(rows.start), stride };
+            matrix.rows_times(rows.clone(), &prepared[*which].1, count, target);
+            let Some(bias) = bias else { return };
+            for (row, bias) in rows.clone().zip(&bias[rows]) {
+                (0..count).for_each(|i| *y.get().add(i * stride + row) += bias);
+            }
+        }
+    };
+    let cells = |matrix: &Matrix| matrix.rows * matrix.cols;
+    let all: usize = parts.iter().map(|part| cells(part.0)).sum();
+    if all * count < PARALLEL_FROM {
+        return parts.iter().enumerate().for_each(|(i, part)| fill(i, 0..part.0.rows));
+    }
+    let share = all.div_ceil(rayon::current_num_threads() * SHARES);
+    let mut shares = Vec::with_capacity(parts.len() + rayon::current_num_threads() * SHARES);
+    for (i, (matrix, ..)) in parts.iter().enumerate() {
+        let height = share.div_ceil(matrix.cols).max(TILE).next_multiple_of(TILE);
+        let rows = (0..matrix.rows).step_by(height);
+        shares.extend(rows.map(|first| (i, first..(first + height).min(matrix.rows))));
+    }
+    shares.into_par_iter().for_each(|(part, rows)| fill(part, rows));
+}
+
 fn widen_f16(from: &[f16], to: &mut [f32]) {
     use half::slice::HalfFloatSliceExt;
     from.convert_to_f32_slice(to);
@@ -364,13 +431,13 @@ mod tests {
         #[test]
         fn products_agree_with_plain_loops(
             rows in 1usize..70, cols in 1usize..90, count in 1usize..9, few: bool, seed in 0u32..1000, which in 0usize..3,
-            target in 0usize..3, input_major: bool, blocks in 0usize..3, rounded: bool,
+            target in 0usize..3, input_major: bool, blocks in 0usize..4, rounded: bool,
         ) {
             // Lines that divide into blocks are multiples of 32 or 256 long.
             let (rows, cols) = match (blocks, input_major) {
                 (0, _) => (rows, cols),
-                (_, false) => (rows, [32, 256][blocks - 1] * (1 + cols % 3)),
-                (_, true) => ([32, 256][blocks - 1] * (1 + rows % 3), cols),
+                (_, false) => (rows, [32, 32, 256][blocks - 1] * (1 + cols % 3)),
+                (_, true) => ([32, 32, 256][blocks - 1] * (1 + rows % 3), cols),
             };
             let types = [DType::F32, DType::BF16, DType::F16];
             let value = |i: usize| (((i as u32).wrapping_mul(2654435761).wrapping_add(seed) >> 20) as f32 / 4096.0 - 0.5) * 4.0;
@@ -392,7 +459,7 @@ mod tests {
             let number = |x: f32| f64::from(if rounded || many_in_blocks { bf16::from_f32(x).to_f32() } else { x });
             let mut w = w;
             if blocks > 0 {
-                matrix = matrix.in_blocks([Blocks::Q8_0, Blocks::Q4k][blocks - 1]).unwrap();
+                matrix = matrix.in_blocks(Blocks::ALL[blocks - 1]).unwrap();
                 prop_assert!(matrix.bytes() * 3 < rows * cols * 4);
                 // What the blocks hold is tested on its own; here it is what is multiplied.
                 let mut line = vec![0f32; matrix.line()];

@@ -148,7 +148,7 @@ impl Instructions {
     }
 
     /// All that this processor has.
-    fn all() -> impl Iterator<Item = Self> {
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
         let all = [
             (Self::Portable, true),
             #[cfg(target_arch = "x86_64")]
@@ -191,6 +191,11 @@ impl<'a> Vectors<'a> {
             }
         };
         Self { values, length, with }
+    }
+
+    /// The same, borrowed from nobody.
+    pub(crate) fn into_owned(self) -> Vectors<'static> {
+        Vectors { values: self.values.into_owned().into(), length: self.length, with: self.with }
     }
 
     /// How many there are.
