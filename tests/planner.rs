@@ -388,7 +388,13 @@ mod any_case {
         let device = (1u64..200, 0u64..20, 0u64..3, 0u64..3);
         let question = (0u64..80, 0u64..20_000);
         let knobs = (
-            prop_oneof![Just(Dtype::Bf16), Just(Dtype::F32), Just(Dtype::Q8_0), Just(Dtype::Q4_0), Just(Dtype::Q4k)],
+            prop_oneof![
+                Just(Dtype::Bf16),
+                Just(Dtype::F32),
+                Just(Dtype::Q8_0),
+                Just(Dtype::Q4_0),
+                Just(Dtype::Q4k)
+            ],
             1u64..5,
             1u64..9000,
             proptest::option::of(1u64..20),

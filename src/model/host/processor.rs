@@ -11,6 +11,7 @@ struct Processor {
     avx2: bool,
     avx512: bool,
     pairs: bool,
+    whole_sums: bool,
 }
 
 static PROCESSOR: LazyLock<Processor> = LazyLock::new(|| Processor::new(std::env::var(MOST).ok().as_deref()));
@@ -25,7 +26,8 @@ impl Processor {
             && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx512dq")
             && is_x86_feature_detected!("avx512vl");
-        Self { avx2, avx512, pairs: avx512 && is_x86_feature_detected!("avx512bf16") }
+        let whole_sums = avx512 && is_x86_feature_detected!("avx512vnni") && is_x86_feature_detected!("f16c");
+        Self { avx2, avx512, pairs: avx512 && is_x86_feature_detected!("avx512bf16"), whole_sums }
     }
 }
 
@@ -42,4 +44,9 @@ pub(crate) fn has_avx512() -> bool {
 /// Products of pairs of bf16 (AVX512-BF16) besides these.
 pub(crate) fn has_bf16_pairs() -> bool {
     PROCESSOR.pairs
+}
+
+/// Sums of products of whole numbers (AVX512-VNNI), and numbers of 16 bits widened (F16C), besides these.
+pub(crate) fn has_whole_sums() -> bool {
+    PROCESSOR.whole_sums
 }

@@ -95,11 +95,7 @@ fn most() -> Instructions {
 fn all() -> impl Iterator<Item = Instructions> {
     Instructions::all().filter(|with| match with {
         #[cfg(target_arch = "x86_64")]
-        Instructions::Avx512 => {
-            is_x86_feature_detected!("avx512bw")
-                && is_x86_feature_detected!("avx512vnni")
-                && is_x86_feature_detected!("f16c")
-        }
+        Instructions::Avx512 => super::processor::has_whole_sums(),
         _ => true,
     })
 }
