@@ -15,7 +15,7 @@ use std::arch::x86_64::{
 use super::avx2::{AHEAD, eight_by_eight, total};
 use super::{Blocks, HALF, PART, Pair, Q4_BYTES, Q4K_BYTES, Q8_BYTES, Rounded, Target};
 
-/// Rows that vectors meet at a time: these come from the nearest cache then.
+/// Rows that several vectors meet at a time: these come from the nearest cache then.
 const ROWS: usize = 4;
 /// Vectors that meet so many rows at a time.
 const VECTORS: usize = 4;
@@ -49,7 +49,10 @@ pub(super) unsafe fn rows_times(rows: &[u8], x: &Rounded, target: Target) {
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,f16c,avx2,fma")]
 unsafe fn of_format<const BYTES: usize>(rows: &[u8], x: &Rounded, target: Target) {
     let line = x.format.line_bytes(x.length);
-    let (strips, rest) = rows.split_at(rows.len() / (ROWS * line) * ROWS * line);
+    // A vector alone waits for memory, which is read fastest in one piece; blocks of 4 bits still wait for instructions.
+    let one_by_one = x.count() == 1 && BYTES == Q8_BYTES;
+    let strips = if one_by_one { 0 } else { rows.len() / (ROWS * line) };
+    let (strips, rest) = rows.split_at(strips * ROWS * line);
     // SAFETY: the caller's promise for rows and target.
     unsafe {
         for (strip, lines) in strips.chunks_exact(ROWS * line).enumerate() {
