@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fs::File;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -39,6 +39,30 @@ impl Deref for Bytes {
             Self::Mapped(map) => map,
             Self::Static(bytes) => bytes,
         }
+    }
+}
+
+impl Bytes {
+    /// Maps what of a range the system holds in memory already, all of it at once: a fault for every few pages at their
+    /// first use takes longer. A range that would have to be read from the disk is left alone.
+    pub fn map_in(&self, range: Range<usize>) {
+        #[cfg(target_os = "linux")]
+        if let (Self::Mapped(map), Some(bytes)) = (self, self.get(range.clone())) {
+            const PAGE: usize = 4096;
+            let first = range.start / PAGE * PAGE;
+            let mut held = vec![0u8; (range.end - first).div_ceil(PAGE)];
+            // SAFETY: the range lies in the mapping, which begins at a page; `held` has a byte for each of its pages.
+            let known = unsafe {
+                let from = map.as_ptr().add(first).cast_mut().cast();
+                libc::mincore(from, range.end - first, held.as_mut_ptr())
+            };
+            if !bytes.is_empty() && known == 0 && held.iter().all(|page| page & 1 == 1) {
+                // An older system does not know the advice.
+                let _ = map.advise_range(memmap2::Advice::PopulateRead, first, range.end - first);
+            }
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = range;
     }
 }
 

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
+use rayon::prelude::*;
 
 use super::cache::{Cache, LayerCache};
 use super::decoder::DecoderLayer;
@@ -91,14 +92,20 @@ impl Loader<'_, '_> {
             in_place: RefCell::default(),
         };
         let made = place.load(|| make(&weights))?;
-        let mut bytes = 0;
+        let (mut bytes, mut used) = (0, Vec::new());
         for (file, range) in weights.in_place.take() {
             let known =
                 |held: &(Place, usize, usize)| held.0.is(&place) && (held.1, held.2) == (file, range.start);
             if !self.held.iter().any(known) {
                 self.held.push((place.clone(), file, range.start));
                 bytes += range.len() as u64;
+                used.push((file, range));
             }
+        }
+        // Of a table only some rows are used.
+        if kind != UnitKind::TokenEmbedding {
+            used.into_par_iter()
+                .for_each(|(file, range)| self.checkpoint.weights.files[file].1.map_in(range));
         }
         Ok(Placed { unit: made, _charge: place.charge(bytes)?, place })
     }
