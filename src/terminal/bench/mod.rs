@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use candle_core::{Device, Tensor};
+use rayon::prelude::*;
 use serde_json::{Value, json};
 
 use super::{print_json, print_line};
-use crate::checkpoint::Config;
+use crate::checkpoint::{Checkpoint, Config, Unit, UnitKind};
 use crate::cli::{BenchArgs, Ending, Failure, Outcome};
 use crate::engine::model::weight_type;
 use crate::evaluation::named;
@@ -29,6 +30,8 @@ struct Round {
     tiles: f64,
     prefill: f64,
     decode: f64,
+    /// Bytes a second of a plain read of the weights' files by the same threads.
+    read: f64,
     /// Decoding with several questions in flight, as many as asked for.
     together: Vec<f64>,
     stages: Option<stages::Round>,
@@ -36,7 +39,8 @@ struct Round {
 
 impl Round {
     fn json(&self, args: &BenchArgs) -> Value {
-        let mut round = json!({"tiles": self.tiles, "prefill": self.prefill, "decode": self.decode});
+        let mut round =
+            json!({"tiles": self.tiles, "prefill": self.prefill, "decode": self.decode, "read": self.read});
         for (count, seconds) in args.in_flight.iter().zip(&self.together) {
             round["in_flight"][count.to_string()] = (*seconds).into();
         }
@@ -70,7 +74,11 @@ pub fn run(args: &BenchArgs) -> Outcome {
         Some(count) => Some(Arc::new(stages::network(&checkpoint, count, weight_type)?)),
         None => None,
     };
-    let rounds = (0..args.rounds).map(|_| round(&network, staged.as_ref(), args)).collect::<Result<Vec<_>>>();
+    let rounds = (0..args.rounds).map(|_| {
+        let read = plain_read(&checkpoint);
+        round(&network, staged.as_ref(), args).map(|round| Round { read, ..round })
+    });
+    let rounds = rounds.collect::<Result<Vec<_>>>();
     let rounds = rounds.map_err(Failure::Broken)?;
     let median = |of: &dyn Fn(&Round) -> f64| {
         let mut values: Vec<f64> = rounds.iter().map(of).collect();
@@ -81,6 +89,18 @@ pub fn run(args: &BenchArgs) -> Outcome {
     let peak = peak_memory();
     let weights = checkpoint.units.iter().map(|unit| held_bytes(unit, weight_type)).sum::<u64>();
     let of_weights = peak.map(|peak| peak as f64 / weights.max(1) as f64);
+    // A step reads every layer and the head once; behind a short prompt hardly anything else.
+    let step: u64 = checkpoint
+        .units
+        .iter()
+        .map(|unit| match unit.kind {
+            UnitKind::DecoderLayer | UnitKind::FinalNorm => held_bytes(unit, weight_type),
+            // A head that shares the embedding's table reads that.
+            UnitKind::Head => held_bytes(&Unit { tied: false, ..unit.clone() }, weight_type),
+            _ => 0,
+        })
+        .sum();
+    let of_read = median(&|r| step as f64 * args.new_tokens as f64 / r.decode / r.read);
     let (new_tokens, prompt_tokens) = (args.new_tokens as f64, args.prompt_tokens as f64);
     let factors = weight_type.factors();
     let (tile, roof) = (tile_operations(network.config()), threads as f64 * host::peak(factors));
@@ -104,6 +124,9 @@ pub fn run(args: &BenchArgs) -> Outcome {
             "tiles_of_peak": of_roof,
             "prefill_tokens_per_second": prompt_tokens / prefill,
             "decode_tokens_per_second": new_tokens / decode,
+            "step_bytes": step,
+            "read_bytes_per_second": median(&|r| r.read),
+            "decode_of_read": of_read,
             "peak_bytes": peak,
             "weight_bytes": weights,
             "peak_of_weights": of_weights,
@@ -138,7 +161,13 @@ pub fn run(args: &BenchArgs) -> Outcome {
             roof / 1e9
         ),
         format!("prefill  {:9.1} tokens/s ({} tokens)", prompt_tokens / prefill, args.prompt_tokens),
-        format!("decode   {:9.2} tokens/s ({} tokens)", new_tokens / decode, args.new_tokens),
+        format!(
+            "decode   {:9.2} tokens/s ({} tokens), {:.2} times a plain read of as many bytes ({}/s)",
+            new_tokens / decode,
+            args.new_tokens,
+            of_read,
+            size(median(&|r| r.read) as u64)
+        ),
     ];
     lines.extend(together.iter().map(|(count, speed)| {
         let times = speed / (new_tokens / decode);
@@ -160,6 +189,19 @@ pub fn run(args: &BenchArgs) -> Outcome {
     });
     print_line(&lines.join("\n"))?;
     Ok(Ending::Done)
+}
+
+/// Bytes a second at which the threads at hand add up the weights' files, which lie in memory by now.
+fn plain_read(checkpoint: &Checkpoint) -> f64 {
+    const AT_ONCE: usize = 1 << 18;
+    let files: Vec<&[u8]> = checkpoint.weights.files.iter().map(|(_, bytes)| &**bytes).collect();
+    let start = Instant::now();
+    let sum = files.par_iter().flat_map(|bytes| bytes.par_chunks(AT_ONCE)).map(|bytes| {
+        let (words, _) = bytes.as_chunks::<8>();
+        words.iter().fold(0, |sum: u64, word| sum.wrapping_add(u64::from_le_bytes(*word)))
+    });
+    std::hint::black_box(sum.reduce(|| 0, u64::wrapping_add));
+    files.iter().map(|bytes| bytes.len()).sum::<usize>() as f64 / start.elapsed().as_secs_f64()
 }
 
 fn round(network: &Network, staged: Option<&Arc<Network>>, args: &BenchArgs) -> Result<Round> {
@@ -198,7 +240,7 @@ fn round(network: &Network, staged: Option<&Arc<Network>>, args: &BenchArgs) -> 
         together.push(start.elapsed().as_secs_f64());
     }
     let stages = staged.map(|network| stages::round(network, args)).transpose()?;
-    Ok(Round { tiles, prefill, decode, together, stages })
+    Ok(Round { tiles, prefill, decode, read: f64::NAN, together, stages })
 }
 
 /// Multiplications and additions of matrix products, attention's included, that a tile takes from pixels to tokens.
