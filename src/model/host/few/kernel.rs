@@ -14,6 +14,7 @@ use super::{Factor, LANES, STRIP, TOGETHER, Target, Weight};
 
 /// Bytes that are asked of memory ahead of one row: twice what it sends in the time that it takes to answer.
 const AHEAD: usize = 8192;
+
 /// Consecutive lanes of a group.
 ///
 /// # Safety
