@@ -156,7 +156,10 @@ impl FeedForward {
         match self {
             Self::Gated { gate, up, down } => {
                 let [gate, up] = Linear::forward_all([gate, up], x, kernel)?;
-                down.forward(&silu_mul(gate, &up)?, kernel)
+                let hidden = silu_mul(gate, &up)?;
+                // Its memory is needed again.
+                drop(up);
+                down.forward(&hidden, kernel)
             }
             Self::FusedGated { gate_up, down } => {
                 let both = gate_up.forward(x, kernel)?.chunk(2, D::Minus1)?;

@@ -102,7 +102,10 @@ impl Experts {
         match expert {
             Expert::Gated { gate, up, down } => {
                 let [gate, up] = Linear::forward_all([gate, up], x, kernel)?;
-                down.forward(&silu_mul(gate, &up)?, kernel)
+                let hidden = silu_mul(gate, &up)?;
+                // Its memory is needed again.
+                drop(up);
+                down.forward(&hidden, kernel)
             }
             Expert::Clamped { gate_up, down } => {
                 let both = gate_up.forward(x, kernel)?;
