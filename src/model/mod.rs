@@ -5,6 +5,7 @@
 pub mod activation;
 pub mod attention;
 pub mod cache;
+mod copies;
 pub mod decoder;
 pub mod experts;
 pub mod host;

@@ -129,7 +129,7 @@ impl Place {
         }
         self.work(Part::Activation, || match x.device().same_device(self.device()) {
             true => x.force_contiguous(),
-            false => x.contiguous()?.to_device(self.device()),
+            false => super::copies::copied(&x.contiguous()?, self.device()),
         })
     }
 
