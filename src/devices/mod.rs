@@ -1,7 +1,9 @@
-//! GPUs seen through NVML, what simulated devices hold, memory sampling.
+//! GPUs seen through NVML, what devices hold, memory sampling.
 //!
 //! The driver's library is loaded at run time: a machine without one is a machine without GPUs, not an error.
 
+#[cfg(feature = "cuda")]
+pub mod cuda;
 pub mod driver;
 pub mod find;
 pub mod host;

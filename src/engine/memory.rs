@@ -33,8 +33,8 @@ pub struct Books {
     floor: Peaks,
     /// Times that more than that was left over, the last time by so much.
     risen: (usize, u64),
-    /// Temporary memory predicted without corrections, and measured, by component.
-    measured: BTreeMap<Component, (u64, u64)>,
+    /// Temporary memory predicted without corrections, and measured, by card and component.
+    measured: BTreeMap<(String, Component), (u64, u64)>,
 }
 
 /// What one copy of the model is forecast by.
@@ -108,6 +108,11 @@ impl Books {
         &self.meters
     }
 
+    /// Lets other programs have what places keep to themselves and do not use.
+    pub fn trim(&self) {
+        self.meters.iter().for_each(Meter::trim);
+    }
+
     /// Bytes that each metered place has held at its peak since this was last asked; places that hold nothing are left
     /// out.
     pub fn take_peaks(&self) -> Peaks {
@@ -139,7 +144,7 @@ impl Books {
             let largest = parts.into_iter().max_by_key(|(_, bytes)| *bytes);
             let (Some((component, _)), Some(peak)) = (largest, peaks.get(&device.name)) else { continue };
             let before = course.before.get(&device.name).copied().unwrap_or(0);
-            let sums = self.measured.entry(component).or_default();
+            let sums = self.measured.entry((device.learnt_as().to_owned(), component)).or_default();
             sums.0 = sums.0.saturating_add(costs.activation(&holding, &activations, 0));
             sums.1 = sums.1.saturating_add(peak.saturating_sub(before));
         }
@@ -147,11 +152,8 @@ impl Books {
 
     /// What the run has measured, for forecasts to come.
     pub fn lessons(&self) -> Vec<Lesson> {
-        let lesson = |(component, (predicted, measured)): (&Component, &(u64, u64))| Lesson {
-            card: "cpu".into(),
-            component: *component,
-            predicted: *predicted,
-            measured: *measured,
+        let lesson = |((card, component), (predicted, measured)): (&(String, Component), &(u64, u64))| {
+            Lesson { card: card.clone(), component: *component, predicted: *predicted, measured: *measured }
         };
         self.measured.iter().map(lesson).collect()
     }
@@ -336,21 +338,22 @@ impl Sampling {
         let work = move || {
             let mut last = Vec::new();
             loop {
-                let parts: Vec<_> = meters.iter().map(Meter::parts).collect();
-                if parts != last {
-                    for (meter, parts) in meters.iter().zip(&parts) {
+                let held: Vec<_> = meters.iter().map(|meter| (meter.parts(), meter.reserved())).collect();
+                if held != last {
+                    for (meter, (parts, reserved)) in meters.iter().zip(&held) {
+                        let reserved = reserved.map(|bytes| ("reserved".to_owned(), bytes.into()));
                         let sample = MemorySample {
                             time: now(),
                             device: meter.name().to_owned(),
                             used: parts.total(),
                             parts: parts.named().map(|(name, bytes)| (name.to_owned(), bytes)).into(),
-                            ..MemorySample::default()
+                            other: reserved.into_iter().collect(),
                         };
                         if words.send(Word::Memory(sample)).is_err() {
                             return;
                         }
                     }
-                    last = parts;
+                    last = held;
                 }
                 match stopped.recv_timeout(EVERY) {
                     Err(RecvTimeoutError::Timeout) => {}

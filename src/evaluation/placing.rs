@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::Device;
 use serde_json::{Map, Value, json};
 
 use super::named_map::{NAMES, NamedMap, short};
@@ -211,10 +210,7 @@ pub(super) fn case(
         DeviceSpec::Cpu => Workload::new(Vec::new()),
         _ => Workload::new(costs()),
     };
-    let card = devices.first().map_or("cpu", |device| match (&device.card, device.kind) {
-        (Some(card), DeviceKind::Cuda) => card.as_str(),
-        _ => "cpu",
-    });
+    let card = devices.first().map_or("cpu", |device| device.learnt_as());
     let calibration = (wanted.calibration)(card)?;
     let mut case = Case::new(model, devices, assumptions, workload).with_calibration(calibration);
     if let Some((total, _)) = host::memory() {
@@ -341,12 +337,11 @@ fn places(case: &Case, plan: &Plan) -> Result<Vec<Place>> {
         DeviceKind::Cpu | DeviceKind::Disk => Place::metered_cpu(),
         DeviceKind::Cuda => {
             let ordinal = device.name.rsplit(':').next().and_then(|n| n.parse().ok()).unwrap_or(0);
-            let made = Device::new_cuda_with_stream(ordinal).map_err(|e| {
+            Place::cuda(device.name.clone(), ordinal).map_err(|e| {
                 Problem::new(format!("this device cannot be used: {}", said(&e)))
                     .at(&device.name)
                     .fix("choose another device, or --devices cpu")
-            })?;
-            Ok(Place::new(device.name.clone(), made))
+            })
         }
     };
     plan.devices.iter().zip(usable).map(place).collect()

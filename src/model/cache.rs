@@ -7,6 +7,7 @@ use candle_core::{DType, Result, Tensor};
 use super::place::Place;
 use crate::checkpoint::DecoderConfig;
 use crate::devices::Part;
+use crate::devices::meter::Charge;
 use crate::problem::OutOfMemory;
 
 /// Keys and values of one decoder layer, on the layer's place. Memory is taken when the first rows arrive there.
@@ -18,7 +19,23 @@ pub struct LayerCache {
     shape: (usize, usize, usize, usize),
     /// What it begins with, until memory is taken.
     beginning: Mutex<Option<Beginning>>,
-    held: OnceLock<(Tensor, Tensor)>,
+    held: OnceLock<Held>,
+}
+
+/// Keys and values of some positions, `[1, kv_heads, positions, d]`, on their layer's place.
+#[derive(Debug)]
+struct Held {
+    keys: Tensor,
+    values: Tensor,
+    _charge: Option<Charge>,
+}
+
+impl Held {
+    fn new(keys: Tensor, values: Tensor, place: &Place) -> Self {
+        let bytes = 2 * keys.elem_count() * keys.dtype().size_in_bytes();
+        let _charge = place.meter().and_then(|meter| meter.ascribe(Part::Kv, bytes as u64));
+        Self { keys, values, _charge }
+    }
 }
 
 /// The first positions of another question's keys and values in one layer.
@@ -32,8 +49,8 @@ struct Beginning {
 /// Keys and values of the first positions of a prompt in every layer, for other prompts that begin alike.
 #[derive(Debug)]
 pub struct Kept {
-    /// `[1, kv_heads, positions, d]`, each on its layer's place, once the prompt has been through the layer.
-    layers: Vec<OnceLock<(Tensor, Tensor)>>,
+    /// Each is there once the prompt has been through the layer.
+    layers: Vec<OnceLock<Held>>,
     positions: usize,
 }
 
@@ -55,11 +72,13 @@ impl Kept {
 
     /// Copies the first positions that a layer's cache holds. Where there is no memory for that, nothing is kept.
     pub fn fill(&self, layer: usize, cache: &LayerCache) {
-        let (Some(slot), Some((keys, values))) = (self.layers.get(layer), cache.held.get()) else { return };
+        let (Some(slot), Some(held)) = (self.layers.get(layer), cache.held.get()) else { return };
         let copy = |all: &Tensor| all.narrow(2, 0, self.positions)?.force_contiguous();
-        if let Ok(copies) = cache.place.work(Part::Kv, || Ok((copy(keys)?, copy(values)?))) {
+        if let Ok((keys, values)) =
+            cache.place.work(Part::Kv, || Ok((copy(&held.keys)?, copy(&held.values)?)))
+        {
             // A slot that is full already holds the same.
-            let _ = slot.set(copies);
+            let _ = slot.set(Held::new(keys, values, &cache.place));
         }
     }
 }
@@ -87,11 +106,11 @@ impl LayerCache {
             all.slice_set(&new.transpose(1, 2)?.contiguous()?, 2, first)?;
             all.narrow(2, 0, end)
         };
-        let (all_keys, all_values) = self.held()?;
-        Ok((part(all_keys, keys)?, part(all_values, values)?))
+        let held = self.held()?;
+        Ok((part(&held.keys, keys)?, part(&held.values, values)?))
     }
 
-    fn held(&self) -> Result<&(Tensor, Tensor)> {
+    fn held(&self) -> Result<&Held> {
         if let Some(held) = self.held.get() {
             return Ok(held);
         }
@@ -99,7 +118,7 @@ impl LayerCache {
         Ok(self.held.get_or_init(|| taken))
     }
 
-    fn take(&self) -> Result<(Tensor, Tensor)> {
+    fn take(&self) -> Result<Held> {
         let (_, heads, capacity, width) = self.shape;
         let device = self.place.device();
         let bytes = [heads, width, self.dtype.size_in_bytes()]
@@ -123,7 +142,7 @@ impl LayerCache {
             ];
             let mut beginning = self.beginning.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(Beginning { kept, layer, positions }) = beginning.as_ref() {
-                let Some((keys, values)) = kept.layers.get(*layer).and_then(OnceLock::get) else {
+                let Some(Held { keys, values, .. }) = kept.layers.get(*layer).and_then(OnceLock::get) else {
                     candle_core::bail!("a prompt's beginning was not kept in layer {layer}");
                 };
                 for (to, from) in all.iter().zip([keys, values]) {
@@ -132,7 +151,7 @@ impl LayerCache {
             }
             *beginning = None;
             let [keys, values] = all;
-            Ok((keys, values))
+            Ok(Held::new(keys, values, &self.place))
         })
     }
 }

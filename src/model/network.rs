@@ -16,7 +16,7 @@ use super::place::Place;
 use super::vision::{Projector, VisionBlock, VisionEmbeddings};
 use super::weights::{UnitWeights, WeightType};
 use crate::checkpoint::{Checkpoint, Config, Unit, UnitKind};
-use crate::devices::meter::{Charge, Part};
+use crate::devices::meter::{Charge, Meter, Part};
 use crate::{Problem, Result};
 
 /// Token embedding table: used in place on the CPU, a tensor elsewhere.
@@ -32,7 +32,7 @@ pub(super) struct Placed<T> {
     pub(super) place: Place,
     pub(super) unit: T,
     /// What its place holds for it without a copy; read by nobody, given back with the unit.
-    _charge: Option<Charge>,
+    _charges: [Option<Charge>; 2],
 }
 
 /// A loaded model.
@@ -91,7 +91,10 @@ impl Loader<'_, '_> {
             weight_type: self.loading.weight_type,
             in_place: RefCell::default(),
         };
+        let held = || place.meter().map_or(0, Meter::live);
+        let before = held();
         let made = place.load(|| make(&weights))?;
+        let loaded = held().saturating_sub(before);
         let (mut bytes, mut used) = (0, Vec::new());
         for (file, range) in weights.in_place.take() {
             let known =
@@ -107,7 +110,8 @@ impl Loader<'_, '_> {
             used.into_par_iter()
                 .for_each(|(file, range)| self.checkpoint.weights.files[file].1.map_in(range));
         }
-        Ok(Placed { unit: made, _charge: place.charge(bytes)?, place })
+        let ascribed = place.meter().and_then(|meter| meter.ascribe(Part::Weights, loaded));
+        Ok(Placed { unit: made, _charges: [place.charge(bytes)?, ascribed], place })
     }
 }
 

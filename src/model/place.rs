@@ -3,7 +3,7 @@
 //! All simulated devices are the CPU to candle; the place is what tells them apart.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use candle_core::{Device, Result, Tensor};
 
@@ -23,7 +23,33 @@ struct Known {
     apart: bool,
 }
 
+/// GPUs in use, by ordinal: candle's devices are equal only to themselves, so there is one of each.
+static GPUS: Mutex<Vec<(usize, Weak<Known>)>> = Mutex::new(Vec::new());
+
 impl Place {
+    /// A GPU by its CUDA ordinal, with a stream of its own, and with the books that its pool keeps. As long as it is in
+    /// use anywhere it is the same place; a fault that spoils its context ends with the last use.
+    ///
+    /// # Errors
+    /// It cannot be used.
+    pub fn cuda(name: impl Into<String>, ordinal: usize) -> Result<Self> {
+        let mut gpus = GPUS.lock().unwrap_or_else(PoisonError::into_inner);
+        gpus.retain(|(_, gpu)| gpu.strong_count() > 0);
+        if let Some(gpu) = gpus.iter().find(|(known, _)| *known == ordinal).and_then(|(_, gpu)| gpu.upgrade())
+        {
+            return Ok(Self(gpu));
+        }
+        let (name, device) = (name.into(), Device::new_cuda_with_stream(ordinal)?);
+        #[cfg(feature = "cuda")]
+        let meter =
+            crate::devices::cuda::CudaPool::of(&device).map(|pool| Meter::of_pool(name.clone(), pool));
+        #[cfg(not(feature = "cuda"))]
+        let meter = None;
+        let gpu = Arc::new(Known { name, device, meter, apart: false });
+        gpus.push((ordinal, Arc::downgrade(&gpu)));
+        Ok(Self(gpu))
+    }
+
     /// A device of candle's, its memory not counted.
     pub fn new(name: impl Into<String>, device: Device) -> Self {
         Self(Arc::new(Known { name: name.into(), device, meter: None, apart: false }))

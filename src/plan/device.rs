@@ -68,6 +68,14 @@ impl Host {
 pub const CUDA_OVERHEAD: u64 = GIB * 6 / 10;
 
 impl Device {
+    /// Under which name what is measured on it is remembered: its card's, or `cpu`.
+    pub fn learnt_as(&self) -> &str {
+        match (&self.card, self.kind) {
+            (Some(card), DeviceKind::Cuda) => card,
+            _ => "cpu",
+        }
+    }
+
     /// A device of this kind with nothing taken.
     pub fn new(name: impl Into<String>, kind: DeviceKind, capacity: u64) -> Self {
         Self {

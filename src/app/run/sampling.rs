@@ -134,7 +134,13 @@ impl Sampling {
                     }
                     let measured =
                         driver.as_ref().map(|driver| sources.gpus(driver, &gpus)).unwrap_or_default();
-                    most.extend(measured.into_iter().map(|now| (now.device.clone(), now)));
+                    for mut now in measured {
+                        // A GPU's own books tell what its bytes are, the driver how many they are with all around them.
+                        if let Some(known) = most.remove(&now.device).filter(|_| now.parts.is_empty()) {
+                            now.parts = known.parts;
+                        }
+                        most.insert(now.device.clone(), now);
+                    }
                     let is_new = |it: &Measured| sent.get(&it.device).is_none_or(|known| !known.is_as(it));
                     let new: Vec<Measured> = std::mem::take(&mut most).into_values().filter(is_new).collect();
                     // What has not changed needs no frame.

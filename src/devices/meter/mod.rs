@@ -1,4 +1,7 @@
-//! What a simulated device holds, to the byte: the program's allocator knows for which device a thread works.
+//! What a device holds, to the byte.
+//!
+//! Of a simulated device the program's allocator tells: it knows for which device a thread works. Of a GPU its own
+//! pool tells ([`Pool`]).
 //!
 //! Every allocation carries its owner in a header of 16 bytes, so that a free on any thread debits the device that the
 //! memory was taken for. Weights that are used in place from a mapped file are charged by hand ([`Meter::charge`]).
@@ -6,6 +9,7 @@
 //! for it asks after each unit ([`Meter::check`]) and drops what was made.
 
 mod allocator;
+mod pool;
 mod slots;
 #[cfg(test)]
 mod tests;
@@ -14,6 +18,8 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError};
 
+pub use pool::Pool;
+use pool::Pooled;
 pub use slots::{Entered, Owner};
 use slots::{FREE, SLOTS, Slot, TABLE};
 
@@ -80,11 +86,32 @@ pub struct Meter(Arc<Books>);
 struct Books {
     name: String,
     capacity: Option<u64>,
+    counted: Counted,
+}
+
+/// Who counts.
+#[derive(Debug)]
+enum Counted {
+    /// The program's allocator, in a slot of its table.
+    Here(Tabled),
+    /// The device's own pool.
+    There(Pooled),
+}
+
+/// A slot of the table, in use.
+#[derive(Debug)]
+struct Tabled {
     slot: u16,
     generation: u32,
 }
 
-impl Drop for Books {
+impl Tabled {
+    fn slot(&self) -> &'static Slot {
+        &TABLE[usize::from(self.slot)]
+    }
+}
+
+impl Drop for Tabled {
     fn drop(&mut self) {
         let _host = Owner::HOST.enter();
         FREE.lock().unwrap_or_else(PoisonError::into_inner).0.push(self.slot);
@@ -119,11 +146,13 @@ impl Meter {
         };
         let limit = capacity.and_then(|bytes| i64::try_from(bytes).ok()).unwrap_or(i64::MAX);
         let generation = TABLE[usize::from(slot)].begin(limit);
-        Ok(Self(Arc::new(Books { name, capacity, slot, generation })))
+        Ok(Self(Arc::new(Books { name, capacity, counted: Counted::Here(Tabled { slot, generation }) })))
     }
 
-    fn slot(&self) -> &'static Slot {
-        &TABLE[usize::from(self.0.slot)]
+    /// The books that a device keeps itself.
+    pub fn of_pool(name: impl Into<String>, pool: impl Pool + 'static) -> Self {
+        let counted = Counted::There(Pooled::new(Box::new(pool)));
+        Self(Arc::new(Books { name: name.into(), capacity: None, counted }))
     }
 
     /// The device's name.
@@ -138,36 +167,73 @@ impl Meter {
 
     /// Bytes held now.
     pub fn live(&self) -> u64 {
-        positive(self.slot().all.load(Relaxed))
+        match &self.0.counted {
+            Counted::Here(tabled) => positive(tabled.slot().all.load(Relaxed)),
+            Counted::There(pooled) => pooled.pool().used(),
+        }
+    }
+
+    /// Bytes that the device keeps from others, those included that nothing is held in now; none where nothing is kept
+    /// so.
+    pub fn reserved(&self) -> Option<u64> {
+        match &self.0.counted {
+            Counted::Here(_) => None,
+            Counted::There(pooled) => Some(pooled.pool().reserved()),
+        }
+    }
+
+    /// Gives back to others what is reserved and not used.
+    pub fn trim(&self) {
+        if let Counted::There(pooled) = &self.0.counted {
+            pooled.pool().trim();
+        }
     }
 
     /// The most that was held at any moment since the last [`Meter::reset_peak`].
     pub fn peak(&self) -> u64 {
-        positive(self.slot().all_peak.load(Relaxed))
+        match &self.0.counted {
+            Counted::Here(tabled) => positive(tabled.slot().all_peak.load(Relaxed)),
+            Counted::There(pooled) => pooled.pool().high(),
+        }
     }
 
     /// Bytes held now, by part.
     pub fn parts(&self) -> Parts {
-        by_part(&self.slot().live)
+        match &self.0.counted {
+            Counted::Here(tabled) => by_part(&tabled.slot().live),
+            Counted::There(pooled) => pooled.parts_of(self.live()),
+        }
     }
 
     /// The most of each part since the last [`Meter::reset_peak`]; they need not have been at one moment.
     pub fn peak_parts(&self) -> Parts {
-        by_part(&self.slot().peak)
+        match &self.0.counted {
+            Counted::Here(tabled) => by_part(&tabled.slot().peak),
+            // Weights and cache hardly change while a question is answered.
+            Counted::There(pooled) => pooled.parts_of(self.peak()),
+        }
     }
 
     /// Lets the peaks begin anew from what is held now.
     pub fn reset_peak(&self) {
-        let slot = self.slot();
-        for part in 0..3 {
-            slot.peak[part].store(slot.live[part].load(Relaxed), Relaxed);
+        match &self.0.counted {
+            Counted::Here(tabled) => {
+                let slot = tabled.slot();
+                for part in 0..3 {
+                    slot.peak[part].store(slot.live[part].load(Relaxed), Relaxed);
+                }
+                slot.all_peak.store(slot.all.load(Relaxed), Relaxed);
+            }
+            Counted::There(pooled) => pooled.pool().reset_high(),
         }
-        slot.all_peak.store(slot.all.load(Relaxed), Relaxed);
     }
 
-    /// This device as an owner of memory of this part.
+    /// This device as an owner of host memory of this part; one that counts for itself owns none.
     pub fn owner(&self, part: Part) -> Owner {
-        Owner::new(self.0.slot, part, self.0.generation)
+        match &self.0.counted {
+            Counted::Here(Tabled { slot, generation }) => Owner::new(*slot, part, *generation),
+            Counted::There(_) => Owner::HOST,
+        }
     }
 
     /// Lets this thread work for the device: what it allocates until the result is dropped belongs to the device.
@@ -179,8 +245,21 @@ impl Meter {
     /// place from a mapped file, until the result is dropped.
     pub fn charge(&self, part: Part, bytes: u64) -> Charge {
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX / 4);
-        self.slot().add(part as usize, bytes);
+        self.add(part, bytes);
         Charge { meter: self.clone(), part, bytes }
+    }
+
+    /// Says what bytes are for that a device's own pool has counted, until the result is dropped; none where every
+    /// allocation says so itself.
+    pub fn ascribe(&self, part: Part, bytes: u64) -> Option<Charge> {
+        matches!(self.0.counted, Counted::There(_)).then(|| self.charge(part, bytes))
+    }
+
+    fn add(&self, part: Part, bytes: i64) {
+        match &self.0.counted {
+            Counted::Here(tabled) => tabled.slot().add(part as usize, bytes),
+            Counted::There(pooled) => pooled.ascribe(part, bytes),
+        }
     }
 
     /// Says whether the device was overdrawn since the last time this was asked, or an allocation was made to fail.
@@ -188,9 +267,13 @@ impl Meter {
     /// # Errors
     /// It was.
     pub fn check(&self) -> std::result::Result<(), OutOfMemory> {
-        match self.slot().overdrawn.swap(0, Relaxed) {
-            0 => Ok(()),
-            needed => Err(self.short_of(positive(needed))),
+        match &self.0.counted {
+            Counted::Here(tabled) => match tabled.slot().overdrawn.swap(0, Relaxed) {
+                0 => Ok(()),
+                needed => Err(self.short_of(positive(needed))),
+            },
+            // Its allocations fail by themselves.
+            Counted::There(_) => Ok(()),
         }
     }
 
@@ -211,14 +294,19 @@ impl Meter {
         OutOfMemory { device: self.0.name.clone(), needed, capacity: self.0.capacity }
     }
 
-    /// Allocations made for the device since its books were opened or a fault was last set.
+    /// Allocations of the program made for the device since its books were opened or a fault was last set.
     pub fn allocations(&self) -> u64 {
-        self.slot().allocations.load(Relaxed)
+        match &self.0.counted {
+            Counted::Here(tabled) => tabled.slot().allocations.load(Relaxed),
+            Counted::There(_) => 0,
+        }
     }
 
-    /// For tests of what survives: of the device's allocations, counted from now, those with these numbers fail.
+    /// For tests of what survives: of the program's allocations for the device, counted from now, those with these
+    /// numbers fail.
     pub fn fail(&self, which: Range<u64>) {
-        let slot = self.slot();
+        let Counted::Here(tabled) = &self.0.counted else { return };
+        let slot = tabled.slot();
         slot.fault_from.store(u64::MAX, Relaxed);
         slot.allocations.store(0, Relaxed);
         slot.fault_until.store(which.end, Relaxed);
@@ -246,6 +334,6 @@ pub struct Charge {
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        self.meter.slot().add(self.part as usize, -self.bytes);
+        self.meter.add(self.part, -self.bytes);
     }
 }

@@ -54,6 +54,76 @@ fn a_free_on_another_thread_debits_the_owner() {
     assert_eq!((here.live(), there.live()), (0, 0));
 }
 
+/// A device that counts for itself: used, the most of it, reserved.
+#[derive(Debug, Clone, Default)]
+struct Card(Arc<[std::sync::atomic::AtomicU64; 3]>);
+
+impl Card {
+    fn take(&self, bytes: u64) {
+        let used = self.0[0].fetch_add(bytes, Relaxed) + bytes;
+        self.0[1].fetch_max(used, Relaxed);
+        self.0[2].fetch_max(used, Relaxed);
+    }
+
+    fn give_back(&self, bytes: u64) {
+        self.0[0].fetch_sub(bytes, Relaxed);
+    }
+}
+
+impl Pool for Card {
+    fn used(&self) -> u64 {
+        self.0[0].load(Relaxed)
+    }
+
+    fn high(&self) -> u64 {
+        self.0[1].load(Relaxed)
+    }
+
+    fn reserved(&self) -> u64 {
+        self.0[2].load(Relaxed)
+    }
+
+    fn reset_high(&self) {
+        self.0[1].store(self.used(), Relaxed);
+    }
+
+    fn trim(&self) {
+        self.0[2].store(self.used(), Relaxed);
+    }
+}
+
+#[test]
+fn a_device_that_counts_for_itself_is_told_what_its_bytes_are_for() {
+    let card = Card::default();
+    let meter = Meter::of_pool("cuda:0", card.clone());
+    card.take(5000);
+    let weights = meter.ascribe(Part::Weights, 5000).unwrap();
+    card.take(700);
+    let kv = meter.ascribe(Part::Kv, 700).unwrap();
+    card.take(300);
+    assert_eq!(meter.parts(), Parts { weights: 5000, kv: 700, activation: 300 });
+    card.give_back(300);
+    assert_eq!((meter.live(), meter.peak(), meter.reserved()), (5700, 6000, Some(6000)));
+    assert_eq!(meter.peak_parts().activation, 300);
+    meter.reset_peak();
+    assert_eq!((meter.peak(), meter.peak_parts().activation), (5700, 0));
+    meter.trim();
+    assert_eq!(meter.reserved(), Some(5700));
+    // Host memory is none of its own, and its own allocations fail by themselves.
+    let entered = meter.enter(Part::Activation);
+    let block = vec![0u8; 900];
+    assert!(meter.live() == 5700 && meter.check().is_ok() && meter.room_for(1 << 50).is_ok());
+    drop((block, entered, kv));
+    card.give_back(700);
+    assert_eq!(meter.parts(), Parts { weights: 5000, kv: 0, activation: 0 });
+    drop(weights);
+    card.give_back(5000);
+    drop(meter);
+    assert_eq!(card.reserved(), 0, "what nobody uses goes back with the books");
+    // Where every allocation says whose it is, nobody need.
+    assert!(Meter::new("sim:0", None).unwrap().ascribe(Part::Kv, 1).is_none());
+}
+
 #[test]
 fn growth_counts_for_the_first_owner() {
     let meter = meter(None);

@@ -249,6 +249,7 @@ impl Scheduler {
     fn let_go(&mut self) {
         self.pictures.clear();
         self.replicas.iter_mut().for_each(|replica| replica.prompts.clear());
+        self.books.trim();
     }
 
     /// Whatever was held since the last time was held while all these questions were in flight.
