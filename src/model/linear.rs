@@ -1,11 +1,13 @@
 //! Linear layers: a candle product on accelerators, our own kernels over the stored weights on the CPU.
 
+use std::mem::MaybeUninit;
 use std::sync::Arc;
 
 use candle_core::quantized::QMatMul;
 use candle_core::{CpuStorage, DType, Device, Layout, Module as _, Result, Storage, Tensor};
 
-use super::host::{Kernel, Matrix, Product};
+use super::activation::gelu;
+use super::host::{Before, Kernel, Matrix, Product};
 
 /// `y = x W^T + b` with `x` `[.., in]` and `y` `[.., out]`.
 #[derive(Debug, Clone)]
@@ -43,11 +45,22 @@ impl Linear {
             .filter_map(|layer| if let Self::Host(host) = layer { Some(host) } else { None })
             .collect();
         if let Ok(host) = host.try_into() {
-            return on_host::<N>(host, x, kernel);
+            return on_host::<N>(host, x, Before::Nothing, kernel);
         }
         let each = layers.iter().map(|layer| layer.forward(x, kernel)).collect::<Result<Vec<_>>>()?;
         // As many as there are layers.
         each.try_into().map_err(|_| candle_core::Error::msg("a layer gave nothing"))
+    }
+
+    /// Applies the layer to `gelu(x)` (the one with the error function), made on the way on the CPU. Consumes `x`, which no one else may hold.
+    ///
+    /// # Errors
+    /// As [`Linear::forward`].
+    pub fn forward_gelu(&self, x: Tensor) -> Result<Tensor> {
+        match self {
+            Self::Host(linear) => on_host([linear], &x, Before::Gelu, Kernel::Many).map(|[y]| y),
+            Self::Device { .. } | Self::Blocks { .. } => self.forward(&gelu(x)?, Kernel::Many),
+        }
     }
 
     /// Applies the layer.
@@ -56,7 +69,7 @@ impl Linear {
     /// Shapes or devices that do not fit together.
     pub fn forward(&self, x: &Tensor, kernel: Kernel) -> Result<Tensor> {
         match self {
-            Self::Host(linear) => on_host([linear], x, kernel).map(|[y]| y),
+            Self::Host(linear) => on_host([linear], x, Before::Nothing, kernel).map(|[y]| y),
             Self::Device { weight, bias } => {
                 let width = x.dim(candle_core::D::Minus1)?;
                 let rows = x.elem_count() / width.max(1);
@@ -89,7 +102,12 @@ pub struct HostLinear {
 }
 
 /// Several linear layers on the CPU, applied to the same vectors at once.
-fn on_host<const N: usize>(layers: [&HostLinear; N], x: &Tensor, kernel: Kernel) -> Result<[Tensor; N]> {
+fn on_host<const N: usize>(
+    layers: [&HostLinear; N],
+    x: &Tensor,
+    before: Before,
+    kernel: Kernel,
+) -> Result<[Tensor; N]> {
     let x = x.contiguous()?;
     let (storage, layout) = x.storage_and_layout();
     let Storage::Cpu(storage) = &*storage else {
@@ -101,15 +119,21 @@ fn on_host<const N: usize>(layers: [&HostLinear; N], x: &Tensor, kernel: Kernel)
         candle_core::bail!("linear layer of width {} got vectors of width {width}", other.matrix.cols());
     }
     let count = values.len() / width.max(1);
-    let mut results = layers.map(|layer| vec![0f32; count * layer.matrix.rows()]);
+    let mut results = layers.map(|layer| Vec::with_capacity(count * layer.matrix.rows()));
     let mut products: Vec<_> = layers
         .iter()
         .zip(&mut results)
-        .map(|(layer, y)| Product { matrix: &layer.matrix, bias: layer.bias.as_deref(), y })
+        .map(|(layer, y)| Product {
+            matrix: &layer.matrix,
+            bias: layer.bias.as_deref(),
+            y: &mut y.spare_capacity_mut()[..count * layer.matrix.rows()],
+        })
         .collect();
-    Matrix::products(values, count, &mut products, kernel);
+    Matrix::products(values, count, before, &mut products, kernel);
     let mut made = Vec::with_capacity(N);
-    for (layer, y) in layers.iter().zip(results) {
+    for (layer, mut y) in layers.iter().zip(results) {
+        // SAFETY: there is room for so many, and the products have written all of them.
+        unsafe { y.set_len(count * layer.matrix.rows()) };
         let mut shape = layout.dims().to_vec();
         if let Some(last) = shape.last_mut() {
             *last = layer.matrix.rows();
@@ -118,6 +142,18 @@ fn on_host<const N: usize>(layers: [&HostLinear; N], x: &Tensor, kernel: Kernel)
     }
     // As many as there are layers.
     made.try_into().map_err(|_| candle_core::Error::msg("a layer gave nothing"))
+}
+
+/// So many numbers that `fill` writes, without a first pass over their memory.
+///
+/// # Safety
+/// `fill` writes all of them.
+pub(crate) unsafe fn filled(count: usize, fill: impl FnOnce(&mut [MaybeUninit<f32>])) -> Vec<f32> {
+    let mut numbers = Vec::with_capacity(count);
+    fill(&mut numbers.spare_capacity_mut()[..count]);
+    // SAFETY: there is room for so many, and the caller's promise.
+    unsafe { numbers.set_len(count) };
+    numbers
 }
 
 /// The f32 values of a contiguous tensor on the CPU.

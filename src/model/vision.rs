@@ -2,7 +2,7 @@
 
 use candle_core::{D, Device, Tensor};
 
-use super::activation::{add_scaled, gelu};
+use super::activation::add_scaled;
 use super::attention::{Mask, attention};
 use super::host::{Factors, Kernel};
 use super::linear::Linear;
@@ -130,8 +130,8 @@ impl VisionBlock {
         let x = x.to_device(self.ls1.device())?;
         let attended = self.attention(&self.norm1.forward(&x)?)?;
         let x = add_scaled(attended, &self.ls1, &x)?;
-        let hidden = gelu(self.fc1.forward(&self.norm2.forward(&x)?, Kernel::Many)?)?;
-        add_scaled(self.fc2.forward(&hidden, Kernel::Many)?, &self.ls2, &x)
+        let hidden = self.fc1.forward(&self.norm2.forward(&x)?, Kernel::Many)?;
+        add_scaled(self.fc2.forward_gelu(hidden)?, &self.ls2, &x)
     }
 
     fn attention(&self, x: &Tensor) -> candle_core::Result<Tensor> {
@@ -199,8 +199,7 @@ impl Projector {
         let (tiles, positions, channels) = x.dims3()?;
         let patches = x.narrow(1, 1, positions - 1)?;
         let tokens = pixel_shuffle(&patches, self.shuffle, self.order, tiles, channels)?;
-        let hidden = gelu(self.linear_1.forward(&self.norm.forward(&tokens)?, Kernel::Many)?)?;
-        self.linear_2.forward(&hidden, Kernel::Many)
+        self.linear_2.forward_gelu(self.linear_1.forward(&self.norm.forward(&tokens)?, Kernel::Many)?)
     }
 }
 

@@ -9,14 +9,14 @@ use super::shape::{DecoderShape, DecoderStyle, ModelShape, ProjectorShape, Visio
 
 /// Words of a line that a matrix product takes at a time (`host::many`); here a word holds one number, also where pairs of
 /// bf16 are multiplied, which take a little less.
-const PART: u64 = 512;
+const PART: u64 = 1024;
 /// Lines that are multiplied at a time.
 const ROWS: u64 = 2048;
-/// Columns that a thread packs at a time, and those of a panel.
-const SLAB: u64 = 128;
+/// Words that a thread packs at a time, and columns of a panel.
+const SLAB: u64 = 1 << 16;
 const PANEL: u64 = 32;
-/// Columns that are turned together.
-const TOGETHER: u64 = 8;
+/// Words that are turned at a time.
+const TURNED: u64 = 8 * 256;
 /// Scores that one thread holds at a time, as far as the block's limits let it (`host::attention`).
 const BLOCK_SCORES: u64 = 1 << 17;
 /// Queries of a block.
@@ -182,9 +182,10 @@ impl CpuRun {
     fn linear(&self, alive: &mut Alive, rows: u64, inputs: u64, outputs: u64) {
         alive.keep(rows.saturating_mul(outputs));
         let part = inputs.min(PART);
-        let slab = SLAB.min(outputs.div_ceil(self.threads).next_multiple_of(PANEL));
-        let packed =
-            times(&[part, slab.saturating_add(TOGETHER), self.threads.min(outputs.div_ceil(slab.max(1)))]);
+        let most = (SLAB / part.max(1) / PANEL).max(1) * PANEL;
+        let slab = most.min(outputs.div_ceil(self.threads).next_multiple_of(PANEL));
+        let packed = times(&[part, slab]).saturating_add(TURNED.min(part.saturating_mul(8)));
+        let packed = packed.saturating_mul(self.threads.min(outputs.div_ceil(slab.max(1))));
         alive.pass(times(&[rows.min(ROWS), line(part)]).saturating_add(packed));
     }
 

@@ -176,7 +176,7 @@ impl Attention<'_> {
         let (k, v) = (self.k.lines(batch, kv_head, 0), self.v.lines(batch, kv_head, 0));
         let k = Packed::new(Right { lines: &k, order: Order::OutputMajor }, head_dim, keys, self.factors);
         let v = Packed::new(Right { lines: &v, order: Order::InputMajor }, keys, head_dim, self.factors);
-        let (mut scores, mut words) = (Vec::new(), Vec::new());
+        let (mut scores, mut words, mut factors) = (Vec::new(), Vec::new(), Vec::new());
         let a_head = queries.div_ceil(block);
         for index in blocks {
             let (head, first) = (kv_head * (heads / kv_heads) + index / a_head, index % a_head * block);
@@ -201,13 +201,21 @@ impl Attention<'_> {
                 let visible = visible.start - from..visible.end - from;
                 row[..visible.start].fill(0.0);
                 row[visible.end..].fill(0.0);
-                simd::softmax(&mut row[visible], self.scale, self.sink(head));
+                // What makes a softmax of them is for sums that are much shorter.
+                factors.push(match visible.is_empty() {
+                    true => 0.0,
+                    false => simd::exponentials(&mut row[visible], self.scale, self.sink(head)),
+                });
             }
             // SAFETY: `out` holds every row, and this block's part of it is written here alone.
             unsafe {
                 let weights = Strided { numbers: &scores, stride: apart };
                 let to = out.get().add(((batch * queries + first) * heads + head) * head_dim);
                 v.multiply((&weights, rows), from..end, 0..head_dim, (to, heads * head_dim), &mut words);
+                for (i, factor) in factors.drain(..).enumerate() {
+                    let row = std::slice::from_raw_parts_mut(to.add(i * heads * head_dim), head_dim);
+                    simd::multiply(row, factor);
+                }
             }
         }
     }

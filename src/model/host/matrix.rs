@@ -1,5 +1,6 @@
 //! A weight matrix on the CPU, used in place from the memory-mapped file, in the type it is stored in.
 
+use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -196,13 +197,19 @@ impl Matrix {
     /// `y[i] = W x[i] + bias` for `count` vectors: `x` is `[count, cols]`, `y` is `[count, rows]`. Every `y[i]` is the
     /// same to the last bit whatever the other vectors and however many there are.
     pub fn product(&self, x: &[f32], count: usize, bias: Option<&[f32]>, y: &mut [f32], kernel: Kernel) {
-        Self::products(x, count, &mut [Product { matrix: self, bias, y }], kernel);
+        // SAFETY: numbers are written, never anything else.
+        let y = unsafe { &mut *(std::ptr::from_mut(y) as *mut [MaybeUninit<f32>]) };
+        Self::products(x, count, Before::Nothing, &mut [Product { matrix: self, bias, y }], kernel);
     }
 
     /// [`Matrix::product`] of several matrices with the same vectors; those with a few vectors are made at once, so that
-    /// threads are woken once for all of them.
-    pub fn products(x: &[f32], count: usize, all: &mut [Product<'_>], kernel: Kernel) {
+    /// threads are woken once for all of them. Every number of every result is written.
+    ///
+    /// # Panics
+    /// Where something is to be done before with a few vectors.
+    pub fn products(x: &[f32], count: usize, before: Before, all: &mut [Product<'_>], kernel: Kernel) {
         let few = |one: &Product<'_>| one.matrix.order == Order::OutputMajor && kernel == Kernel::Few;
+        assert!(before == Before::Nothing || kernel == Kernel::Many);
         if count == 0 {
             return;
         }
@@ -213,7 +220,7 @@ impl Matrix {
             if few(one) {
                 products_of_few(x, count, std::slice::from_mut(one));
             } else {
-                one.matrix.product_of_many(x, count, one.bias, one.y);
+                one.matrix.product_of_many(x, count, before, one.bias, one.y);
             }
         }
     }
@@ -273,19 +280,75 @@ impl Matrix {
         }
     }
 
-    fn product_of_many(&self, x: &[f32], count: usize, bias: Option<&[f32]>, y: &mut [f32]) {
+    fn product_of_many(
+        &self,
+        x: &[f32],
+        count: usize,
+        before: Before,
+        bias: Option<&[f32]>,
+        y: &mut [MaybeUninit<f32>],
+    ) {
         assert!(x.len() == count * self.cols && y.len() == count * self.rows);
         let size = Size { rows: count, columns: self.rows, depth: self.cols };
-        let left = Strided { numbers: x, stride: self.cols };
-        let right = Right { lines: self, order: self.order };
-        // SAFETY: `y` has an element for every vector and row.
-        unsafe {
-            many::multiply(size, &left, right, bias, self.factors, (SharedMut(y.as_mut_ptr()), self.rows))
+        let as_it_is = Strided { numbers: x, stride: self.cols };
+        let left: &dyn Lines = match before {
+            Before::Nothing => &as_it_is,
+            Before::Gelu => &Gelu(as_it_is),
         };
+        let right = Right { lines: self, order: self.order };
+        let to = (SharedMut(y.as_mut_ptr().cast()), self.rows);
+        // SAFETY: `y` has an element for every vector and row.
+        unsafe { many::multiply(size, left, right, bias, self.factors, to) };
+    }
+}
+
+/// What is done with vectors before a product of many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Before {
+    /// Nothing.
+    Nothing,
+    /// GELU with the error function.
+    Gelu,
+}
+
+/// GELU of some lines, made as they are asked for.
+struct Gelu<'a>(Strided<'a>);
+
+impl Lines for Gelu<'_> {
+    fn write(&self, line: usize, range: Range<usize>, words: Words, out: &mut [u32]) {
+        let from = line * self.0.stride;
+        let numbers = &self.0.numbers[from + range.start..from + range.end];
+        if words == Words::Exact {
+            self.0.write(line, range, words, out);
+            return simd::gelu(bytemuck::cast_slice_mut(&mut out[..numbers.len()]));
+        }
+        /// Numbers at a time: pairs stay together.
+        const CHUNK: usize = 512;
+        let mut near = [0f32; CHUNK];
+        for (numbers, out) in numbers.chunks(CHUNK).zip(out.chunks_mut(words.of(CHUNK))) {
+            let near = &mut near[..numbers.len()];
+            near.copy_from_slice(numbers);
+            simd::gelu(near);
+            many::write(near, words, out);
+        }
     }
 }
 
 impl Lines for Matrix {
+    fn fetch(&self, line: usize, range: Range<usize>) {
+        let from = line * self.line();
+        let cells = from + range.start..from + range.end;
+        match &self.data {
+            Data::F32(w) => many::fetch(&w.get()[cells]),
+            Data::Bf16(w) => many::fetch(&w.get()[cells]),
+            Data::F16(w) => many::fetch(&w.get()[cells]),
+            Data::Blocks(format, bytes) => {
+                let bytes = &bytes[line * format.line_bytes(self.line())..];
+                many::fetch(&bytes[format.line_bytes(range.start)..format.line_bytes(range.end)]);
+            }
+        }
+    }
+
     fn write(&self, line: usize, range: Range<usize>, words: Words, out: &mut [u32]) {
         let from = line * self.line();
         let cells = from + range.start..from + range.end;
@@ -320,7 +383,7 @@ pub struct Product<'a> {
     /// What is added to every product, `[rows]`.
     pub bias: Option<&'a [f32]>,
     /// The products, `[count, rows]`.
-    pub y: &'a mut [f32],
+    pub y: &'a mut [MaybeUninit<f32>],
 }
 
 /// How a kernel for a few vectors takes them.
@@ -369,7 +432,7 @@ fn products_of_few(x: &[f32], count: usize, all: &mut [Product<'_>]) {
         let Matrix { rows, cols, .. } = **matrix;
         assert!(x.len() == count * cols && y.len() == count * rows && bias.is_none_or(|b| b.len() == rows));
         if cols == 0 {
-            y.fill(0.0);
+            y.fill(MaybeUninit::new(0.0));
             continue;
         }
         let form = matrix.form();
@@ -377,7 +440,7 @@ fn products_of_few(x: &[f32], count: usize, all: &mut [Product<'_>]) {
             prepared.push((form, Prepared::new(form, x, cols)));
             prepared.len() - 1
         });
-        parts.push((*matrix, *bias, SharedMut(y.as_mut_ptr()), which));
+        parts.push((*matrix, *bias, SharedMut(y.as_mut_ptr().cast()), which));
     }
     let fill = |part: usize, rows: Range<usize>| {
         let (matrix, bias, y, which) = &parts[part];
@@ -428,6 +491,27 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn a_gelu_on_the_way_is_one_made_before(
+            rows in 1usize..40, cols in prop_oneof![1usize..90, 500usize..1100], count in 1usize..9, rounded: bool,
+        ) {
+            let value = |i: usize| ((i as u32).wrapping_mul(2_654_435_761) >> 20) as f32 / 512.0 - 4.0;
+            let bytes = stored(&(0..rows * cols).map(value).collect::<Vec<_>>(), DType::F32);
+            let factors = if rounded { Factors::Bf16 } else { Factors::F32 };
+            let matrix = Matrix::new(&bytes, 0..bytes.len(), DType::F32, DType::F32, (rows, cols), Order::OutputMajor);
+            let matrix = matrix.with_factors(factors);
+            let mut x: Vec<f32> = (0..count * cols).map(|i| value(i + 3)).collect();
+            let mut on_the_way = vec![MaybeUninit::new(f32::NAN); count * rows];
+            let product = Product { matrix: &matrix, bias: None, y: &mut on_the_way };
+            Matrix::products(&x, count, Before::Gelu, &mut [product], Kernel::Many);
+            simd::gelu(&mut x);
+            let mut before = vec![f32::NAN; count * rows];
+            matrix.product(&x, count, None, &mut before, Kernel::Many);
+            // SAFETY: made of numbers.
+            let on_the_way: Vec<f32> = on_the_way.iter().map(|y| unsafe { y.assume_init() }).collect();
+            prop_assert_eq!(on_the_way, before);
+        }
+
         #[test]
         fn products_agree_with_plain_loops(
             rows in 1usize..70, cols in 1usize..90, count in 1usize..9, few: bool, seed in 0u32..1000, which in 0usize..3,

@@ -16,7 +16,7 @@ pub(crate) mod processor;
 
 pub use blocks::Blocks;
 pub use many::{Factors, peak};
-pub use matrix::{Matrix, Order, Product};
+pub use matrix::{Before, Matrix, Order, Product};
 
 /// Which kernel makes a product or an attention. Each adds the terms of a sum in an order of its own, so the choice
 /// follows from what a row *is*, never from how many rows there happen to be: then a row's numbers are the same to the

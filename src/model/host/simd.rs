@@ -1,5 +1,7 @@
 //! Loops over slices, compiled for AVX-512, for AVX2 with FMA and for any processor; with the first two to the same bits.
 
+use std::mem::MaybeUninit;
+
 /// Defines a function whose body is compiled for AVX-512, for AVX2 + FMA and portably, chosen at run time. The body is generic
 /// over `FMA`, which says whether `madd` may fuse.
 macro_rules! multiversion {
@@ -119,11 +121,13 @@ multiversion! {
     pub fn widen(from: &[u16], to: &mut [f32]) { widen_body }
 }
 
+/// 1.5 * 2^23: adding it leaves the nearest whole number in the low bits.
+const ROUND: f32 = 12_582_912.0;
+
 /// e^x to 2 ulp by the usual reduction to [-ln 2 / 2, ln 2 / 2] and a polynomial (coefficients of Cephes `expf`).
 /// Below -87 it is 0 to working precision, above 88 it saturates.
 #[inline(always)]
 fn exp<const FMA: bool>(x: f32) -> f32 {
-    const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23: adding it leaves the nearest whole number in the low bits
     let x = x.clamp(-87.0, 88.0);
     let shifted = madd::<FMA>(x, std::f32::consts::LOG2_E, ROUND);
     let n = shifted - ROUND;
@@ -137,8 +141,23 @@ fn exp<const FMA: bool>(x: f32) -> f32 {
     p * f32::from_bits(shifted.to_bits().wrapping_add(127) << 23)
 }
 
+/// 2^x for `x` of at most 0; below -126 it is 0 to working precision. The polynomial was fitted to (2^r - 1) / r at
+/// Chebyshev's points of [-1/2, 1/2]; its own relative error is below 6e-9.
 #[inline(always)]
-fn softmax_body<const FMA: bool>(row: &mut [f32], scale: f32, extra: f32) {
+fn exp2<const FMA: bool>(x: f32) -> f32 {
+    // What is no number stays none.
+    let x = if x < -126.0 { -126.0 } else { x };
+    let shifted = x + ROUND;
+    let r = x - (shifted - ROUND);
+    let mut p = 1.546_144_7e-4f32;
+    for c in [1.339_086_8e-3f32, 9.618_057e-3, 5.550_357e-2, 2.402_265_1e-1, 6.931_472e-1, 1.0] {
+        p = madd::<FMA>(p, r, c);
+    }
+    f32::from_bits(p.to_bits().wrapping_add(shifted.to_bits() << 23))
+}
+
+#[inline(always)]
+fn exponentials_body<const FMA: bool>(row: &mut [f32], scale: f32, extra: f32) -> f32 {
     let mut lanes = [f32::NEG_INFINITY; LANES];
     let (steps, rest) = row.as_chunks::<LANES>();
     for step in steps {
@@ -146,31 +165,96 @@ fn softmax_body<const FMA: bool>(row: &mut [f32], scale: f32, extra: f32) {
             lanes[j] = if step[j] > lanes[j] { step[j] } else { lanes[j] };
         }
     }
+    // Powers of two from here on.
+    let (scale, extra) = (scale * std::f32::consts::LOG2_E, extra * std::f32::consts::LOG2_E);
     let max = lanes.iter().chain(rest).fold(f32::NEG_INFINITY, |a, b| a.max(*b)) * scale;
     let max = max.max(extra);
     let mut total = [0f32; LANES];
     let (steps, rest) = row.as_chunks_mut::<LANES>();
     for step in steps {
         for j in 0..LANES {
-            step[j] = exp::<FMA>(madd::<FMA>(step[j], scale, -max));
+            step[j] = exp2::<FMA>(madd::<FMA>(step[j], scale, -max));
             total[j] += step[j];
         }
     }
-    let mut sum = sum(total) + if extra > f32::NEG_INFINITY { exp::<FMA>(extra - max) } else { 0.0 };
+    let mut sum = sum(total) + if extra > f32::NEG_INFINITY { exp2::<FMA>(extra - max) } else { 0.0 };
     for v in rest {
-        *v = exp::<FMA>(madd::<FMA>(*v, scale, -max));
+        *v = exp2::<FMA>(madd::<FMA>(*v, scale, -max));
         sum += *v;
     }
-    let inverse = 1.0 / sum;
+    1.0 / sum
+}
+
+multiversion! {
+    /// The exponentials of `scale * row` in place (`scale` above 0), all divided by the same number that keeps them finite.
+    /// Gives what makes a softmax of them as a factor. `extra` is a logit that takes its share and is dropped (an attention
+    /// sink); negative infinity for none.
+    pub fn exponentials(row: &mut [f32], scale: f32, extra: f32) -> f32 { exponentials_body }
+}
+
+#[inline(always)]
+fn multiply_body<const FMA: bool>(row: &mut [f32], factor: f32) {
     for v in row {
-        *v *= inverse;
+        *v *= factor;
     }
 }
 
 multiversion! {
-    /// Softmax of `scale * row` in place (`scale` above 0). `extra` is a logit that takes its share and is dropped
-    /// (an attention sink); negative infinity for none.
-    pub fn softmax(row: &mut [f32], scale: f32, extra: f32) { softmax_body }
+    /// `row *= factor`.
+    pub fn multiply(row: &mut [f32], factor: f32) { multiply_body }
+}
+
+/// Softmax of `scale * row` in place, as [`exponentials`].
+pub fn softmax(row: &mut [f32], scale: f32, extra: f32) {
+    let factor = exponentials(row, scale, extra);
+    multiply(row, factor);
+}
+
+/// Sum of the numbers that `of` makes of some, in lanes of a fixed number.
+#[inline(always)]
+fn sum_of(x: &[f32], of: impl Fn(f32) -> f32) -> f32 {
+    let mut lanes = [0f32; LANES];
+    let (steps, rest) = x.as_chunks::<LANES>();
+    for step in steps {
+        for j in 0..LANES {
+            lanes[j] += of(step[j]);
+        }
+    }
+    sum(lanes) + rest.iter().map(|x| of(*x)).sum::<f32>()
+}
+
+#[inline(always)]
+fn rms_norm_body<const FMA: bool>(x: &[f32], weight: &[f32], eps: f32, y: &mut [MaybeUninit<f32>]) {
+    let inverse = 1.0 / (sum_of(x, |x| x * x) / x.len() as f32 + eps).sqrt();
+    for ((y, x), weight) in y.iter_mut().zip(x).zip(weight) {
+        y.write(x * inverse * weight);
+    }
+}
+
+multiversion! {
+    /// `y = x / sqrt(mean(x^2) + eps) * weight`, all of one length.
+    pub fn rms_norm(x: &[f32], weight: &[f32], eps: f32, y: &mut [MaybeUninit<f32>]) { rms_norm_body }
+}
+
+#[inline(always)]
+fn layer_norm_body<const FMA: bool>(
+    x: &[f32],
+    weight: &[f32],
+    bias: &[f32],
+    eps: f32,
+    y: &mut [MaybeUninit<f32>],
+) {
+    let mean = sum_of(x, |x| x) / x.len() as f32;
+    let variance = sum_of(x, |x| (x - mean) * (x - mean)) / x.len() as f32;
+    let inverse = 1.0 / (variance + eps).sqrt();
+    for (((y, x), weight), bias) in y.iter_mut().zip(x).zip(weight).zip(bias) {
+        y.write(madd::<FMA>((x - mean) * inverse, *weight, *bias));
+    }
+}
+
+multiversion! {
+    /// `y = (x - mean(x)) / sqrt(variance(x) + eps) * weight + bias`, all of one length.
+    pub fn layer_norm(x: &[f32], weight: &[f32], bias: &[f32], eps: f32, y: &mut [MaybeUninit<f32>]) { layer_norm_body }
 }
 
 #[inline(always)]
@@ -236,6 +320,37 @@ mod tests {
             softmax(&mut row, scale, sink);
             for (got, want) in row.iter().zip(exact) {
                 prop_assert!((f64::from(*got) - want / total).abs() < 2e-6);
+            }
+        }
+
+        #[test]
+        fn what_is_no_number_is_not_hidden_by_a_softmax(mut row in (1usize..150).prop_flat_map(values), at: prop::sample::Index) {
+            let at = at.index(row.len());
+            row[at] = f32::NAN;
+            softmax(&mut row, 1.0, f32::NEG_INFINITY);
+            prop_assert!(row.iter().all(|v| v.is_nan()));
+        }
+
+        #[test]
+        fn norms_agree_with_f64(all in (1usize..200).prop_flat_map(|n| [values(n), values(n), values(n)])) {
+            let [x, weight, bias] = all;
+            let of = |f: &dyn Fn(f64) -> f64| x.iter().map(|x| f(f64::from(*x))).sum::<f64>() / x.len() as f64;
+            let (mean, square) = (of(&|x| x), of(&|x| x * x));
+            let variance = of(&|x| (x - mean) * (x - mean));
+            let mut y = vec![std::mem::MaybeUninit::new(f32::NAN); x.len()];
+            // SAFETY: made of numbers.
+            let numbers = |y: &[std::mem::MaybeUninit<f32>]| -> Vec<f32> { y.iter().map(|y| unsafe { y.assume_init() }).collect() };
+            rms_norm(&x, &weight, 1e-6, &mut y);
+            let rms = numbers(&y);
+            layer_norm(&x, &weight, &bias, 1e-6, &mut y);
+            for (i, (rms, layer)) in rms.iter().zip(numbers(&y)).enumerate() {
+                let [x, weight, bias] = [&x, &weight, &bias].map(|all| f64::from(all[i]));
+                let want = x / (square + 1e-6).sqrt() * weight;
+                prop_assert!((f64::from(*rms) - want).abs() <= 1e-5 * want.abs() + 1e-6);
+                let part = (x - mean) / (variance + 1e-6).sqrt() * weight;
+                // A difference of numbers that are nearly alike keeps fewer digits.
+                let tolerance = 1e-5 * (part.abs() + bias.abs() + 1.0) + 1e-5 * mean.abs() / (variance + 1e-6).sqrt() * weight.abs();
+                prop_assert!((f64::from(layer) - part - bias).abs() <= tolerance, "{layer} {}", part + bias);
             }
         }
 

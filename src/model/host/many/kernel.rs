@@ -6,6 +6,7 @@
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
+use std::ops::Range;
 
 #[cfg(target_arch = "x86_64")]
 use crate::model::host::processor;
@@ -45,6 +46,9 @@ pub(super) enum Base {
     /// What is there.
     Result,
 }
+
+/// Rows that pass all panels together: a multiple of every tile's height.
+const ROWS: usize = 12;
 
 /// What multiplies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +98,36 @@ impl Way {
             Self::Avx2 => __m256::COUNT * 2,
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 | Self::Avx512Bf16 => __m512::COUNT * 2,
+        }
+    }
+
+    /// [`Way::multiply`], and besides it `count` times something else (`beside`, told which times): in small pieces
+    /// between the tiles, all of it before the end, none earlier than need be.
+    ///
+    /// # Safety
+    /// As [`Way::multiply`].
+    pub(super) unsafe fn multiply_beside(self, slab: Slab, count: usize, beside: impl Fn(Range<usize>)) {
+        let panels = slab.columns.div_ceil(self.columns());
+        let tiles = slab.rows.div_ceil(ROWS) * panels;
+        let each = count.div_ceil(tiles.max(1));
+        let due = |tile: usize| count.saturating_sub((tiles - tile) * each);
+        for tile in 0..tiles {
+            let (row, column) = (tile / panels * ROWS, tile % panels * self.columns());
+            let part = Slab {
+                left: slab.left.wrapping_add(row * slab.left_stride),
+                rows: ROWS.min(slab.rows - row),
+                panels: slab.panels.wrapping_add(tile % panels * slab.panel_stride),
+                columns: self.columns().min(slab.columns - column),
+                out: slab.out.wrapping_add(row * slab.out_stride + column),
+                to: match slab.to {
+                    Base::Line(line) => Base::Line(line.wrapping_add(column)),
+                    other => other,
+                },
+                ..slab
+            };
+            // SAFETY: the caller's promise; the part lies within the slab.
+            unsafe { self.multiply(part) };
+            beside(due(tile)..due(tile + 1));
         }
     }
 
@@ -308,38 +342,24 @@ unsafe fn tiles<L: Lanes, const TALL: usize>(slab: Slab) {
         for (i, column) in (0..slab.columns).step_by(wide).enumerate() {
             // SAFETY: the caller's promise: these lines, this panel and these elements are within the slab.
             unsafe {
-                let whole = slab.columns - column >= wide;
-                let out = slab.out.add(row * slab.out_stride + column);
-                let mut spare = [0f32; MOST];
                 let tile = Slab {
                     left: slab.left.add(row * slab.left_stride),
                     panels: slab.panels.add(i * slab.panel_stride),
-                    out: if whole { out } else { spare.as_mut_ptr() },
-                    out_stride: if whole { slab.out_stride } else { wide },
+                    rows: tall,
+                    columns: slab.columns - column,
+                    out: slab.out.add(row * slab.out_stride + column),
                     to: match slab.to {
-                        _ if !whole => Base::Zero,
                         Base::Line(line) => Base::Line(line.add(column)),
                         other => other,
                     },
                     ..slab
                 };
                 match tall {
+                    _ if tile.columns < wide => narrow_tile::<L, TALL>(tile),
                     _ if tall == TALL => self::tile::<L, TALL>(tile),
                     4 => self::tile::<L, 4>(tile),
                     2 => self::tile::<L, 2>(tile),
                     _ => self::tile::<L, 1>(tile),
-                }
-                if !whole {
-                    for (r, spare) in spare.chunks_exact(wide).take(tall).enumerate() {
-                        for (c, sum) in spare.iter().take(slab.columns - column).enumerate() {
-                            let out = &mut *out.add(r * slab.out_stride + c);
-                            *out = match slab.to {
-                                Base::Zero => *sum,
-                                Base::Line(line) => *line.add(column + c) + sum,
-                                Base::Result => *out + sum,
-                            };
-                        }
-                    }
                 }
             }
         }
@@ -347,11 +367,58 @@ unsafe fn tiles<L: Lanes, const TALL: usize>(slab: Slab) {
     }
 }
 
+/// Lines against a panel that is wider than the result: as [`tile`], by way of memory of its own.
+#[inline(always)]
+unsafe fn narrow_tile<L: Lanes, const TALL: usize>(narrow: Slab) {
+    let wide = L::COUNT * 2;
+    let mut spare = [0f32; MOST];
+    let tile = Slab { out: spare.as_mut_ptr(), out_stride: wide, to: Base::Zero, ..narrow };
+    // SAFETY: the caller's promise, and there is room for the largest tile.
+    unsafe {
+        match narrow.rows {
+            rows if rows == TALL => self::tile::<L, TALL>(tile),
+            4 => self::tile::<L, 4>(tile),
+            2 => self::tile::<L, 2>(tile),
+            _ => self::tile::<L, 1>(tile),
+        }
+        for (r, spare) in spare.chunks_exact(wide).take(narrow.rows).enumerate() {
+            for (c, sum) in spare.iter().take(narrow.columns).enumerate() {
+                let out = &mut *narrow.out.add(r * narrow.out_stride + c);
+                *out = match narrow.to {
+                    Base::Zero => *sum,
+                    Base::Line(line) => *line.add(c) + sum,
+                    Base::Result => *out + sum,
+                };
+            }
+        }
+    }
+}
+
+/// Has the nearest cache filled with a number, which will be read and written.
+#[inline(always)]
+fn bring_near(number: *const f32) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: every processor of this kind has it, and it changes nothing.
+    unsafe {
+        _mm_prefetch::<_MM_HINT_ET0>(number.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = number;
+}
+
 /// `TALL` lines against one panel.
 #[inline(always)]
 unsafe fn tile<L: Lanes, const TALL: usize>(tile: Slab) {
     // SAFETY: the caller's promise.
     unsafe {
+        // What sums are added to comes near meanwhile.
+        {
+            for row in 0..TALL {
+                let out = tile.out.add(row * tile.out_stride);
+                bring_near(out);
+                bring_near(out.add(L::COUNT * 2 - 1));
+            }
+        }
         let mut sums = [[L::zero(); 2]; TALL];
         for word in 0..tile.words {
             let panel = tile.panels.add(word * L::COUNT * 2);

@@ -12,6 +12,7 @@ mod panel;
 mod words;
 
 use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use rayon::prelude::*;
@@ -19,9 +20,10 @@ use rayon::prelude::*;
 use kernel::{Base, Slab, Way};
 pub(crate) use packed::Packed;
 pub(crate) use panel::{Lines, Right, Strided};
-pub(crate) use words::{Words, write};
+use words::Aligned;
+pub(crate) use words::{Words, fetch, write};
 
-use super::SharedMut;
+use super::{Order, SharedMut};
 use crate::devices::meter::Owner;
 
 /// What numbers are when they meet in a product; sums are f32 always.
@@ -36,11 +38,11 @@ pub enum Factors {
 }
 
 /// Words of a part: so much of a line and of each column of a panel is in the caches at a time.
-const PART: usize = 512;
+const PART: usize = 1024;
 /// Lines of the left at a time.
 const ROWS: usize = 2048;
-/// Columns that a thread packs at a time.
-const SLAB: usize = 128;
+/// Words that a thread packs at a time, at most: columns of a part, which stay in the second cache.
+const SLAB: usize = 1 << 16;
 /// The fewest lines for which it is worth packing once more.
 const FEWEST_ROWS: usize = 48;
 /// Products with fewer multiplications than this are not worth waking threads for.
@@ -121,16 +123,21 @@ unsafe fn multiply_with(
         return;
     }
     let threads = if rows * columns * depth < PARALLEL_FROM { 1 } else { rayon::current_num_threads() };
-    let stride = stride(depth.div_ceil(words.terms()).min(PART));
-    let mut lines = vec![0u32; rows.min(ROWS) * stride];
+    let stride = stride(words.of(depth).min(PART));
+    let mut lines = Aligned::new(rows.min(ROWS) * stride);
     // Every thread has something to do: first columns are dealt out, then lines too.
-    let slabs = parts(columns, SLAB.min(columns.div_ceil(threads).next_multiple_of(way.columns())));
+    let wide = way.columns();
+    let most = (SLAB / words.of(depth).clamp(1, PART) / wide).max(1) * wide;
+    let slabs = parts(columns, most.min(columns.div_ceil(threads).next_multiple_of(wide)));
+    // Panels go from task to task.
+    let spare: Mutex<Vec<Aligned>> = Mutex::default();
+    let spare = || spare.lock().unwrap_or_else(PoisonError::into_inner);
     for block in parts(rows, ROWS) {
         let shares = threads.div_ceil(slabs.len()).min(block.len() / FEWEST_ROWS).max(1);
         let shares = parts(block.len(), block.len().div_ceil(shares));
         for terms in parts(depth.max(1), PART * words.terms()) {
             let terms = terms.start..terms.end.min(depth);
-            let used = terms.len().div_ceil(words.terms());
+            let used = words.of(terms.len());
             let convert = |(row, line): (usize, &mut [u32])| {
                 left.write(block.start + row, terms.clone(), words, &mut line[..used]);
             };
@@ -140,42 +147,48 @@ unsafe fn multiply_with(
                 _ => lines.par_chunks_exact_mut(stride).with_min_len(16).enumerate().for_each(convert),
             }
             let lines = &*lines;
-            let task = |panels: &mut Vec<u32>, index: usize| {
+            let task = |index: usize| {
                 let (columns, rows) = (slabs[index / shares.len()].clone(), &shares[index % shares.len()]);
-                panels.resize(panel::size(columns.len(), used, way), 0);
-                panel::fill(right, terms.clone(), columns.clone(), way, words, panels);
-                let lines = &lines[rows.start * stride..];
+                let mut panels = spare().pop().unwrap_or_default();
+                let size = panel::size(columns.len(), used, way);
+                panels.grow(size);
+                panel::fill(right, terms.clone(), columns.clone(), way, words, &mut panels[..size]);
+                let slab = Slab {
+                    left: lines[rows.start * stride..].as_ptr(),
+                    left_stride: stride,
+                    rows: rows.len(),
+                    panels: panels.as_ptr(),
+                    panel_stride: way.columns() * used,
+                    columns: columns.len(),
+                    words: used,
+                    out: out.get().wrapping_add((block.start + rows.start) * out_stride + columns.start),
+                    out_stride,
+                    to: match bias {
+                        _ if terms.start > 0 => Base::Result,
+                        Some(bias) => Base::Line(bias[columns.clone()].as_ptr()),
+                        None => Base::Zero,
+                    },
+                };
+                // A thread takes tasks in order: the columns of the next one are brought near meanwhile.
+                let next = slabs.get((index + 1) / shares.len()).filter(|next| **next != columns);
+                let fetch = |lines: Range<usize>| {
+                    if let (Some(next), Order::OutputMajor) = (next, right.order) {
+                        lines.for_each(|line| right.lines.fetch(next.start + line, terms.clone()));
+                    }
+                };
                 // SAFETY: these lines and panels were just written; these elements belong to this task alone.
-                unsafe {
-                    way.multiply(Slab {
-                        left: lines.as_ptr(),
-                        left_stride: stride,
-                        rows: rows.len(),
-                        panels: panels.as_ptr(),
-                        panel_stride: way.columns() * used,
-                        columns: columns.len(),
-                        words: used,
-                        out: out.get().add((block.start + rows.start) * out_stride + columns.start),
-                        out_stride,
-                        to: match bias {
-                            _ if terms.start > 0 => Base::Result,
-                            Some(bias) => Base::Line(bias[columns].as_ptr()),
-                            None => Base::Zero,
-                        },
-                    });
-                }
+                unsafe { way.multiply_beside(slab, next.map_or(0, Range::len), fetch) };
+                spare().push(panels);
             };
             let tasks = slabs.len() * shares.len();
             match threads {
-                1 => {
-                    let mut panels = Vec::new();
-                    (0..tasks).for_each(|index| task(&mut panels, index));
-                }
+                1 => (0..tasks).for_each(task),
                 _ => {
                     let owner = Owner::present();
-                    let begin = || (Vec::new(), owner.enter());
-                    let tasks = (0..tasks).into_par_iter().with_max_len(1);
-                    tasks.for_each_init(begin, |(panels, _), index| task(panels, index));
+                    (0..tasks).into_par_iter().with_max_len(1).for_each(|index| {
+                        let _same = owner.enter();
+                        task(index);
+                    });
                 }
             }
         }
@@ -188,7 +201,7 @@ pub fn peak(factors: Factors) -> f64 {
     const WORDS: usize = 128;
     const ROWS: usize = 12;
     let Means { way, words } = Means::of(factors);
-    let (left, panel) = (vec![0u32; ROWS * stride(WORDS)], vec![0u32; way.columns() * WORDS]);
+    let (left, panel) = (Aligned::new(ROWS * stride(WORDS)), Aligned::new(way.columns() * WORDS));
     let mut out = vec![0f32; ROWS * way.columns()];
     let round = |times: usize, out: &mut [f32]| {
         let start = Instant::now();
@@ -224,7 +237,6 @@ fn parts(size: usize, most: usize) -> Vec<Range<usize>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::host::Order;
     use half::bf16;
     use proptest::prelude::*;
 

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::kernel::{Base, Slab};
 use super::panel::{self, Lines, Right};
+use super::words::Aligned;
 use super::{Factors, Means, PART, parts, stride};
 
 /// Panels of all columns, part behind part.
@@ -12,7 +13,7 @@ pub(crate) struct Packed {
     columns: usize,
     /// Where panels begin, and for which terms.
     parts: Vec<(usize, Range<usize>)>,
-    panels: Vec<u32>,
+    panels: Aligned,
 }
 
 impl Packed {
@@ -20,10 +21,10 @@ impl Packed {
     pub(crate) fn new(right: Right<'_>, depth: usize, columns: usize, factors: Factors) -> Self {
         let means = Means::of(factors);
         let Means { way, words } = means;
-        let mut packed = Self { means, columns, parts: Vec::new(), panels: Vec::new() };
-        let size = |terms: &Range<usize>| panel::size(columns, terms.len().div_ceil(words.terms()), way);
+        let mut packed = Self { means, columns, parts: Vec::new(), panels: Aligned::default() };
+        let size = |terms: &Range<usize>| panel::size(columns, words.of(terms.len()), way);
         let all = parts(depth, PART * words.terms());
-        packed.panels.resize(all.iter().map(size).sum(), 0);
+        packed.panels.grow(all.iter().map(size).sum());
         let mut from = 0;
         for terms in all {
             let to = from + size(&terms);
@@ -63,13 +64,13 @@ impl Packed {
         let wide = way.columns();
         assert!(columns.start.is_multiple_of(wide) && columns.end <= self.columns.next_multiple_of(wide));
         assert!(terms.start == self.part_of(terms.start));
-        let stride = stride(terms.len().div_ceil(words.terms()).min(PART));
+        let stride = stride(words.of(terms.len()).min(PART));
         for (from, part) in &self.parts {
             let used = part.start.max(terms.start)..part.end.min(terms.end);
             if used.is_empty() {
                 continue;
             }
-            let depth = used.len().div_ceil(words.terms());
+            let depth = words.of(used.len());
             let range = used.start - terms.start..used.end - terms.start;
             let (left, left_stride) = left.lying(range.start, words).unwrap_or_else(|| {
                 lines.resize(rows * stride, 0);
@@ -78,7 +79,7 @@ impl Packed {
                 }
                 (lines.as_ptr(), stride)
             });
-            let panel_stride = wide * part.len().div_ceil(words.terms());
+            let panel_stride = wide * words.of(part.len());
             // SAFETY: the lines are there, the panels are there for these columns and terms, and the caller's
             // promise for the result.
             unsafe {

@@ -10,6 +10,8 @@ use crate::model::host::Order;
 pub(crate) trait Lines: Sync {
     /// Writes the numbers `range` of a line as words, and 0 in words beyond them.
     fn write(&self, line: usize, range: Range<usize>, words: Words, out: &mut [u32]);
+    /// Says that the numbers `range` of a line will soon be asked for.
+    fn fetch(&self, _line: usize, _range: Range<usize>) {}
     /// The lines from their numbers `first` on, where they lie in memory as such words, as far apart as is good for the
     /// kernels ([`super::stride`]); and how far that is.
     fn lying(&self, _first: usize, _words: Words) -> Option<(*const u32, usize)> {
@@ -32,6 +34,11 @@ impl Lines for Strided<'_> {
         super::words::write(&self.numbers[from + range.start..from + range.end], words, out);
     }
 
+    fn fetch(&self, line: usize, range: Range<usize>) {
+        let from = line * self.stride;
+        super::words::fetch(&self.numbers[from + range.start..from + range.end]);
+    }
+
     fn lying(&self, first: usize, words: Words) -> Option<(*const u32, usize)> {
         let as_they_are = words == Words::Exact && self.stride == super::stride(self.stride);
         as_they_are.then(|| (self.numbers[first..].as_ptr().cast(), self.stride))
@@ -47,8 +54,9 @@ pub(crate) struct Right<'a> {
     pub order: Order,
 }
 
-/// Lines that are turned together.
+/// Lines that are turned together, and words of each at a time: so much lies in the nearest cache.
 const TOGETHER: usize = 8;
+const DEEP: usize = 256;
 
 /// Words that panels of so many columns take, each of so many words.
 pub(super) fn size(columns: usize, words: usize, way: Way) -> usize {
@@ -65,7 +73,7 @@ pub(super) fn fill(
     panels: &mut [u32],
 ) {
     let wide = way.columns();
-    let depth = terms.len().div_ceil(words.terms());
+    let depth = words.of(terms.len());
     let each = panels.chunks_exact_mut((wide * depth).max(1)).zip(columns.clone().step_by(wide));
     for (panel, first) in each {
         let columns = first..(first + wide).min(columns.end);
@@ -85,15 +93,21 @@ fn fill_by_columns(
     panel: &mut [u32],
 ) {
     let depth = panel.len() / wide;
-    let mut lying = vec![0; TOGETHER * depth];
+    let mut lying = vec![0; TOGETHER * depth.min(DEEP)];
     for first in (columns.start..columns.start + wide).step_by(TOGETHER) {
-        for (i, line) in lying.chunks_exact_mut(depth).enumerate() {
-            match first + i {
-                column if column < columns.end => lines.write(column, terms.clone(), words, line),
-                _ => line.fill(0),
+        for word in (0..depth).step_by(DEEP) {
+            let lying = &mut lying[..TOGETHER * DEEP.min(depth - word)];
+            let deep = lying.len() / TOGETHER;
+            let part = terms.start + word * words.terms();
+            let part = part..(part + deep * words.terms()).min(terms.end);
+            for (i, line) in lying.chunks_exact_mut(deep).enumerate() {
+                match first + i {
+                    column if column < columns.end => lines.write(column, part.clone(), words, line),
+                    _ => line.fill(0),
+                }
             }
+            turn(lying, &mut panel[word * wide + first - columns.start..], wide);
         }
-        turn(&lying, &mut panel[first - columns.start..], wide);
     }
 }
 
@@ -194,7 +208,7 @@ mod tests {
             let lines = Strided { numbers: &numbers, stride };
             let (terms, columns) = (skip.min(depth - 1)..depth, skip.min(columns - 1)..columns);
             for way in Way::all() {
-                let (wide, deep) = (way.columns(), terms.len().div_ceil(words.terms()));
+                let (wide, deep) = (way.columns(), words.of(terms.len()));
                 let mut panels = vec![7; size(columns.len(), deep, way)];
                 fill(Right { lines: &lines, order }, terms.clone(), columns.clone(), way, words, &mut panels);
                 for (i, word) in panels.iter().enumerate() {

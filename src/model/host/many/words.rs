@@ -21,6 +21,11 @@ impl Words {
     pub(super) fn terms(self) -> usize {
         if self == Self::Pairs { 2 } else { 1 }
     }
+
+    /// Words of so many numbers.
+    pub(crate) fn of(self, numbers: usize) -> usize {
+        numbers.div_ceil(self.terms())
+    }
 }
 
 /// A number of 32 or 16 bits.
@@ -59,6 +64,57 @@ impl Number for bf16 {
     }
 }
 
+/// Words in whole cache lines, so that no register is filled from two of them.
+#[derive(Default)]
+pub(super) struct Aligned(Vec<CacheLine>);
+
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C, align(64))]
+struct CacheLine([u32; 16]);
+
+impl Aligned {
+    /// At least so many words.
+    pub(super) fn new(words: usize) -> Self {
+        let mut new = Self::default();
+        new.grow(words);
+        new
+    }
+
+    /// Makes room for so many words, where there is less.
+    pub(super) fn grow(&mut self, words: usize) {
+        let lines = words.div_ceil(16);
+        if lines > self.0.len() {
+            self.0.resize(lines, bytemuck::Zeroable::zeroed());
+        }
+    }
+}
+
+impl std::ops::Deref for Aligned {
+    type Target = [u32];
+
+    fn deref(&self) -> &[u32] {
+        bytemuck::cast_slice(&self.0)
+    }
+}
+
+impl std::ops::DerefMut for Aligned {
+    fn deref_mut(&mut self) -> &mut [u32] {
+        bytemuck::cast_slice_mut(&mut self.0)
+    }
+}
+
+/// Brings numbers near that will soon be asked for.
+pub(crate) fn fetch<T: Copy>(numbers: &[T]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in numbers.chunks((64 / size_of::<T>()).max(1)) {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        // SAFETY: every processor of this kind has it, and it changes nothing.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = numbers;
+}
+
 /// Writes numbers as words; words beyond them are 0.
 pub(crate) fn write<T: Number>(numbers: &[T], words: Words, out: &mut [u32]) {
     #[cfg(target_arch = "x86_64")]
@@ -85,7 +141,7 @@ pub(crate) fn write<T: Number>(numbers: &[T], words: Words, out: &mut [u32]) {
 
 #[inline(always)]
 fn write_body<T: Number>(numbers: &[T], words: Words, out: &mut [u32]) {
-    let (used, beyond) = out.split_at_mut(numbers.len().div_ceil(words.terms()).min(out.len()));
+    let (used, beyond) = out.split_at_mut(words.of(numbers.len()).min(out.len()));
     match words {
         Words::Exact => used.iter_mut().zip(numbers).for_each(|(out, number)| *out = number.exact()),
         Words::Rounded => used.iter_mut().zip(numbers).for_each(|(out, number)| *out = number.rounded()),
