@@ -206,7 +206,7 @@ fn charges_count_until_they_are_dropped() {
 #[test]
 fn what_an_earlier_device_left_behind_is_no_later_ones() {
     let first = meter(None);
-    let slot = first.0.slot;
+    let Counted::Here(Tabled { slot, .. }) = first.0.counted else { panic!("a device of our own") };
     let owner = first.owner(Part::Activation);
     let left = {
         let _at = first.enter(Part::Activation);
