@@ -11,7 +11,6 @@ mod few;
 mod few_blocks;
 mod many;
 pub mod matrix;
-#[cfg(target_arch = "x86_64")]
 pub(crate) mod processor;
 
 pub use blocks::Blocks;

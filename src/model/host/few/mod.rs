@@ -14,8 +14,7 @@ use std::borrow::Cow;
 
 use half::bf16;
 
-#[cfg(target_arch = "x86_64")]
-use super::processor;
+use super::processor::Instructions;
 
 /// Partial sums of one element of the result; two AVX2 registers.
 pub(crate) const LANES: usize = 16;
@@ -125,38 +124,6 @@ impl Weight for bf16 {
             let weights = _mm512_cvtepu16_epi32(_mm256_loadu_si256(from.cast()));
             _mm512_castsi512_ps(_mm512_slli_epi32::<16>(weights))
         }
-    }
-}
-
-/// What the kernels are written for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Instructions {
-    /// Any processor.
-    Portable,
-    /// AVX2 with FMA.
-    #[cfg(target_arch = "x86_64")]
-    Avx2,
-    /// AVX-512 (F and VL) besides these.
-    #[cfg(target_arch = "x86_64")]
-    Avx512,
-}
-
-impl Instructions {
-    /// The most that this processor has.
-    pub(crate) fn most() -> Self {
-        Self::all().last().unwrap_or(Self::Portable)
-    }
-
-    /// All that this processor has.
-    pub(crate) fn all() -> impl Iterator<Item = Self> {
-        let all = [
-            (Self::Portable, true),
-            #[cfg(target_arch = "x86_64")]
-            (Self::Avx2, processor::has_avx2()),
-            #[cfg(target_arch = "x86_64")]
-            (Self::Avx512, processor::has_avx512()),
-        ];
-        all.into_iter().filter_map(|(instructions, there)| there.then_some(instructions))
     }
 }
 

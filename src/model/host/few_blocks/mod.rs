@@ -12,7 +12,8 @@ mod avx2;
 mod avx512;
 
 use super::blocks::{self, Blocks, PART, Q4_BYTES, Q4K_BYTES, Q8_BYTES};
-use super::few::{Instructions, LANES, Target, sum};
+use super::few::{LANES, Target, sum};
+use super::processor::Instructions;
 
 /// Numbers of half a part: those of the first two terms of its eight lanes, or of the last two.
 const HALF: usize = PART / 2;

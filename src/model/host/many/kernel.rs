@@ -10,6 +10,7 @@ use std::ops::Range;
 
 #[cfg(target_arch = "x86_64")]
 use crate::model::host::processor;
+use crate::model::host::processor::Instructions;
 
 /// Some words of lines below each other against panels of the right.
 #[derive(Clone, Copy)]
@@ -53,51 +54,35 @@ const ROWS: usize = 12;
 /// What multiplies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Way {
-    /// Any processor, a number a word.
-    Portable,
-    /// AVX2 with FMA, a number a word.
-    #[cfg(target_arch = "x86_64")]
-    Avx2,
-    /// AVX-512, a number a word.
-    #[cfg(target_arch = "x86_64")]
-    Avx512,
+    /// A number a word.
+    Numbers(Instructions),
     /// AVX-512 with products of pairs of bf16.
     #[cfg(target_arch = "x86_64")]
-    Avx512Bf16,
+    Pairs,
 }
 
 impl Way {
     /// All that this processor has; the ones that take numbers in order of speed, then the one that takes pairs.
     pub(super) fn all() -> impl Iterator<Item = Self> {
-        let all = [
-            (Self::Portable, true),
-            #[cfg(target_arch = "x86_64")]
-            (Self::Avx2, processor::has_avx2()),
-            #[cfg(target_arch = "x86_64")]
-            (Self::Avx512, processor::has_avx512()),
-            #[cfg(target_arch = "x86_64")]
-            (Self::Avx512Bf16, processor::has_bf16_pairs()),
-        ];
-        all.into_iter().filter_map(|(way, there)| there.then_some(way))
+        let ways = Instructions::all().map(Self::Numbers);
+        #[cfg(target_arch = "x86_64")]
+        let ways = ways.chain(processor::has_bf16_pairs().then_some(Self::Pairs));
+        ways
     }
 
     /// Whether a word holds two numbers.
     pub(super) fn takes_pairs(self) -> bool {
-        match self {
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512Bf16 => true,
-            _ => false,
-        }
+        !matches!(self, Self::Numbers(_))
     }
 
     /// Columns of a panel.
     pub(super) fn columns(self) -> usize {
         match self {
-            Self::Portable => Plain::COUNT * 2,
+            Self::Numbers(Instructions::Portable) => Plain::COUNT * 2,
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => __m256::COUNT * 2,
+            Self::Numbers(Instructions::Avx2) => __m256::COUNT * 2,
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512 | Self::Avx512Bf16 => __m512::COUNT * 2,
+            Self::Numbers(Instructions::Avx512) | Self::Pairs => __m512::COUNT * 2,
         }
     }
 
@@ -139,13 +124,13 @@ impl Way {
     pub(super) unsafe fn multiply(self, slab: Slab) {
         // SAFETY (all): the caller's promise.
         match self {
-            Self::Portable => unsafe { tiles::<Plain, 4>(slab) },
+            Self::Numbers(Instructions::Portable) => unsafe { tiles::<Plain, 4>(slab) },
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => unsafe { avx2(slab) },
+            Self::Numbers(Instructions::Avx2) => unsafe { avx2(slab) },
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => unsafe { avx512(slab) },
+            Self::Numbers(Instructions::Avx512) => unsafe { avx512(slab) },
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512Bf16 => unsafe { avx512_bf16(slab) },
+            Self::Pairs => unsafe { avx512_bf16(slab) },
         }
     }
 }
@@ -174,7 +159,7 @@ unsafe fn avx512(slab: Slab) {
 #[target_feature(enable = "avx512f,avx512bf16,avx2,fma")]
 unsafe fn avx512_bf16(slab: Slab) {
     // SAFETY: the caller's promise.
-    unsafe { tiles::<Pairs, 12>(slab) }
+    unsafe { tiles::<OfPairs, 12>(slab) }
 }
 
 /// Sums side by side in a register.
@@ -291,10 +276,10 @@ impl Lanes for __m512 {
 /// Sums in f32 of products of pairs of bf16.
 #[cfg(target_arch = "x86_64")]
 #[derive(Clone, Copy)]
-struct Pairs(__m512);
+struct OfPairs(__m512);
 
 #[cfg(target_arch = "x86_64")]
-impl Lanes for Pairs {
+impl Lanes for OfPairs {
     const COUNT: usize = 16;
     #[inline(always)]
     unsafe fn zero() -> Self {

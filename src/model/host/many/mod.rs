@@ -23,6 +23,7 @@ pub(crate) use panel::{Lines, Right, Strided};
 use words::Aligned;
 pub(crate) use words::{Words, fetch, write};
 
+use super::processor::Instructions;
 use super::{Order, SharedMut};
 use crate::devices::meter::Owner;
 
@@ -61,7 +62,7 @@ impl Means {
     }
 
     fn with(factors: Factors, way: Option<Way>) -> Self {
-        let way = way.unwrap_or(Way::Portable);
+        let way = way.unwrap_or(Way::Numbers(Instructions::Portable));
         let words = match factors {
             Factors::F32 => Words::Exact,
             Factors::Bf16 if way.takes_pairs() => Words::Pairs,
@@ -286,7 +287,7 @@ mod tests {
                     prop_assert!((f64::from(*got) - exact).abs() <= 1e-5 * (1.0 + size));
                 }
                 // Every processor that multiplies and adds at once gives the same bits.
-                if way != Way::Portable && !way.takes_pairs() {
+                if way != Way::Numbers(Instructions::Portable) && !way.takes_pairs() {
                     prop_assert_eq!(fused.get_or_insert_with(|| whole.clone()), &whole);
                 }
             }
