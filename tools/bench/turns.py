@@ -1,7 +1,8 @@
 """What the comparisons share: a checkpoint with random weights in the shape of Qwen2-0.5B plus InternViT-300M, a round
 of `shardscope bench` on it, and the table of two programs that took turns.
 
-Alone it writes that checkpoint, about 3.8 GB in float32 and half of it in bfloat16:
+Alone it writes that checkpoint, about 3.8 GB in float32 and half of it in bfloat16; with --decoder one that is hardly
+more than the decoder, its head tied and a single block of vision, 1 GB in bfloat16:
 
     pip install torch transformers==5.23.0 safetensors numpy
     python tools/bench/turns.py FOLDER bf16
@@ -18,20 +19,20 @@ from transformers import InternVLConfig, InternVLForConditionalGeneration
 TORCH_TYPE = {"f32": torch.float32, "bf16": torch.bfloat16}
 
 
-def make_checkpoint(folder, dtype):
-    """Random weights of the benchmark's shape, saved in the Hugging Face layout."""
+def make_checkpoint(folder, dtype, decoder=False):
+    """Random weights of the benchmark's shape, or of hardly more than its decoder, saved in the Hugging Face layout."""
     config = InternVLConfig(
         vision_config=dict(
-            hidden_size=1024, num_hidden_layers=24, num_attention_heads=16, intermediate_size=4096,
+            hidden_size=1024, num_hidden_layers=1 if decoder else 24, num_attention_heads=16, intermediate_size=4096,
             image_size=[448, 448], patch_size=[14, 14], norm_type="layer_norm", attention_bias=True,
             use_qk_norm=False, use_mean_pooling=True,
         ),
         text_config=dict(
             model_type="qwen2", hidden_size=896, num_hidden_layers=24, num_attention_heads=14,
             num_key_value_heads=2, intermediate_size=4864, vocab_size=151674, rope_theta=1e6,
-            max_position_embeddings=32768, tie_word_embeddings=False,
+            max_position_embeddings=32768, tie_word_embeddings=decoder,
         ),
-        image_token_id=151667, image_seq_length=256, tie_word_embeddings=False,
+        image_token_id=151667, image_seq_length=256, tie_word_embeddings=decoder,
     )
     torch.manual_seed(0)
     model = InternVLForConditionalGeneration(config).to(TORCH_TYPE[dtype]).eval()
@@ -68,8 +69,9 @@ def main():
     parser = argparse.ArgumentParser(description="Writes the benchmark's checkpoint with random weights.")
     parser.add_argument("folder")
     parser.add_argument("dtype", choices=TORCH_TYPE)
+    parser.add_argument("--decoder", action="store_true", help="hardly more than the decoder")
     arguments = parser.parse_args()
-    make_checkpoint(arguments.folder, arguments.dtype)
+    make_checkpoint(arguments.folder, arguments.dtype, arguments.decoder)
 
 
 if __name__ == "__main__":
