@@ -150,7 +150,7 @@ fn exp2<const FMA: bool>(x: f32) -> f32 {
     let shifted = x + ROUND;
     let r = x - (shifted - ROUND);
     let mut p = 1.546_144_7e-4f32;
-    for c in [1.339_086_8e-3f32, 9.618_057e-3, 5.550_357e-2, 2.402_265_1e-1, 6.931_472e-1, 1.0] {
+    for c in [1.339_086_8e-3f32, 9.618_057e-3, 5.550_357e-2, 2.402_265e-1, 6.931_472e-1, 1.0] {
         p = madd::<FMA>(p, r, c);
     }
     f32::from_bits(p.to_bits().wrapping_add(shifted.to_bits() << 23))
