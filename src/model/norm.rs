@@ -1,8 +1,9 @@
 //! Normalisation layers.
 
 use std::mem::MaybeUninit;
+use std::ops::Deref;
 
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, DType, Device, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Result, Shape, Storage, Tensor};
 use rayon::prelude::*;
 
 use super::host::simd;
@@ -46,36 +47,44 @@ impl Norm {
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let x = x.contiguous()?;
         let on_host = matches!(x.device(), Device::Cpu) && x.dtype() == DType::F32;
-        match (&self.bias, on_host) {
-            (Some(bias), true) => x.apply_op3_no_bwd(&self.weight, bias, &OnHost { eps: self.eps }),
-            (None, true) => x.apply_op2_no_bwd(&self.weight, &OnHost { eps: self.eps }),
-            (Some(bias), false) => candle_nn::ops::layer_norm(&x, &self.weight, bias, self.eps),
-            (None, false) => candle_nn::ops::rms_norm(&x, &self.weight, self.eps),
+        match &self.bias {
+            _ if on_host => x.apply_op1_no_bwd(&OnHost(self)),
+            Some(bias) => candle_nn::ops::layer_norm(&x, &self.weight, bias, self.eps),
+            None => candle_nn::ops::rms_norm(&x, &self.weight, self.eps),
         }
     }
 }
 
-/// Norms of the rows of a contiguous tensor on the CPU: a LayerNorm with weight and bias, an RMSNorm with a weight.
-struct OnHost {
-    eps: f32,
-}
+/// The norm of the rows of a contiguous tensor on the CPU.
+struct OnHost<'a>(&'a Norm);
 
 /// Numbers that one thread handles at a time.
 const CHUNK: usize = 1 << 14;
 
-impl OnHost {
-    fn rows(
-        x: (&CpuStorage, &Layout),
-        width: usize,
-        norm: impl Fn(&[f32], &mut [MaybeUninit<f32>]) + Sync,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (values, shape) = (contiguous_f32(x.0, x.1)?, x.1.shape().clone());
-        if width == 0 || x.1.dims().last() != Some(&width) {
-            candle_core::bail!("a norm of width {width} over {shape:?}");
+impl CustomOp1 for OnHost<'_> {
+    fn name(&self) -> &'static str {
+        "norm"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let Norm { weight, bias, eps } = self.0;
+        let held = weight.storage_and_layout();
+        let weight = numbers(&held)?;
+        let held = bias.as_ref().map(Tensor::storage_and_layout);
+        let bias = held.as_ref().map(numbers).transpose()?;
+        let (values, width) = (contiguous_f32(x, layout)?, weight.len());
+        if width == 0 || layout.dims().last() != Some(&width) || bias.is_some_and(|bias| bias.len() != width)
+        {
+            candle_core::bail!("a norm of width {width} over {layout:?}");
         }
         let chunk = CHUNK.div_ceil(width) * width;
         let each = |(y, x): (&mut [MaybeUninit<f32>], &[f32])| {
-            y.chunks_exact_mut(width).zip(x.chunks_exact(width)).for_each(|(y, x)| norm(x, y));
+            for (y, x) in y.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
+                match bias {
+                    Some(bias) => simd::layer_norm(x, weight, bias, *eps, y),
+                    None => simd::rms_norm(x, weight, *eps, y),
+                }
+            }
         };
         // SAFETY: the rows cover all numbers, and a norm writes its whole row.
         let normed = unsafe {
@@ -84,45 +93,14 @@ impl OnHost {
                 false => y.par_chunks_mut(chunk).zip(values.par_chunks(chunk)).for_each(each),
             })
         };
-        Ok((CpuStorage::F32(normed), shape))
+        Ok((CpuStorage::F32(normed), layout.shape().clone()))
     }
 }
 
-impl CustomOp2 for OnHost {
-    fn name(&self) -> &'static str {
-        "rms-norm"
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        x_layout: &Layout,
-        weight: &CpuStorage,
-        weight_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let weight = contiguous_f32(weight, weight_layout)?;
-        Self::rows((x, x_layout), weight.len(), |x, y| simd::rms_norm(x, weight, self.eps, y))
-    }
-}
-
-impl CustomOp3 for OnHost {
-    fn name(&self) -> &'static str {
-        "layer-norm"
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        x_layout: &Layout,
-        weight: &CpuStorage,
-        weight_layout: &Layout,
-        bias: &CpuStorage,
-        bias_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (weight, bias) = (contiguous_f32(weight, weight_layout)?, contiguous_f32(bias, bias_layout)?);
-        if weight.len() != bias.len() {
-            candle_core::bail!("a norm with {weight_layout:?} and {bias_layout:?}");
-        }
-        Self::rows((x, x_layout), weight.len(), |x, y| simd::layer_norm(x, weight, bias, self.eps, y))
+/// The numbers of a contiguous tensor on the CPU.
+fn numbers<'a>((storage, layout): &'a (impl Deref<Target = Storage>, &Layout)) -> Result<&'a [f32]> {
+    match &**storage {
+        Storage::Cpu(storage) => contiguous_f32(storage, layout),
+        _ => candle_core::bail!("a norm's weights are not where its vectors are"),
     }
 }
