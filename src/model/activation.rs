@@ -1,6 +1,6 @@
 //! Activation functions and sums, in place on the CPU.
 
-use candle_core::{CpuStorage, DType, Device, InplaceOp1, InplaceOp2, InplaceOp3, Layout, Result, Tensor};
+use candle_core::{CpuStorage, DType, Device, InplaceOp2, InplaceOp3, Layout, Result, Tensor};
 use rayon::prelude::*;
 
 use super::host::simd;
@@ -8,18 +8,6 @@ use super::linear::contiguous_f32;
 
 /// Numbers that one thread handles at a time.
 const CHUNK: usize = 1 << 14;
-
-/// GELU with the error function. Consumes `x`, which no one else may hold.
-///
-/// # Errors
-/// An unsupported type of numbers.
-pub fn gelu(x: Tensor) -> Result<Tensor> {
-    if !on_host(&x) {
-        return x.gelu_erf();
-    }
-    x.inplace_op1(&Gelu)?;
-    Ok(x)
-}
 
 /// `silu(gate) * up`. Consumes `gate`, which no one else may hold.
 ///
@@ -65,19 +53,6 @@ fn values_mut<'a>(storage: &'a mut CpuStorage, layout: &Layout) -> Result<&'a mu
     match (storage, layout.contiguous_offsets()) {
         (CpuStorage::F32(values), Some((from, to))) => Ok(&mut values[from..to]),
         _ => candle_core::bail!("tensor is not contiguous f32: {layout:?}"),
-    }
-}
-
-struct Gelu;
-
-impl InplaceOp1 for Gelu {
-    fn name(&self) -> &'static str {
-        "gelu"
-    }
-
-    fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> Result<()> {
-        values_mut(storage, layout)?.par_chunks_mut(CHUNK).for_each(simd::gelu);
-        Ok(())
     }
 }
 

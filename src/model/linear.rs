@@ -6,7 +6,6 @@ use std::sync::Arc;
 use candle_core::quantized::QMatMul;
 use candle_core::{CpuStorage, DType, Device, Layout, Module as _, Result, Storage, Tensor};
 
-use super::activation::gelu;
 use super::host::{Before, Kernel, Matrix, Product};
 
 /// `y = x W^T + b` with `x` `[.., in]` and `y` `[.., out]`.
@@ -52,14 +51,14 @@ impl Linear {
         each.try_into().map_err(|_| candle_core::Error::msg("a layer gave nothing"))
     }
 
-    /// Applies the layer to `gelu(x)` (the one with the error function), made on the way on the CPU. Consumes `x`, which no one else may hold.
+    /// Applies the layer to `gelu(x)`, the one with the error function; on the CPU it is made on the way.
     ///
     /// # Errors
     /// As [`Linear::forward`].
-    pub fn forward_gelu(&self, x: Tensor) -> Result<Tensor> {
+    pub fn forward_gelu(&self, x: &Tensor) -> Result<Tensor> {
         match self {
-            Self::Host(linear) => on_host([linear], &x, Before::Gelu, Kernel::Many).map(|[y]| y),
-            Self::Device { .. } | Self::Blocks { .. } => self.forward(&gelu(x)?, Kernel::Many),
+            Self::Host(linear) => on_host([linear], x, Before::Gelu, Kernel::Many).map(|[y]| y),
+            Self::Device { .. } | Self::Blocks { .. } => self.forward(&x.gelu_erf()?, Kernel::Many),
         }
     }
 

@@ -131,7 +131,7 @@ impl VisionBlock {
         let attended = self.attention(&self.norm1.forward(&x)?)?;
         let x = add_scaled(attended, &self.ls1, &x)?;
         let hidden = self.fc1.forward(&self.norm2.forward(&x)?, Kernel::Many)?;
-        add_scaled(self.fc2.forward_gelu(hidden)?, &self.ls2, &x)
+        add_scaled(self.fc2.forward_gelu(&hidden)?, &self.ls2, &x)
     }
 
     fn attention(&self, x: &Tensor) -> candle_core::Result<Tensor> {
@@ -199,7 +199,8 @@ impl Projector {
         let (tiles, positions, channels) = x.dims3()?;
         let patches = x.narrow(1, 1, positions - 1)?;
         let tokens = pixel_shuffle(&patches, self.shuffle, self.order, tiles, channels)?;
-        self.linear_2.forward_gelu(self.linear_1.forward(&self.norm.forward(&tokens)?, Kernel::Many)?)
+        let hidden = self.linear_1.forward(&self.norm.forward(&tokens)?, Kernel::Many)?;
+        self.linear_2.forward_gelu(&hidden)
     }
 }
 

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use super::few::{self, Target, Vectors};
 use super::few_blocks::{self, Rounded};
-use super::many::{self, Factors, Lines, Right, Size, Strided, Words};
+use super::many::{self, Factors, Gelu, Lines, Right, Size, Strided, Words};
 use super::{Blocks, Kernel, SharedMut, simd};
 use crate::checkpoint::Bytes;
 use crate::devices::meter::Owner;
@@ -311,29 +311,6 @@ pub enum Before {
     Gelu,
 }
 
-/// GELU of some lines, made as they are asked for.
-struct Gelu<'a>(Strided<'a>);
-
-impl Lines for Gelu<'_> {
-    fn write(&self, line: usize, range: Range<usize>, words: Words, out: &mut [u32]) {
-        let from = line * self.0.stride;
-        let numbers = &self.0.numbers[from + range.start..from + range.end];
-        if words == Words::Exact {
-            self.0.write(line, range, words, out);
-            return simd::gelu(bytemuck::cast_slice_mut(&mut out[..numbers.len()]));
-        }
-        /// Numbers at a time: pairs stay together.
-        const CHUNK: usize = 512;
-        let mut near = [0f32; CHUNK];
-        for (numbers, out) in numbers.chunks(CHUNK).zip(out.chunks_mut(words.of(CHUNK))) {
-            let near = &mut near[..numbers.len()];
-            near.copy_from_slice(numbers);
-            simd::gelu(near);
-            many::write(near, words, out);
-        }
-    }
-}
-
 impl Lines for Matrix {
     fn fetch(&self, line: usize, range: Range<usize>) {
         let from = line * self.line();
@@ -555,7 +532,7 @@ mod tests {
                     }
                 }
             }
-            let mut y = vec![0f32; count * rows];
+            let mut y = vec![f32::NAN; count * rows];
             let kernel = if few { Kernel::Few } else { Kernel::Many };
             matrix.product(&x, count, Some(&bias), &mut y, kernel);
             for i in 0..count {

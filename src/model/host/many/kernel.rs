@@ -379,31 +379,11 @@ unsafe fn narrow_tile<L: Lanes, const TALL: usize>(narrow: Slab) {
     }
 }
 
-/// Has the nearest cache filled with a number, which will be read and written.
-#[inline(always)]
-fn bring_near(number: *const f32) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: every processor of this kind has it, and it changes nothing.
-    unsafe {
-        _mm_prefetch::<_MM_HINT_ET0>(number.cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = number;
-}
-
 /// `TALL` lines against one panel.
 #[inline(always)]
 unsafe fn tile<L: Lanes, const TALL: usize>(tile: Slab) {
     // SAFETY: the caller's promise.
     unsafe {
-        // What sums are added to comes near meanwhile.
-        {
-            for row in 0..TALL {
-                let out = tile.out.add(row * tile.out_stride);
-                bring_near(out);
-                bring_near(out.add(L::COUNT * 2 - 1));
-            }
-        }
         let mut sums = [[L::zero(); 2]; TALL];
         for word in 0..tile.words {
             let panel = tile.panels.add(word * L::COUNT * 2);

@@ -19,7 +19,7 @@ use rayon::prelude::*;
 
 use kernel::{Base, Slab, Way};
 pub(crate) use packed::Packed;
-pub(crate) use panel::{Lines, Right, Strided};
+pub(crate) use panel::{Gelu, Lines, Right, Strided};
 use words::Aligned;
 pub(crate) use words::{Words, fetch, write};
 

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::kernel::Way;
 use super::words::Words;
-use crate::model::host::Order;
+use crate::model::host::{Order, simd};
 
 /// Lines of numbers in memory.
 pub(crate) trait Lines: Sync {
@@ -34,14 +34,32 @@ impl Lines for Strided<'_> {
         super::words::write(&self.numbers[from + range.start..from + range.end], words, out);
     }
 
-    fn fetch(&self, line: usize, range: Range<usize>) {
-        let from = line * self.stride;
-        super::words::fetch(&self.numbers[from + range.start..from + range.end]);
-    }
-
     fn lying(&self, first: usize, words: Words) -> Option<(*const u32, usize)> {
         let as_they_are = words == Words::Exact && self.stride == super::stride(self.stride);
         as_they_are.then(|| (self.numbers[first..].as_ptr().cast(), self.stride))
+    }
+}
+
+/// GELU of some lines, made as they are asked for.
+pub(crate) struct Gelu<'a>(pub Strided<'a>);
+
+impl Lines for Gelu<'_> {
+    fn write(&self, line: usize, range: Range<usize>, words: Words, out: &mut [u32]) {
+        let from = line * self.0.stride;
+        let numbers = &self.0.numbers[from + range.start..from + range.end];
+        if words == Words::Exact {
+            self.0.write(line, range, words, out);
+            return simd::gelu(bytemuck::cast_slice_mut(&mut out[..numbers.len()]));
+        }
+        /// Numbers at a time: pairs stay together.
+        const CHUNK: usize = 512;
+        let mut near = [0f32; CHUNK];
+        for (numbers, out) in numbers.chunks(CHUNK).zip(out.chunks_mut(words.of(CHUNK))) {
+            let near = &mut near[..numbers.len()];
+            near.copy_from_slice(numbers);
+            simd::gelu(near);
+            super::words::write(near, words, out);
+        }
     }
 }
 
